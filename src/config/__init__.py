@@ -1,0 +1,58 @@
+"""The configuration: dataclasses behind the YAML files of conf/, and the way from one to the other."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from src.config.data import KlueSts, PairFiles
+from src.config.model import EmbeddedEncoder, HubEncoder
+from src.config.tracking import TrackingConfig
+from src.config.training import LossConfig, TrainerConfig
+
+DataConfig = KlueSts | PairFiles
+ModelConfig = EmbeddedEncoder | HubEncoder
+
+
+@dataclass
+class Config:
+    """All settings of one training."""
+
+    name: str = MISSING
+    """Name of the experiment: its folder below experiments/ and its name in MLflow."""
+    folder: str = MISSING
+    """Folder of the result."""
+    data: Any = MISSING
+    """One of the dataclasses of `src.config.data`."""
+    model: Any = MISSING
+    """One of the dataclasses of `src.config.model`."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    published: dict[str, float] = field(default_factory=dict)
+    """Metrics of a published model card on the same dev pairs, to be shown beside ours."""
+
+
+def register_schemas() -> None:
+    """Make the dataclasses known to Hydra: misspelt keys and wrong types then stop at composition."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for group, name, node in (
+        ("data", "klue_sts", KlueSts),
+        ("data", "pair_files", PairFiles),
+        ("model", "embedded", EmbeddedEncoder),
+        ("model", "hub", HubEncoder),
+    ):
+        store.store(group=f"{group}/schema", name=name, node=node)
+
+
+def to_config(composed: DictConfig) -> Config:
+    """Return the composed configuration as plain, checked dataclasses.
+
+    Raises:
+        UserError: a value is impossible.
+        omegaconf.errors.OmegaConfBaseException: a mandatory value is missing or an interpolation fails.
+
+    """
+    return cast(Config, OmegaConf.to_object(composed))

@@ -1,0 +1,66 @@
+"""Where sentence pairs come from: one dataclass for each kind of source."""
+
+from dataclasses import dataclass, field
+
+from src.config.checks import require
+
+KLUE_SOURCES = ("local", "hub", "sample")
+
+
+@dataclass
+class KlueSts:
+    """KLUE-STS (Park et al., 2021), one of its three domains; labels 0 to 5 become scores 0 to 1."""
+
+    name: str = "review_sts"
+    domain: str = "airbnb"
+    """KLUE's `source` without its suffix: airbnb, policy or paraKQC."""
+    sources: list[str] = field(default_factory=lambda: list(KLUE_SOURCES))
+    """Where to look, in this order; the first that can be reached serves."""
+    local_folder: str | None = None
+    """Folder with train.csv and dev.csv (guid, source, sentence1, sentence2, label); KLUE_STS_DIR by default."""
+    hub_name: str = "klue/klue"
+    hub_revision: str = "349481ec73fff722f88e0453ca05c77a447d967c"
+    """Commit of the Hub data set."""
+
+    def __post_init__(self) -> None:
+        known = bool(self.sources) and set(self.sources) <= set(KLUE_SOURCES)
+        require(known, "data.sources", f"a list out of {list(KLUE_SOURCES)}", self.sources)
+
+
+@dataclass
+class PairFiles:
+    """A user's own pairs: CSV, TSV, JSONL or Parquet files, or a Hub data set."""
+
+    name: str = "pairs"
+    train: str = "???"
+    """Path of the training pairs, or `owner/name` of a Hub data set."""
+    dev: str | None = None
+    """Path of the dev pairs, or the split of the Hub data set; empty: a part of train is split off."""
+    dev_fraction: float = 0.1
+    """Share of train (0 to 1, exclusive) that becomes dev where no dev file is given."""
+    hub_config: str | None = None
+    """Configuration of the Hub data set."""
+    hub_revision: str | None = None
+    """Commit of the Hub data set."""
+    sentence1: str = "sentence1"
+    """Column of the first sentence."""
+    sentence2: str = "sentence2"
+    """Column of the second sentence."""
+    score: str = "score"
+    """Column of the similarity score."""
+    min_score: float = 0.0
+    """The score that means nothing in common; becomes 0."""
+    max_score: float = 1.0
+    """The score that means the same; becomes 1."""
+    seed: int = 42
+    """Seed of the split."""
+    language: str = "ko"
+    """Language code for the model card."""
+    license: str | None = None
+    """Licence of the data for the model card."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.dev_fraction < 1, "data.dev_fraction", "between 0 and 1", self.dev_fraction)
+        require(
+            self.min_score < self.max_score, "data.max_score", f"above data.min_score {self.min_score}", self.max_score
+        )

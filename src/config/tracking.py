@@ -1,0 +1,23 @@
+"""Where runs are recorded."""
+
+from dataclasses import dataclass
+
+from src.config.checks import require
+
+
+@dataclass
+class TrackingConfig:
+    """An MLflow store: an SQLite file with a folder of artifacts, or a server."""
+
+    uri: str = "sqlite:///mlruns/mlflow.db"
+    """SQLite file or http(s) address."""
+    artifacts: str | None = "mlruns/artifacts"
+    """Folder of the artifacts of new experiments; empty: the server decides."""
+    register: bool = True
+    """Register the trained model as a new version under the experiment's name."""
+    system_metrics: bool = True
+    """Record CPU and memory use."""
+
+    def __post_init__(self) -> None:
+        known = self.uri.split(":", 1)[0] in ("sqlite", "http", "https")
+        require(known, "tracking.uri", "sqlite:///PATH or http(s)://HOST:PORT", self.uri.split("@")[-1])

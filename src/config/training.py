@@ -1,0 +1,80 @@
+"""How the encoder is trained: the loss and the trainer."""
+
+from dataclasses import dataclass
+
+from src.config.checks import require
+
+LOSS_NAMES = ("cosine_similarity", "cosent", "angle")
+PRECISIONS = ("auto", "fp32", "bf16")
+BATCHINGS = ("packed", "padded")
+EVALUATIONS = ("direct", "dataloader")
+RESUMES = ("auto", "never")
+
+
+@dataclass
+class LossConfig:
+    """The training objective on a batch of scored sentence pairs."""
+
+    name: str = "cosine_similarity"
+
+    def __post_init__(self) -> None:
+        require(self.name in LOSS_NAMES, "loss.name", f"one of {list(LOSS_NAMES)}", self.name)
+
+
+@dataclass
+class TrainerConfig:
+    """Optimisation, evaluation, and what makes a step fast."""
+
+    batch_size: int = 16
+    """Sentence pairs a step."""
+    epochs: float = 1.0
+    """Passes over the training pairs."""
+    max_steps: int = -1
+    """Stop after so many steps; -1: after the epochs."""
+    learning_rate: float = 5e-5
+    """Peak of the linear schedule of AdamW."""
+    warmup_ratio: float = 0.1
+    """Share of all steps (0 to 1) over which the learning rate rises."""
+    weight_decay: float = 0.0
+    """AdamW's weight decay."""
+    max_grad_norm: float = 1.0
+    """Gradients above this norm are scaled down to it."""
+    seed: int = 42
+    """Seed of the order of the pairs, of dropout and of the bootstrap."""
+    eval_steps: float = 0.25
+    """Below 1: evaluate every so many epochs; 1 and above: every so many steps."""
+    eval_batch_size: int = 64
+    """Sentences a forward pass of an evaluation."""
+    batching: str = "packed"
+    """packed: the sentences of a batch end to end, tokenised once, in one forward; padded: the library's own way."""
+    fast_dropout: bool = True
+    """Cut dropout masks from random bytes."""
+    evaluation: str = "direct"
+    """direct: one encoding gives metrics and loss; dataloader: the library's own, a pass for each."""
+    precision: str = "auto"
+    """bf16, fp32, or auto: bf16 where this machine computes it faster."""
+    threads: int = 0
+    """CPU threads; 0: as many as there are cores for the process."""
+    resume: str = "auto"
+    """auto: go on from the last checkpoint of an unfinished run; never: start anew."""
+
+    def __post_init__(self) -> None:
+        for key, held, expected in (
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("eval_batch_size", self.eval_batch_size >= 1, "at least 1"),
+            ("epochs", self.epochs > 0, "above 0"),
+            ("max_steps", self.max_steps == -1 or self.max_steps >= 1, "at least 1, or -1 for no limit"),
+            ("learning_rate", 0 < self.learning_rate < 1, "above 0 and below 1"),
+            ("warmup_ratio", 0 <= self.warmup_ratio < 1, "at least 0 and below 1"),
+            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
+            ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
+            ("eval_steps", self.eval_steps > 0, "above 0"),
+            ("eval_steps", self.eval_steps < 1 or self.eval_steps == int(self.eval_steps), "whole from 1 on"),
+            ("batching", self.batching in BATCHINGS, f"one of {list(BATCHINGS)}"),
+            ("evaluation", self.evaluation in EVALUATIONS, f"one of {list(EVALUATIONS)}"),
+            ("precision", self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
+            ("threads", self.threads >= 0, "at least 0"),
+            ("resume", self.resume in RESUMES, f"one of {list(RESUMES)}"),
+        ):
+            require(held, f"trainer.{key}", expected, getattr(self, key))

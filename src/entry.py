@@ -1,0 +1,56 @@
+"""What the entry points share: Hydra in front, and one sentence for a user's mistake."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from transformers.utils.logging import disable_progress_bar
+
+from src.config import Config, register_schemas, to_config
+from src.errors import UserError
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def entry(run: Callable[[Config], Any]) -> Callable[[], None]:
+    """Return the command of `run`: compose conf/config.yaml with the command line, check it, run.
+
+    It leaves with exit code 2 and one sentence for a mistake of the user, 130 after an interruption; any other error
+    keeps its traceback.
+    """
+    disable_progress_bar()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `command` below as they are
+    register_schemas()
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    def composed(config: DictConfig) -> None:
+        run(to_config(config))
+
+    def command() -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            composed()
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            sys.exit(_fail(2, _sentence(error)))
+        except KeyboardInterrupt:
+            sys.exit(_fail(130, "Interrupted."))
+
+    return command
+
+
+def _fail(code: int, message: str) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+def _sentence(error: Exception) -> str:
+    """Return the message on one line; Hydra's and OmegaConf's own have several, the cause among them."""
+    lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
+    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith("object_type")))

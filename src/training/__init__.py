@@ -1,0 +1,95 @@
+"""Fine-tuning an encoder on scored sentence pairs."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+from transformers import PrinterCallback
+
+from src.config.training import TrainerConfig
+from src.training.arguments import build_arguments
+from src.training.curve import CurveCallback, CurveRow, Listener
+from src.training.dropout import fast_dropout
+from src.training.losses import PairLoss
+from src.training.packing import PACKED
+from src.training.precision import choose_precision, use_threads
+from src.training.trainer import PairTrainer, dev_evaluator
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training took and how it went."""
+
+    curve: list[CurveRow]
+    steps: int
+    warmup_steps: int
+    """Steps over which the learning rate rose."""
+    precision: str
+    """fp32 or bf16."""
+    threads: int
+    train_seconds: float
+    """Wall time of the training without its evaluations."""
+    evaluation_seconds: float
+    pairs_per_second: float
+
+
+def fine_tune(
+    encoder: SentenceTransformer,
+    train: Dataset,
+    dev: Dataset,
+    loss: PairLoss,
+    config: TrainerConfig,
+    folder: Path,
+    listeners: list[Listener],
+) -> Training:
+    """Train the encoder in place on `train`, evaluate it on `dev` as configured, keep checkpoints in `folder`.
+
+    `loss` is one of `src.training.losses` on this encoder.
+    """
+    threads, precision = use_threads(config.threads), choose_precision(config.precision)
+    with ExitStack() as modes:
+        modes.enter_context(fast_dropout(encoder, config.fast_dropout))
+        modes.enter_context(packed_attention(encoder, config.batching == "packed"))
+        trainer = PairTrainer(
+            config,
+            model=encoder,
+            args=build_arguments(config, precision, len(train), folder),
+            train_dataset=train,
+            eval_dataset=dev,
+            loss=loss,
+            evaluator=dev_evaluator(dev, config.eval_batch_size),
+        )
+        trainer.remove_callback(PrinterCallback)
+        curve = CurveCallback(trainer.losses, listeners)
+        trainer.add_callback(curve)
+        start = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - start - trainer.evaluation_seconds
+    encoder.eval()
+    steps = trainer.state.global_step
+    return Training(
+        curve=curve.rows,
+        steps=steps,
+        warmup_steps=trainer.args.get_warmup_steps(steps),
+        precision=precision,
+        threads=threads,
+        train_seconds=seconds,
+        evaluation_seconds=trainer.evaluation_seconds,
+        pairs_per_second=steps * config.batch_size / seconds,
+    )
+
+
+@contextmanager
+def packed_attention(encoder: SentenceTransformer, enabled: bool) -> Iterator[None]:
+    """Use the attention of `src.training.packing` for as long as the block lasts."""
+    transformer = encoder[0].model
+    former = transformer.config._attn_implementation
+    transformer.set_attn_implementation(PACKED if enabled else former)
+    try:
+        yield
+    finally:
+        transformer.set_attn_implementation(former)

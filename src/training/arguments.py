@@ -1,0 +1,49 @@
+"""From the trainer's configuration to the arguments of sentence-transformers."""
+
+import math
+from pathlib import Path
+
+import torch
+from sentence_transformers import SentenceTransformerTrainingArguments
+
+from src.config.training import TrainerConfig
+
+
+def steps_between_evaluations(trainer: TrainerConfig, pairs: int) -> int:
+    """Return the steps from one evaluation to the next for so many training pairs."""
+    if trainer.eval_steps >= 1:
+        return int(trainer.eval_steps)
+    return math.ceil(math.ceil(pairs / trainer.batch_size) * trainer.eval_steps)
+
+
+def build_arguments(
+    trainer: TrainerConfig, precision: str, pairs: int, folder: Path
+) -> SentenceTransformerTrainingArguments:
+    """Return the arguments for `pairs` training pairs, with checkpoints in `folder`; `precision` is fp32 or bf16."""
+    steps = steps_between_evaluations(trainer, pairs)
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=trainer.batch_size,
+        per_device_eval_batch_size=trainer.eval_batch_size,
+        num_train_epochs=trainer.epochs,
+        max_steps=trainer.max_steps,
+        learning_rate=trainer.learning_rate,
+        warmup_steps=trainer.warmup_ratio,
+        weight_decay=trainer.weight_decay,
+        max_grad_norm=trainer.max_grad_norm,
+        lr_scheduler_type="linear",
+        optim="adamw_torch_fused",
+        seed=trainer.seed,
+        bf16=precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        eval_strategy="steps",
+        eval_steps=steps,
+        logging_strategy="steps",
+        logging_steps=steps,
+        save_strategy="steps",
+        save_steps=steps,
+        save_total_limit=2,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,89 @@
+"""The trainer of sentence-transformers with the hooks that make it fast, each of which can be turned off."""
+
+import time
+from typing import Any
+
+from datasets import Dataset
+from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import TrainerControl
+
+from src.config.training import TrainerConfig
+from src.metrics.names import DEV
+from src.training.evaluation import evaluate
+from src.training.packing import PackedCollator, tokenize
+
+
+class PairTrainer(SentenceTransformerTrainer):
+    """Trains on packed batches with one forward, and evaluates without a DataLoader.
+
+    The library's own evaluation draws from the global random generator, so that evaluating more often would change the
+    training; this one does not.
+    """
+
+    train_dataset: Dataset
+    control: TrainerControl
+
+    def __init__(self, config: TrainerConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        self.losses: list[Tensor] = []
+        """Loss of each step, emptied by whoever reads it."""
+        self.evaluation_seconds = 0.0
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the batches; packed ones are tokenised here, after the model card has read the text."""
+        if self.config.batching == "packed":
+            self.train_dataset = tokenize(self.train_dataset, self.model)
+            self.data_collator = PackedCollator(self.model[0]._infer_flatten_position_offset())
+        loader: DataLoader[Any] = super().get_train_dataloader()
+        return loader
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
+        """Return the loss of a batch: for a packed one from a single forward over both columns."""
+        if "pairs_input_ids" not in inputs:
+            outcome = super().compute_loss(model, inputs, return_outputs, **kwargs)
+            loss = outcome[0] if return_outputs else outcome
+        else:
+            (features,), labels = self.collect_features(inputs)
+            embeddings = model(features)["sentence_embedding"]
+            outcome = loss = self.loss.compute_loss_from_embeddings(list(embeddings.chunk(2)), labels)
+        if model.training:
+            self.losses.append(loss.detach())
+        return outcome
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Return loss, Spearman and Pearson on the dev pairs and tell the callbacks."""
+        start = time.perf_counter()
+        direct = self.config.evaluation == "direct"
+        metrics: dict[str, float] = self._evaluate_directly() if direct else super().evaluate(*args, **kwargs)
+        self.evaluation_seconds += time.perf_counter() - start
+        return metrics
+
+    def _evaluate_directly(self) -> dict[str, float]:
+        with self.compute_loss_context_manager():
+            evaluation = evaluate(self.model, self.eval_dataset, self.loss, self.config)
+        named = {f"{DEV}_{name}": value for name, value in evaluation.correlations.items()}
+        card, state = self.model.model_card_data, self.state
+        card.set_evaluation_metrics(self.evaluator, named, epoch=state.epoch, step=state.global_step)
+        metrics = {f"eval_{name}": value for name, value in {"loss": evaluation.loss, **named}.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def dev_evaluator(pairs: Any, batch_size: int) -> EmbeddingSimilarityEvaluator:
+    """Return the library's evaluator of the dev pairs, named as on the published cards."""
+    evaluator = EmbeddingSimilarityEvaluator(
+        list(pairs["sentence1"]),
+        list(pairs["sentence2"]),
+        list(pairs["score"]),
+        batch_size=batch_size,
+        main_similarity="cosine",
+        name=DEV,
+        write_csv=False,
+    )
+    evaluator.primary_metric = f"{DEV}_spearman_cosine"
+    return evaluator
