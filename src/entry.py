@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +32,28 @@ def entry(run: Callable[[Config], Any]) -> Callable[[], None]:
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def composed(config: DictConfig) -> None:
-        run(to_config(config))
+        with one_sentence():
+            run(to_config(config))
 
     def command() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
+        with one_sentence():
             composed()
-        except (UserError, HydraException, OmegaConfBaseException) as error:
-            sys.exit(_fail(2, _sentence(error)))
-        except KeyboardInterrupt:
-            sys.exit(_fail(130, "Interrupted."))
 
     return command
 
 
-def _fail(code: int, message: str) -> int:
-    print(message, file=sys.stderr)
-    return code
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn a user's mistake into one sentence and exit code 2, an interruption into exit code 130."""
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(_sentence(error), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
 
 
 def _sentence(error: Exception) -> str:
