@@ -20,6 +20,7 @@ PLACES = ("folder", "tracking")
 def config_hash(config: Config) -> str:
     """Return 12 hexadecimal digits that are equal for configurations that train the same model."""
     settings = {key: value for key, value in asdict(config).items() if key not in PLACES}
+    settings["trainer"] = {key: value for key, value in settings["trainer"].items() if key != "resume"}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -5,43 +5,56 @@ from functools import partial
 from pathlib import Path
 
 from src.config import Config
-from src.data import load_pairs
+from src.data import PairData, digest, load_pairs
 from src.encoder import base_of, load_encoder
 from src.entry import entry
-from src.provenance import provenance
+from src.files import sole_use
+from src.provenance import config_hash, provenance
 from src.report.card import describe
 from src.report.console import ProgressView
 from src.report.result import ARTIFACTS, Metrics, measure, write_model, write_result
 from src.report.summary import print_sources, print_summary
 from src.tracking import start_run
 from src.training import fine_tune
+from src.training.checkpoints import Checkpoints
 from src.training.evaluation import evaluate
 from src.training.losses import build_loss
 
 
 def run(config: Config) -> Metrics:
     """Train as configured and return the metrics; the rest lies in `config.folder` and in the tracked run."""
-    folder = Path(config.folder)
+    with sole_use(Path(config.folder)):
+        return _run(config, Path(config.folder))
+
+
+def _run(config: Config, folder: Path) -> Metrics:
     pairs, base = load_pairs(config.data), base_of(config.model)
     encoder = load_encoder(config.model)
     print_sources(pairs, base)
-    with start_run(config, provenance(config)) as tracked, ProgressView() as view:
+    checkpoints = Checkpoints(folder / "checkpoints", identity(config, pairs))
+    former = checkpoints.unfinished_run(config.trainer.resume)
+    with start_run(config, provenance(config), former) as tracked, ProgressView() as view:
+        checkpoints.belong_to(tracked.run_id)
         tracked.log_sources(pairs, base)
         describe(encoder, config.name, pairs, base)
         loss = build_loss(encoder, config.loss.name)
         score = partial(evaluate, encoder, pairs.dev, loss, config.trainer)
         before = score()
-        training = fine_tune(
-            encoder, pairs.train, pairs.dev, loss, config.trainer, folder / "checkpoints", [view, tracked]
-        )
+        training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [view, tracked])
         after = score()
         write_model(encoder, folder)
         version = tracked.log_model(encoder, training.steps)
         metrics = measure(config, pairs, base, training, before, after, tracked.run_id, version)
         write_result(folder, config, metrics, training, pairs.dev, after)
         tracked.log_result(folder, ARTIFACTS, asdict(metrics))
+        checkpoints.remove()
     print_summary(metrics, config)
     return metrics
+
+
+def identity(config: Config, pairs: PairData) -> dict[str, str]:
+    """Return what a training depends on, by name: it is gone on with only if all of it is the same."""
+    return {"configuration": config_hash(config), "pairs": digest(pairs.train) + digest(pairs.dev)}
 
 
 if __name__ == "__main__":

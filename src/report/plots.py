@@ -4,8 +4,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from src.files import replacing
 from src.metrics.statistics import Interval
-from src.report.files import replacing
 from src.training.curve import CurveRow
 
 

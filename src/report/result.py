@@ -13,10 +13,10 @@ from sentence_transformers import SentenceTransformer
 from src.config import Config
 from src.data import PairData
 from src.encoder import BaseModel
+from src.files import replacing
 from src.metrics.names import PEARSON, SPEARMAN
 from src.metrics.statistics import Interval, bootstrap_interval, pearson, spearman
 from src.provenance import device_name
-from src.report.files import replacing
 from src.report.plots import plot_curve
 from src.training import Training
 from src.training.curve import CurveRow

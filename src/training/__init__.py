@@ -12,7 +12,8 @@ from transformers import PrinterCallback
 
 from src.config.training import TrainerConfig
 from src.training.arguments import build_arguments
-from src.training.curve import CurveCallback, CurveRow, Listener
+from src.training.checkpoints import Checkpoints, MarkWhole
+from src.training.curve import CurveCallback, CurveRow, Listener, curve_rows
 from src.training.dropout import fast_dropout
 from src.training.losses import PairLoss
 from src.training.packing import PACKED
@@ -43,10 +44,10 @@ def fine_tune(
     dev: Dataset,
     loss: PairLoss,
     config: TrainerConfig,
-    folder: Path,
+    checkpoints: Checkpoints,
     listeners: list[Listener],
 ) -> Training:
-    """Train the encoder in place on `train`, evaluate it on `dev` as configured, keep checkpoints in `folder`.
+    """Train the encoder in place on `train`, evaluate it on `dev` as configured, from the last of the `checkpoints` on.
 
     `loss` is one of `src.training.losses` on this encoder.
     """
@@ -57,22 +58,23 @@ def fine_tune(
         trainer = PairTrainer(
             config,
             model=encoder,
-            args=build_arguments(config, precision, len(train), folder),
+            args=build_arguments(config, precision, len(train), checkpoints.folder),
             train_dataset=train,
             eval_dataset=dev,
             loss=loss,
             evaluator=dev_evaluator(dev, config.eval_batch_size),
         )
         trainer.remove_callback(PrinterCallback)
-        curve = CurveCallback(trainer.losses, listeners)
-        trainer.add_callback(curve)
+        trainer.add_callback(CurveCallback(trainer.losses, listeners))
+        trainer.add_callback(MarkWhole())
+        checkpoint = checkpoints.last()
         start = time.perf_counter()
-        trainer.train()
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         seconds = time.perf_counter() - start - trainer.evaluation_seconds
     encoder.eval()
     steps = trainer.state.global_step
     return Training(
-        curve=curve.rows,
+        curve=curve_rows(trainer.state.log_history),
         steps=steps,
         warmup_steps=trainer.args.get_warmup_steps(steps),
         precision=precision,

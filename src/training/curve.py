@@ -1,5 +1,6 @@
 """The curve of a training: a row for each evaluation, told to whoever listens."""
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,19 +39,38 @@ class Listener(Protocol):
         """An evaluation is done."""
 
 
-class CurveCallback(TrainerCallback):
-    """Collects the rows of the curve from the trainer's events."""
+def curve_rows(history: list[dict[str, float]]) -> list[CurveRow]:
+    """Return the rows that the trainer's log history holds; it is part of every checkpoint."""
+    rows, training_loss = [], float("nan")
+    for entry in history:
+        training_loss = entry.get("loss", training_loss)
+        if "eval_loss" in entry:
+            row = CurveRow(
+                epoch=round(entry["epoch"], 4),
+                step=int(entry["step"]),
+                training_loss=training_loss,
+                validation_loss=entry["eval_loss"],
+                spearman_cosine=entry[f"eval_{DEV}_{SPEARMAN}"],
+                pearson_cosine=entry[f"eval_{DEV}_{PEARSON}"],
+            )
+            rows.append(row)
+    return rows
 
-    def __init__(self, losses: list[Tensor], listeners: list[Listener]) -> None:
+
+class CurveCallback(TrainerCallback):
+    """Tells the listeners of the trainer's events."""
+
+    def __init__(self, losses: deque[Tensor], listeners: list[Listener]) -> None:
         self.losses = losses
-        """The loss of every step since the last row; the trainer fills it."""
+        """The losses of the last steps; the trainer fills it."""
         self.listeners = listeners
-        self.rows: list[CurveRow] = []
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Tell the listeners how many steps there are."""
+        """Tell how many steps there are, and the rows of the curve so far."""
         for listener in self.listeners:
             listener.on_start(state.max_steps, state.global_step)
+            for row in curve_rows(state.log_history):
+                listener.on_row(row)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, lr_scheduler: Any, **_: Any
@@ -59,30 +79,13 @@ class CurveCallback(TrainerCallback):
         if state.global_step == state.max_steps:
             control.should_log = control.should_evaluate = control.should_save = True
         if state.global_step % STEPS_BETWEEN_VALUES == 0 or control.should_evaluate:
-            recent = torch.stack(self.losses[-STEPS_BETWEEN_VALUES:]).mean().item()
+            recent = torch.stack(list(self.losses)).mean().item()
+            self.losses.clear()
             values = {TRAINING_LOSS: recent, LEARNING_RATE: lr_scheduler.get_last_lr()[0]}
             for listener in self.listeners:
                 listener.on_values(state.global_step, values)
 
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: dict[str, float],
-        **_: Any,
-    ) -> None:
-        """Add a row to the curve."""
-        training_loss = torch.stack(self.losses).mean().item()
-        self.losses.clear()
-        row = CurveRow(
-            epoch=round(state.epoch or 0.0, 4),
-            step=state.global_step,
-            training_loss=training_loss,
-            validation_loss=metrics["eval_loss"],
-            spearman_cosine=metrics[f"eval_{DEV}_{SPEARMAN}"],
-            pearson_cosine=metrics[f"eval_{DEV}_{PEARSON}"],
-        )
-        self.rows.append(row)
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Tell the new row of the curve."""
         for listener in self.listeners:
-            listener.on_row(row)
+            listener.on_row(curve_rows(state.log_history)[-1])

@@ -7,7 +7,7 @@ padded view (n sentences, L tokens of the longest), which two index tensors of t
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, enable_progress_bars
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -17,6 +17,8 @@ from transformers.masking_utils import sdpa_mask
 from src.training.dropout import dropout
 
 PACKED = "packed"
+MANY = 100_000
+"""From so many pairs on tokenising takes long enough to be shown."""
 COLUMNS = ("sentence1", "sentence2")
 
 
@@ -92,6 +94,8 @@ def tokenize(pairs: Dataset, encoder: SentenceTransformer) -> Dataset:
             column: tokenizer(batch[column], truncation=True, max_length=longest)["input_ids"] for column in COLUMNS
         }
 
+    if len(pairs) >= MANY:
+        enable_progress_bars()
     return pairs.map(ids, batched=True, desc="Tokenising")
 
 

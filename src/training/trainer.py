@@ -1,6 +1,7 @@
 """The trainer of sentence-transformers with the hooks that make it fast, each of which can be turned off."""
 
 import time
+from collections import deque
 from typing import Any
 
 from datasets import Dataset
@@ -29,7 +30,7 @@ class PairTrainer(SentenceTransformerTrainer):
     def __init__(self, config: TrainerConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
-        self.losses: list[Tensor] = []
+        self.losses: deque[Tensor] = deque()
         """Loss of each step, emptied by whoever reads it."""
         self.evaluation_seconds = 0.0
 

@@ -1,0 +1,63 @@
+"""Tables out of CSV, TSV, JSONL and Parquet files, each row numbered as in the file."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from src.data.columns import Columns, number_rows, said
+from src.data.delimited import read_delimited
+from src.data.json_lines import read_json_lines
+from src.errors import UserError
+
+
+def read_table(path: Path, columns: Columns) -> pa.Table:
+    """Return the named columns of the file in file order, with data rows numbered from 1 (the header not counted).
+
+    Raises `UserError` where the file is missing, empty, of another format or encoding, or broken.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(
+            f"{path}: expected a file that ends in one of {list(READERS)}, found {path.suffix!r}: convert or rename it."
+        )
+    _check_readable(path)
+    table = reader(path, columns)
+    if not table.num_rows:
+        raise UserError(f"{path}: expected rows of pairs, found a header only: add pairs to it.")
+    return number_rows(table)
+
+
+def _check_readable(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{path}: expected a file, found nothing (from {Path.cwd()}): correct the path.")
+    if not path.is_file():
+        raise UserError(f"{path}: expected a file, found a directory or device: give the file in it.")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise UserError(
+            f"{path}: expected a readable file, found {error.strerror}: correct its permissions."
+        ) from error
+    if empty:
+        raise UserError(f"{path}: expected rows of pairs, found an empty file: add a header and pairs to it.")
+
+
+def _read_parquet(path: Path, columns: Columns) -> pa.Table:
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            columns.require(file.schema_arrow.empty_table().flatten().schema.names, str(path))
+            return file.read(columns=list(columns.names)).flatten().select(list(columns.names))
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: expected a Parquet file, found {said(error)}: write it again.") from error
+
+
+READERS: dict[str, Callable[[Path, Columns], pa.Table]] = {
+    ".csv": partial(read_delimited, delimiter=","),
+    ".tsv": partial(read_delimited, delimiter="\t"),
+    ".jsonl": read_json_lines,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,65 @@
+"""Tables out of data sets on the Hugging Face Hub, or out of its cache on this machine."""
+
+import re
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
+from datasets.naming import camelcase_to_snakecase
+
+from src.data.columns import Columns, number_rows, said
+from src.errors import UserError
+from src.hub import hub_reachable
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Unavailable(Exception):
+    """A source that cannot serve now; the message is the reason, without a full stop."""
+
+
+def read_hub(name: str, config: str | None, split: str, revision: str | None, columns: Columns) -> pa.Table:
+    """Return the named columns of one split, rows numbered from 1; nested fields are named as `labels.real-label`.
+
+    What the cache holds of a pinned commit is taken without asking the Hub. Raises `Unavailable` where the Hub cannot
+    be reached and `UserError` where it has no such data set, revision, configuration, split or column.
+    """
+    dataset = _cached(name, config, split, revision) or _load(name, config, split, revision)
+    table = dataset.with_format("arrow")[:].flatten()
+    columns.require(table.column_names, f"{name} ({split})")
+    return number_rows(table.select(list(columns.names)))
+
+
+def _cached(name: str, config: str | None, split: str, revision: str | None) -> datasets.Dataset | None:
+    """Return the split from the library's cache, if it holds this very commit.
+
+    Offline the library itself would take whichever revision was cached last.
+    """
+    if revision is None or not COMMIT.fullmatch(revision):
+        return None
+    *owner, short = name.split("/")
+    folder = Path(datasets.config.HF_DATASETS_CACHE) / "___".join([*owner, camelcase_to_snakecase(short)])
+    found = [
+        sorted(folder.glob(f"{config or 'default'}/*/{revision}/{pattern}"))
+        for pattern in (f"*-{split}.arrow", f"*-{split}-*-of-*.arrow")
+    ]
+    parts = [datasets.Dataset.from_file(str(path)) for path in found[0] or found[1]]
+    return datasets.concatenate_datasets(parts) if parts else None
+
+
+def _load(name: str, config: str | None, split: str, revision: str | None) -> datasets.Dataset:
+    if not hub_reachable(timeout=5.0):
+        raise Unavailable("the Hugging Face Hub cannot be reached")
+    try:
+        dataset = datasets.load_dataset(name, config, split=split, revision=revision)
+    except (DatasetNotFoundError, DataFilesNotFoundError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"expected the split {split!r} of the Hub data set {name!r} (configuration {config}, revision {revision}),"
+            f" found {said(error)}: correct the name or take a file."
+        ) from error
+    except (DatasetsError, OSError) as error:
+        raise Unavailable(f"loading {name} from the Hugging Face Hub failed ({type(error).__name__})") from error
+    if revision and COMMIT.fullmatch(revision) and any(revision not in at["filename"] for at in dataset.cache_files):
+        raise Unavailable(f"the Hugging Face Hub gave another revision of {name} than {revision}")
+    return dataset

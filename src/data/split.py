@@ -1,0 +1,69 @@
+"""A part of the pairs split off: seeded, scores stratified, no sentence in both parts."""
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from src.data.pairs import sentence_ids, to_dataset, to_table
+from src.errors import UserError
+
+BINS = 10
+
+
+def split_off(pairs: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Return the rest of the pairs and a part of about `fraction` (0..1) of them, both in the order of `pairs`.
+
+    Pairs that share a sentence stay together, also by way of other pairs; the scores of the part are spread as those of
+    all. The same pairs, fraction and seed give the same split. Raises `UserError` where no such split exists.
+    """
+    table = to_table(pairs)
+    chosen = choose_rows(table, fraction, seed)
+    return to_dataset(table.filter(pa.array(~chosen))), to_dataset(table.filter(pa.array(chosen)))
+
+
+def choose_rows(table: pa.Table, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Return which rows of a table of pairs `split_off` would split off."""
+    group = _groups(sentence_ids(table)[0])
+    scores = table["score"].to_numpy()
+    sizes = np.bincount(group)
+    means = np.bincount(group, weights=scores) / sizes
+    chosen = _choose_groups(sizes, _bins(means, scores, fraction), fraction, seed)[group]
+    if chosen.all() or not chosen.any():
+        raise UserError(
+            f"expected pairs of which {fraction:g} can be split off without a sentence in both parts, found"
+            f" {sizes.max(initial=0):,} of {len(group):,} pairs tied by sentences they share: give a dev"
+            " file (data.dev) or another fraction (data.dev_fraction)."
+        )
+    return chosen
+
+
+def _groups(ids: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return for each pair the number of the group of pairs that share sentences."""
+    count = int(ids.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(ids), bool), (ids[:, 0], ids[:, 1])), shape=(count, count))
+    labels: NDArray[np.int32] = connected_components(links, directed=False)[1]
+    return labels[ids[:, 0]]
+
+
+def _bins(means: NDArray[np.float64], scores: NDArray[np.float64], fraction: float) -> NDArray[np.int64]:
+    count = int(np.clip(fraction * len(scores), 1, BINS))
+    edges = np.unique(np.quantile(scores, np.linspace(0, 1, count + 1)[1:-1])) if count > 1 else np.empty(0)
+    return np.digitize(means, edges)
+
+
+def _choose_groups(sizes: NDArray[np.int64], bins: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Return which groups are chosen: from each bin at random until the share of its pairs is reached."""
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    chosen = np.zeros(len(sizes), dtype=bool)
+    wanted = 0.0
+    for number in np.unique(bins):
+        members = order[bins[order] == number]
+        wanted += fraction * sizes[members].sum()
+        members = members[sizes[members] / 2 < wanted]
+        taken = members[np.cumsum(sizes[members]) - sizes[members] / 2 < wanted]
+        chosen[taken] = True
+        wanted -= sizes[taken].sum()
+    return chosen

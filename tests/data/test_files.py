@@ -1,0 +1,161 @@
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from src.data.columns import ROW, Columns
+from src.data.files import read_table
+from src.errors import UserError
+
+HEADER = "sentence1,sentence2,score\n"
+ROWS = [("방이 넓어요", "방이 큽니다", 0.9), ("NA", "역이 멀어요", 0.1), ('"최고"라고, 했다', "좋다 했다", 0.5)]
+
+
+def write_csv(path: Path) -> None:
+    path.write_text(
+        HEADER + '방이 넓어요,방이 큽니다,0.9\nNA,역이 멀어요,0.1\n"""최고""라고, 했다",좋다 했다,0.5\n', "utf-8"
+    )
+
+
+def write_csv_with_bom_and_crlf(path: Path) -> None:
+    write_csv(path)
+    path.write_text(path.read_text("utf-8").replace("\n", "\r\n"), "utf-8-sig", newline="")
+
+
+def write_tsv(path: Path) -> None:
+    lines = ["sentence1\tsentence2\tscore", "방이 넓어요\t방이 큽니다\t0.9", "NA\t역이 멀어요\t0.1"]
+    path.write_text("\n".join([*lines, '"""최고""라고, 했다"\t좋다 했다\t0.5']), "utf-8")
+
+
+def write_jsonl(path: Path) -> None:
+    records = [dict(zip(("sentence1", "sentence2", "score"), row, strict=True)) for row in ROWS]
+    path.write_text("\n".join(json.dumps(record | {"more": [1]}, ensure_ascii=False) for record in records), "utf-8")
+
+
+def write_parquet(path: Path) -> None:
+    columns = list(zip(*ROWS, strict=True))
+    names = ["sentence1", "sentence2", "score", "more"]
+    pq.write_table(pa.table([*columns, pa.array([1, 2, 3])], names=names), path)
+
+
+WRITERS = {
+    "pairs.csv": write_csv,
+    "bom.CSV": write_csv_with_bom_and_crlf,
+    "pairs.tsv": write_tsv,
+    "pairs.jsonl": write_jsonl,
+    "pairs.parquet": write_parquet,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_same_rows_in_file_order(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path / name)
+    table = read_table(tmp_path / name, Columns())
+    columns = (table[name].to_pylist() for name in ("sentence1", "sentence2", "score"))
+    assert [(first, second, float(score)) for first, second, score in zip(*columns, strict=True)] == ROWS
+    assert table[ROW].to_pylist() == [1, 2, 3]
+
+
+def test_other_column_names_are_read_and_further_columns_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("id,a,b,label\n7,방,집,1\n", "utf-8")
+    table = read_table(path, Columns(sentence1="b", sentence2="a", score="label"))
+    assert table.column_names == ["b", "a", "label", ROW]
+    assert table["b"].to_pylist() == ["집"]
+
+
+def test_nested_parquet_fields_are_named_with_a_point(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.parquet"
+    pq.write_table(pa.table({"sentence1": ["a"], "sentence2": ["b"], "labels": [{"real-label": 2.5}]}), path)
+    assert read_table(path, Columns(score="labels.real-label"))["labels.real-label"].to_pylist() == [2.5]
+
+
+def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
+    folder = tmp_path / "score=3"
+    folder.mkdir()
+    write_parquet(folder / "pairs.parquet")
+    assert read_table(folder / "pairs.parquet", Columns())["score"].to_pylist() == [0.9, 0.1, 0.5]
+
+
+GOOD = '{"sentence1": "a", "sentence2": "b", "score": 1}\n'
+BAD_FILES: dict[str, tuple[str, bytes, list[str]]] = {
+    "empty": ("p.csv", b"", ["empty file"]),
+    "blank lines only": ("p.csv", b"\n\n", ["header"]),
+    "header only": ("p.csv", HEADER.encode(), ["header only"]),
+    "header without line end": ("p.csv", HEADER.strip().encode(), ["header"]),
+    "semicolons": ("p.csv", HEADER.replace(",", ";").encode() + b"a;b;1\n", ["one column", "';'"]),
+    "tabs in csv": ("p.csv", HEADER.replace(",", "\t").encode() + b"a\tb\t1\n", ["one column", "rename it to .tsv"]),
+    "commas in tsv": ("p.tsv", HEADER.encode() + b"a,b,1\n", ["one column", "','"]),
+    "CP949": ("p.csv", HEADER.encode() + "가,나,1\n".encode("cp949"), ["line 2", "byte 0xb0", "UTF-8"]),
+    "UTF-8 cut off": ("p.csv", HEADER.encode() + "a,b,1\n가".encode()[:-1], ["line 3", "UTF-8"]),
+    "UTF-16": ("p.csv", (HEADER + "가,나,1\n").encode("utf-16"), ["line 1", "UTF-16"]),
+    "UTF-16 without BOM": ("p.csv", (HEADER + "a,b,1\n").encode("utf-16-le"), ["NUL byte", "UTF-8"]),
+    "NUL": ("p.csv", HEADER.encode() + b"a,b,1\na\0,b,1\n", ["line 3", "NUL byte"]),
+    "Excel": ("p.csv", b"PK\x03\x04\x14\x00\x08\x00", ["Excel"]),
+    "too few values": ("p.csv", HEADER.encode() + b"a,b,1\n\na,b\n", ["data row 2", "3 values, found 2", "'a,b'"]),
+    "too many values": ("p.csv", HEADER.encode() + b"a,b,1\na,b,c,1\n", ["data row 2", "3 values, found 4"]),
+    "quote open": ("p.csv", HEADER.encode() + b'a,b,1\n"a,b,1\na,b,1\n', ["data row 2", "quotation mark"]),
+    "quote open at the end": ("p.csv", b'score,sentence1,sentence2\n1,a,b\n1,a,"b\n1,a,b\n', ["row 2", "quotation"]),
+    "column missing": ("p.csv", b"sentence1,text2,score\na,b,1\n", ["['sentence2']", "text2", "data.sentence2"]),
+    "column twice": ("p.csv", b"sentence1,sentence2,sentence2,score\na,b,c,1\n", ["['sentence2']", "more than once"]),
+    "broken JSON": ("p.jsonl", f"{GOOD}\n{GOOD[:20]}\n".encode(), ["data row 2", "JSON object"]),
+    "JSON array": ("p.jsonl", f"[{GOOD}]".encode(), ["data row 1", "JSON object"]),
+    "JSON score as text": ("p.jsonl", (GOOD + GOOD.replace("1}", '"x"}')).encode(), ["row 2", "'score'", "'x'"]),
+    "JSON score as truth": ("p.jsonl", (GOOD + GOOD.replace("1}", "true}")).encode(), ["row 2", "'score'", "True"]),
+    "JSON text as number": ("p.jsonl", (GOOD + GOOD.replace('"b"', "3")).encode(), ["row 2", "'sentence2'", "3"]),
+    "JSON in CP949": ("p.jsonl", GOOD.replace("a", "가").encode("cp949"), ["line 1", "UTF-8"]),
+    "JSON column missing": ("p.jsonl", b'{"sentence1": "a", "score": 1}\n', ["['sentence2']"]),
+    "JSON blank": ("p.jsonl", b"\n \n", ["found []"]),
+    "no Parquet": ("p.parquet", HEADER.encode(), ["Parquet"]),
+    "Parquet cut off": ("p.parquet", b"PAR1aaaa", ["Parquet"]),
+    "other ending": ("p.xlsx", b"PK", [".csv", "'.xlsx'"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_is_named_with_the_place_and_the_remedy(tmp_path: Path, case: str) -> None:
+    name, content, parts = BAD_FILES[case]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_table(tmp_path / name, Columns())
+    message = str(caught.value)
+    assert str(tmp_path / name) in message
+    assert "\n" not in message
+    assert len(message) < 600
+    assert [part for part in parts if part not in message] == []
+
+
+def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="found nothing"):
+        read_table(tmp_path / "none.csv", Columns())
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(UserError, match="directory"):
+        read_table(tmp_path / "folder.csv", Columns())
+
+
+def test_the_row_at_fault_is_right_behind_quoted_line_breaks_and_a_block(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("src.data.delimited.BLOCK", 4096)
+    path = tmp_path / "p.csv"
+    path.write_text(HEADER + '"a\nb",c,1\n' * 2000 + "a,b\n", "utf-8")
+    with pytest.raises(UserError, match="data row 2001:"):
+        read_table(path, Columns())
+
+
+def test_a_row_longer_than_a_block_is_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("src.data.delimited.BLOCK", 4096)
+    path = tmp_path / "p.csv"
+    path.write_text(HEADER + "a,b,1\n" + "a" * 20_000 + ",b,1\n", "utf-8")
+    with pytest.raises(UserError, match="4,096 bytes"):
+        read_table(path, Columns())
+
+
+def test_utf8_broken_across_blocks_is_read_and_a_late_fault_has_its_line(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("src.data.encoding.BLOCK", 7)
+    path = tmp_path / "p.csv"
+    path.write_bytes(HEADER.encode() + "가나다라,마바사,1\n".encode() * 50)
+    assert read_table(path, Columns()).num_rows == 50
+    path.write_bytes(path.read_bytes() + b"\xb0\xa1,b,1\n")
+    with pytest.raises(UserError, match="line 52"):
+        read_table(path, Columns())

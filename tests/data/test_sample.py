@@ -1,0 +1,49 @@
+"""The pairs written for this project keep what their README promises."""
+
+import pandas as pd
+import pytest
+
+from src.config.data import KlueSts
+from src.data import PairData, load_pairs
+from src.data.klue_sts import SAMPLE
+
+KLUE_COLUMNS = ["guid", "source", "sentence1", "sentence2", "label"]
+
+
+@pytest.fixture(scope="module")
+def sample() -> PairData:
+    return load_pairs(KlueSts(sources=["sample"]))
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    files = [pd.read_csv(SAMPLE / f"{split}.csv", keep_default_na=False) for split in ("train", "dev")]
+    return pd.concat(files)
+
+
+def test_the_sample_is_large_enough_and_is_read_like_klue(sample: PairData, table: pd.DataFrame) -> None:
+    assert len(sample.train) >= 2000
+    assert len(sample.dev) >= 255
+    assert len(sample.train) + len(sample.dev) == len(table)
+    assert list(table.columns[:5]) == KLUE_COLUMNS
+    assert table["guid"].is_unique
+
+
+def test_the_sample_has_many_meanings_and_aspects(table: pd.DataFrame) -> None:
+    assert len({*table["meaning1"], *table["meaning2"]} - {""}) >= 250
+    assert table["aspect"].nunique() >= 30
+
+
+def test_no_sentence_is_in_both_splits(sample: PairData) -> None:
+    train, dev = ({*split["sentence1"], *split["sentence2"]} for split in (sample.train, sample.dev))
+    assert not train & dev
+
+
+def test_the_scores_are_spread_like_klues(sample: PairData) -> None:
+    dev = pd.Series(sample.dev["score"])
+    assert 0.45 <= dev.mean() <= 0.55
+    assert (dev.min(), dev.max()) == (0.0, 1.0)
+
+
+def test_nothing_is_odd_about_the_sample(sample: PairData) -> None:
+    assert sample.findings == ()

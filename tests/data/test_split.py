@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from src.data.pairs import digest
+from src.data.split import split_off
+from src.errors import UserError
+
+
+def made(count: int, shared: int = 0) -> Dataset:
+    """Pairs with skewed scores, of which the first `shared` form chains of three that share sentences."""
+    names = [(f"a{i}", f"b{i}") for i in range(count)]
+    for i in range(0, shared - 2, 3):
+        names[i : i + 3] = [(f"a{i}", f"b{i}"), (f"b{i}", f"c{i}"), (f"d{i}", f"c{i}")]
+    scores = np.random.default_rng(0).beta(0.5, 1.0, count).round(2)
+    return Dataset.from_dict(
+        {"sentence1": [a for a, _ in names], "sentence2": [b for _, b in names], "score": scores.tolist()}
+    )
+
+
+def sentences(dataset: Dataset) -> set[str]:
+    return {*dataset["sentence1"], *dataset["sentence2"]}
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.5])
+@pytest.mark.parametrize("shared", [0, 900])
+def test_the_part_has_its_share_its_scores_and_no_sentence_of_the_rest(fraction: float, shared: int) -> None:
+    pairs = made(2000, shared)
+    rest, part = split_off(pairs, fraction, seed=1)
+    assert len(rest) + len(part) == 2000
+    assert abs(len(part) - fraction * 2000) <= 3
+    assert not sentences(rest) & sentences(part)
+    grid = np.linspace(0, 1, 21)
+    shares = [np.searchsorted(np.sort(half["score"]), grid, side="right") / len(half) for half in (pairs, part)]
+    assert np.abs(shares[0] - shares[1]).max() < 0.08
+    assert abs(np.mean(part["score"]) - np.mean(pairs["score"])) < 0.03
+
+
+def test_scores_are_spread_better_than_by_chance() -> None:
+    pairs = made(2000)
+    gaps = [abs(np.mean(split_off(pairs, 0.1, seed)[1]["score"]) - np.mean(pairs["score"])) for seed in range(10)]
+    chance = np.std(pairs["score"]) / np.sqrt(200)
+    assert np.mean(gaps) < 0.3 * chance
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
+    first, again, other = (split_off(made(300, 60), 0.1, seed) for seed in (7, 7, 8))
+    assert [digest(half) for half in first] == [digest(half) for half in again]
+    assert digest(first[1]) != digest(other[1])
+
+
+def test_both_parts_keep_the_order() -> None:
+    rest, part = split_off(made(100), 0.2, seed=3)
+    for half in (rest, part):
+        numbers = [int(name[1:]) for name in half["sentence1"]]
+        assert numbers == sorted(numbers)
+
+
+def test_a_selection_of_a_data_set_is_split_as_such() -> None:
+    rest, part = split_off(made(100).select(range(50, 70)), 0.25, seed=3)
+    assert sentences(rest) | sentences(part) == {f"{side}{i}" for side in "ab" for i in range(50, 70)}
+    assert len(part) == 5
+
+
+def test_a_large_group_goes_to_the_rest_and_holds_no_other_pair_back() -> None:
+    hub = {"sentence1": ["same"] * 60, "sentence2": [f"x{i}" for i in range(60)], "score": [1.0] * 60}
+    single = made(60).to_dict() | {"score": [1.0 if i % 2 else i / 60 for i in range(60)]}
+    pairs = Dataset.from_dict({key: hub[key] + single[key] for key in hub})
+    for seed in range(10):
+        rest, part = split_off(pairs, 0.1, seed)
+        assert len(part) == 12
+        assert "same" in sentences(rest) - sentences(part)
+
+
+def test_pairs_that_all_hang_together_cannot_be_split() -> None:
+    chain = Dataset.from_dict(
+        {
+            "sentence1": [f"s{i}" for i in range(30)],
+            "sentence2": [f"s{i + 1}" for i in range(30)],
+            "score": [i / 30 for i in range(30)],
+        }
+    )
+    with pytest.raises(UserError, match=r"30 of 30 pairs tied .*data\.dev"):
+        split_off(chain, 0.1, seed=0)

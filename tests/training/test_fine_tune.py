@@ -1,0 +1,77 @@
+"""Training: same seed, same result; evaluating does not disturb it; the curve is complete."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.config import Config
+from src.data import load_pairs
+from src.encoder import load_encoder
+from src.training import Training, fine_tune
+from src.training.checkpoints import Checkpoints
+from src.training.losses import build_loss
+
+TinyConfig = Callable[..., Config]
+CONSTANT = "trainer.precision=fp32"
+
+
+def train(config: Config) -> tuple[Training, torch.Tensor]:
+    shutil.rmtree(config.folder, ignore_errors=True)
+    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    loss = build_loss(encoder, config.loss.name)
+    training = fine_tune(
+        encoder, pairs.train, pairs.dev, loss, config.trainer, Checkpoints(Path(config.folder), {}), []
+    )
+    return training, torch.cat([weight.detach().flatten() for weight in encoder.parameters()])
+
+
+@pytest.mark.parametrize("trainer", ["default", "stock"])
+def test_the_curve_has_a_row_for_each_evaluation_and_for_the_last_step(trainer: str, tiny_config: TinyConfig) -> None:
+    training, _ = train(tiny_config(f"trainer={trainer}", "trainer.batch_size=4", "trainer.eval_steps=4"))
+    assert [row.step for row in training.curve] == [4, 8, 10]
+    assert training.curve[-1].epoch == 1
+    assert all(-1 <= row.spearman_cosine <= 1 for row in training.curve)
+    assert training.curve[-1].validation_loss > 0
+
+
+def test_the_same_seed_gives_the_same_weights_and_curve(tiny_config: TinyConfig) -> None:
+    first, weights = train(tiny_config(CONSTANT))
+    second, again = train(tiny_config(CONSTANT))
+    assert torch.equal(weights, again)
+    assert first.curve == second.curve
+
+
+def test_another_seed_gives_other_weights(tiny_config: TinyConfig) -> None:
+    _, weights = train(tiny_config(CONSTANT))
+    _, others = train(tiny_config(CONSTANT, "trainer.seed=43"))
+    assert not torch.equal(weights, others)
+
+
+def test_evaluating_more_often_does_not_change_the_training(tiny_config: TinyConfig) -> None:
+    rare, weights = train(tiny_config(CONSTANT, "trainer.eval_steps=10"))
+    often, same = train(tiny_config(CONSTANT, "trainer.eval_steps=2"))
+    assert torch.equal(weights, same)
+    assert (len(rare.curve), len(often.curve)) == (1, 5)
+    assert rare.curve[-1].spearman_cosine == often.curve[-1].spearman_cosine
+
+
+def test_packed_and_padded_training_agree_without_dropout(tiny_config: TinyConfig) -> None:
+    _, packed = train(tiny_config(CONSTANT, "model.dropout=0"))
+    _, padded = train(
+        tiny_config("trainer=stock", "model.dropout=0", "trainer.batch_size=4", "trainer.learning_rate=1e-3")
+    )
+    torch.testing.assert_close(packed, padded, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("loss", ["cosine_similarity", "cosent", "angle"])
+def test_every_loss_trains(loss: str, tiny_config: TinyConfig) -> None:
+    training, _ = train(tiny_config(f"loss={loss}", "trainer.epochs=4"))
+    assert training.curve[-1].training_loss < training.curve[0].training_loss
+
+
+def test_realised_warmup_is_the_ratio_of_the_steps(tiny_config: TinyConfig) -> None:
+    training, _ = train(tiny_config("trainer.warmup_ratio=0.3"))
+    assert (training.steps, training.warmup_steps) == (10, 3)

@@ -1,0 +1,85 @@
+"""A packed batch gives what a padded one gives, in one forward and without padding."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+
+from src.training import packed_attention
+from src.training.packing import PackedCollator, tokenize
+
+PAIRS = Dataset.from_dict(
+    {
+        "sentence1": ["방이 깨끗해요", "위치", "호스트가 아주 친절했고 침대도 편했습니다"],
+        "sentence2": ["깨끗한 방", "역에서 조금 멀어요", "친절"],
+        "score": [1.0, 0.25, 0.5],
+    }
+)
+
+
+@pytest.fixture
+def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
+    return SentenceTransformer(str(tiny_encoder_folder), device="cpu").eval()
+
+
+def embed_packed(encoder: SentenceTransformer) -> torch.Tensor:
+    batch = PackedCollator()(list(tokenize(PAIRS, encoder)))
+    features = {key.removeprefix("pairs_"): value for key, value in batch.items() if key != "label"}
+    return encoder(features)["sentence_embedding"]
+
+
+def embed_padded(encoder: SentenceTransformer) -> torch.Tensor:
+    return encoder(encoder.preprocess([*PAIRS["sentence1"], *PAIRS["sentence2"]]))["sentence_embedding"]
+
+
+def gradients(encoder: SentenceTransformer, embeddings: torch.Tensor) -> list[torch.Tensor]:
+    weights = torch.linspace(-1, 1, embeddings.numel()).view_as(embeddings)
+    parameters = [weight for weight in encoder.parameters() if weight.requires_grad]
+    found = torch.autograd.grad((embeddings * weights).sum(), parameters, allow_unused=True)
+    return [gradient for gradient in found if gradient is not None]
+
+
+def test_packed_embeddings_equal_padded_ones(encoder: SentenceTransformer) -> None:
+    padded = embed_padded(encoder)
+    with packed_attention(encoder, enabled=True):
+        packed = embed_packed(encoder)
+    torch.testing.assert_close(packed, padded, atol=1e-6, rtol=1e-5)
+
+
+def test_packed_gradients_equal_padded_ones(encoder: SentenceTransformer) -> None:
+    expected = gradients(encoder, embed_padded(encoder))
+    with packed_attention(encoder, enabled=True):
+        found = gradients(encoder, embed_packed(encoder))
+    assert len(found) == len(expected) > 10
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_encoding_is_unchanged_while_packed_attention_is_on(encoder: SentenceTransformer) -> None:
+    expected = encoder.encode(PAIRS["sentence1"])
+    with packed_attention(encoder, enabled=True):
+        found = encoder.encode(PAIRS["sentence1"])
+    assert (found == expected).all()
+
+
+def test_attention_is_restored_after_training(encoder: SentenceTransformer) -> None:
+    before = encoder[0].model.config._attn_implementation
+    with packed_attention(encoder, enabled=True):
+        assert encoder[0].model.config._attn_implementation != before
+    assert encoder[0].model.config._attn_implementation == before
+
+
+def test_a_packed_batch_has_no_padding(encoder: SentenceTransformer) -> None:
+    rows = list(tokenize(PAIRS, encoder))
+    tokens = sum(len(row[column]) for row in rows for column in ("sentence1", "sentence2"))
+    batch = PackedCollator()(rows)
+    assert batch["pairs_input_ids"].shape == (1, tokens)
+    assert batch["label"].tolist() == [1.0, 0.25, 0.5]
+
+
+def test_long_sentences_are_cut_to_the_encoders_length(encoder: SentenceTransformer) -> None:
+    encoder.max_seq_length = 6
+    rows = list(tokenize(PAIRS, encoder))
+    assert max(len(row["sentence1"]) for row in rows) == 6
