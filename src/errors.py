@@ -1,4 +1,8 @@
-"""The one kind of error a user is meant to read."""
+"""What leaves a run other than by its end."""
+
+
+class Stopped(Exception):
+    """A training stopped on purpose before its end; its run is recorded as KILLED with the reason."""
 
 
 class UserError(Exception):

@@ -33,6 +33,8 @@ from src.config import Config
 from src.config.tracking import TrackingConfig
 from src.data import Origin, PairData, digest
 from src.encoder import BaseModel
+from src.errors import Stopped
+from src.errors import UserError
 from src.provenance import library_versions
 from src.training.curve import CurveRow
 
@@ -51,6 +53,12 @@ class Run:
         self.client = client
         self.config = config
         self.run_id = run_id
+        self.recorded = {
+            (name, point.step)
+            for name in client.get_run(run_id).data.metrics
+            for point in client.get_metric_history(run_id, name)
+        }
+        """What a resumed run has already: it is not recorded twice."""
 
     def on_start(self, steps: int, step: int) -> None:
         """Nothing to record."""
@@ -69,7 +77,9 @@ class Run:
     def log_metrics(self, values: dict[str, float], step: int = 0) -> None:
         """Record values under their names; one that is not a finite number is left out."""
         now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, step) for name, value in values.items() if math.isfinite(value)]
+        new = {name: value for name, value in values.items() if (name, step) not in self.recorded}
+        metrics = [Metric(name, value, now, step) for name, value in new.items() if math.isfinite(value)]
+        self.recorded |= {(name, step) for name in new}
         self.client.log_batch(self.run_id, metrics=metrics)
 
     def log_sources(self, pairs: PairData, base: BaseModel) -> None:
@@ -99,6 +109,8 @@ class Run:
 
     def log_model(self, encoder: SentenceTransformer, step: int) -> str | None:
         """Record the model with signature and input example; return its new version if models are registered."""
+        if not self.config.tracking.models:
+            return None
         versions = library_versions()
         mlflow.set_experiment(self.config.name)
         info = Model.log(
@@ -124,16 +136,16 @@ class Run:
 
 
 @contextmanager
-def start_run(config: Config, tags: dict[str, str]) -> Iterator[Run]:
-    """Open a run with all parameters of the configuration for as long as the block lasts.
+def start_run(config: Config, tags: dict[str, str], former: str | None = None) -> Iterator[Run]:
+    """Open a run with all parameters of the configuration, or the `former` one again, for as long as the block lasts.
 
     It ends as FINISHED; as FAILED, with the reason in the tag `failure`, if an error leaves the block; as KILLED if the
     user interrupts it.
     """
     tracking = config.tracking
     client, experiment_id = _open_store(tracking, config.name)
-    run_id = client.create_run(experiment_id, tags=tags).info.run_id
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(asdict(config))])
+    run_id = former or _create_run(client, experiment_id, config, tags)
+    client.update_run(run_id, status="RUNNING")
     monitor = SystemMetricsMonitor(run_id, sampling_interval=5) if tracking.system_metrics else None
     status = "FAILED"
     try:
@@ -141,6 +153,10 @@ def start_run(config: Config, tags: dict[str, str]) -> Iterator[Run]:
             monitor.start()
         yield Run(client, config, run_id)
         status = "FINISHED"
+    except Stopped as stop:
+        client.set_tag(run_id, "stopped", str(stop))
+        status = "KILLED"
+        raise
     except Exception as error:
         client.set_tag(run_id, "failure", f"{type(error).__name__}: {error}"[:5000])
         raise
@@ -151,6 +167,16 @@ def start_run(config: Config, tags: dict[str, str]) -> Iterator[Run]:
         if monitor:
             monitor.finish()
         client.set_terminated(run_id, status)
+
+
+def _create_run(client: MlflowClient, experiment_id: str, config: Config, tags: dict[str, str]) -> str:
+    """Return a new run's id; a run of the same folder that still counts as running was killed, and is marked so."""
+    folder = str(Path(config.folder).resolve())
+    for killed in client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.folder = '{folder}'"):
+        client.set_terminated(killed.info.run_id, "KILLED")
+    run_id = str(client.create_run(experiment_id, tags={**tags, "folder": folder}).info.run_id)
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(asdict(config))])
+    return run_id
 
 
 def _open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient, str]:
@@ -181,3 +207,26 @@ def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def download_model(address: str, uri: str, folder: Path) -> Path:
+    """Copy the model at a registry address such as models:/review_sts/3 into `folder`; return its encoder's folder.
+
+    Raises `UserError` where the store `uri` cannot be read, or holds no such model, or none of sentence-transformers.
+    """
+    expected = f"model={address}: expected a registered model in {uri.split('@')[-1]}"
+    advice = "give models:/NAME/VERSION as `make ui` shows it under Models, or set tracking.uri"
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise UserError(f"{expected}, found no such file (from {Path.cwd()}): train first, or set tracking.uri.")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is down costs minutes
+    mlflow.set_tracking_uri(uri)  # `download_artifacts` resolves models:/ there, whatever it is given itself
+    try:
+        copy = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
+        data = Model.load(copy).flavors["sentence_transformers"]
+    except (MlflowException, OSError) as error:
+        found = " ".join(str(error).split())[:200].rstrip(".")
+        raise UserError(f"{expected}, found: {found}: {advice}.") from error
+    except KeyError as error:
+        raise UserError(f"{expected} of sentence-transformers, found another kind: {advice}.") from error
+    return copy / data.get("data", "model.sentence_transformer")

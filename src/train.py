@@ -1,8 +1,10 @@
 """Fine-tune an encoder on scored sentence pairs: python -m src.train +experiment=review_sts."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
+
+from sentence_transformers import SentenceTransformer
 
 from src.config import Config
 from src.data import PairData, digest, load_pairs
@@ -17,6 +19,7 @@ from src.report.summary import print_sources, print_summary
 from src.tracking import start_run
 from src.training import fine_tune
 from src.training.checkpoints import Checkpoints
+from src.training.curve import Listener
 from src.training.evaluation import evaluate
 from src.training.losses import build_loss
 
@@ -24,28 +27,34 @@ from src.training.losses import build_loss
 def run(config: Config) -> Metrics:
     """Train as configured and return the metrics; the rest lies in `config.folder` and in the tracked run."""
     with sole_use(Path(config.folder)):
-        return _run(config, Path(config.folder))
+        return train(config, load_pairs(config.data), load_encoder(config.model))
 
 
-def _run(config: Config, folder: Path) -> Metrics:
-    pairs, base = load_pairs(config.data), base_of(config.model)
-    encoder = load_encoder(config.model)
+def train(
+    config: Config,
+    pairs: PairData,
+    encoder: SentenceTransformer,
+    listeners: Sequence[Listener] = (),
+    tags: dict[str, str] | None = None,
+) -> Metrics:
+    """Train this encoder in place on these pairs; further `listeners` hear how it goes, further `tags` mark the run."""
+    folder, base = Path(config.folder), base_of(config.model)
     print_sources(pairs, base)
     checkpoints = Checkpoints(folder / "checkpoints", identity(config, pairs))
     former = checkpoints.unfinished_run(config.trainer.resume)
-    with start_run(config, provenance(config), former) as tracked, ProgressView() as view:
+    with start_run(config, provenance(config) | (tags or {}), former) as tracked, ProgressView() as view:
         checkpoints.belong_to(tracked.run_id)
         tracked.log_sources(pairs, base)
         describe(encoder, config.name, pairs, base)
         loss = build_loss(encoder, config.loss.name)
-        score = partial(evaluate, encoder, pairs.dev, loss, config.trainer)
-        before = score()
-        training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [view, tracked])
-        after = score()
+        before = evaluate(encoder, pairs.dev, loss, config.trainer)
+        told: list[Listener] = [view, tracked, *listeners]
+        training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, told)
+        after = evaluate(encoder, pairs.reported, loss, config.trainer)
         write_model(encoder, folder)
         version = tracked.log_model(encoder, training.steps)
         metrics = measure(config, pairs, base, training, before, after, tracked.run_id, version)
-        write_result(folder, config, metrics, training, pairs.dev, after)
+        write_result(folder, config, metrics, training, pairs.reported, after)
         tracked.log_result(folder, ARTIFACTS, asdict(metrics))
         checkpoints.remove()
     print_summary(metrics, config)

@@ -189,7 +189,7 @@ def test_an_unfinished_training_is_not_gone_on_with_under_another_configuration(
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
         patch.setattr(src.train, "write_model", failing)
         src.train.run(tiny_config())
-    with pytest.raises(UserError, match="configuration differ from now: set trainer.resume=never"):
+    with pytest.raises(UserError, match=r"configuration differ from now: set trainer\.resume=never"):
         src.train.run(tiny_config("trainer.seed=7"))
     src.train.run(tiny_config("trainer.seed=7", "trainer.resume=never"))
     assert sorted(run.info.status for run in runs(client)) == ["FAILED", "FINISHED"]

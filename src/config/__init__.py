@@ -6,12 +6,13 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from src.config.data import KlueSts, PairFiles
+from src.config.data import KlueSts, PairFiles, ProjectMatch
 from src.config.model import EmbeddedEncoder, HubEncoder
+from src.config.predict import PredictConfig
 from src.config.tracking import TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 
-DataConfig = KlueSts | PairFiles
+DataConfig = KlueSts | PairFiles | ProjectMatch
 ModelConfig = EmbeddedEncoder | HubEncoder
 
 
@@ -38,9 +39,11 @@ def register_schemas() -> None:
     """Make the dataclasses known to Hydra: misspelt keys and wrong types then stop at composition."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
+    store.store(name="predict_schema", node=PredictConfig)
     for group, name, node in (
         ("data", "klue_sts", KlueSts),
         ("data", "pair_files", PairFiles),
+        ("data", "project_match", ProjectMatch),
         ("model", "embedded", EmbeddedEncoder),
         ("model", "hub", HubEncoder),
     ):

@@ -64,3 +64,24 @@ class PairFiles:
         require(
             self.min_score < self.max_score, "data.max_score", f"above data.min_score {self.min_score}", self.max_score
         )
+
+
+@dataclass
+class ProjectMatch:
+    """Developer profiles against project postings, generated and scored by a rule (src/data/project_match)."""
+
+    name: str = "project_match"
+    train_pairs: int = 1000
+    """Pairs to train on; 10 to 20,000."""
+    dev_pairs: int = 250
+    """Pairs to follow the training with; 10 to 1,000."""
+    test_pairs: int = 250
+    """Pairs to score once at the end; 10 to 1,000."""
+    seed: int = 42
+    """Seed of the split and of the pairs."""
+
+    def __post_init__(self) -> None:
+        for key, most in (("train_pairs", 20_000), ("dev_pairs", 1000), ("test_pairs", 1000)):
+            found = getattr(self, key)
+            require(10 <= found <= most, f"data.{key}", f"between 10 and {most:,}", found)
+        require(0 <= self.seed < 2**32, "data.seed", "at least 0 and below 2**32", self.seed)

@@ -13,8 +13,10 @@ class TrackingConfig:
     """SQLite file or http(s) address."""
     artifacts: str | None = "mlruns/artifacts"
     """Folder of the artifacts of new experiments; empty: the server decides."""
+    models: bool = True
+    """Record the trained model in the run."""
     register: bool = True
-    """Register the trained model as a new version under the experiment's name."""
+    """Register the recorded model as a new version under the experiment's name."""
     system_metrics: bool = True
     """Record CPU and memory use."""
 

@@ -8,6 +8,7 @@ LOSS_NAMES = ("cosine_similarity", "cosent", "angle")
 PRECISIONS = ("auto", "fp32", "bf16")
 BATCHINGS = ("packed", "padded")
 EVALUATIONS = ("direct", "dataloader")
+KEEPS = ("last", "best")
 RESUMES = ("auto", "never")
 
 
@@ -55,6 +56,8 @@ class TrainerConfig:
     """bf16, fp32, or auto: bf16 where this machine computes it faster."""
     threads: int = 0
     """CPU threads; 0: as many as there are cores for the process."""
+    keep: str = "last"
+    """last: the weights after the last step, as on the published cards; best: those of the best dev Spearman."""
     resume: str = "auto"
     """auto: go on from the last checkpoint of an unfinished run; never: start anew."""
 
@@ -75,6 +78,7 @@ class TrainerConfig:
             ("evaluation", self.evaluation in EVALUATIONS, f"one of {list(EVALUATIONS)}"),
             ("precision", self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
             ("threads", self.threads >= 0, "at least 0"),
+            ("keep", self.keep in KEEPS, f"one of {list(KEEPS)}"),
             ("resume", self.resume in RESUMES, f"one of {list(RESUMES)}"),
         ):
             require(held, f"trainer.{key}", expected, getattr(self, key))

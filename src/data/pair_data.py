@@ -38,6 +38,11 @@ class PairData:
     findings: tuple[str, ...]
     """What is legal but odd, one sentence each."""
 
+    @property
+    def reported(self) -> Dataset:
+        """The split that the final score is of: test where there is one, else dev."""
+        return self.dev if self.test is None else self.test
+
 
 def assemble(train: Pairs, dev: Pairs, source: str, origin: Origin, findings: tuple[str, ...] = ()) -> PairData:
     """Return both splits as data sets, with all findings; raise `UserError` where a split cannot be used."""

@@ -31,6 +31,17 @@ def spearman(x: Floats, y: Floats, axis: int = -1) -> Floats:
     return pearson(rankdata(x, axis=axis), rankdata(y, axis=axis), axis=axis)
 
 
+def tie_ceiling(gold: Floats) -> float:
+    """Return the Spearman with `gold` of scores that order all pairs as it does, but without its ties.
+
+    It is the same however its ties are broken: sqrt(1 - sum(t^3 - t) / (n^3 - n)) over groups of t tied among n values
+    (the tie correction of Kendall, 1945). A model's scores have no ties, so that it can hardly do better.
+    """
+    ties = np.unique(gold, return_counts=True)[1].astype(float)
+    count = float(len(gold))
+    return float(np.sqrt(1 - (ties**3 - ties).sum() / (count**3 - count)))
+
+
 def bootstrap_interval(
     statistic: Callable[..., Floats],
     gold: Floats,

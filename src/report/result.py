@@ -39,6 +39,9 @@ class Metrics:
     """What is inferred or written for this project; empty if nothing."""
     train_pairs: int
     dev_pairs: int
+    evaluated_on: str
+    """Split of the scores below: test where there is one, else dev."""
+    evaluated_pairs: int
     base_model: str
     spearman_cosine: float
     spearman_cosine_low: float
@@ -48,7 +51,7 @@ class Metrics:
     pearson_cosine_low: float
     pearson_cosine_high: float
     spearman_cosine_before: float
-    """Of the base encoder, before training."""
+    """Of the base encoder on dev, before training."""
     validation_loss: float
     steps: int
     warmup_steps: int
@@ -90,6 +93,8 @@ def measure(
         data_note=pairs.origin.note or "",
         train_pairs=len(pairs.train),
         dev_pairs=len(pairs.dev),
+        evaluated_on="dev" if pairs.test is None else "test",
+        evaluated_pairs=len(pairs.reported),
         base_model=base.name,
         spearman_cosine=after.correlations[SPEARMAN],
         spearman_cosine_low=rank_interval.low,
@@ -118,15 +123,17 @@ def write_model(encoder: SentenceTransformer, folder: Path) -> None:
 
 
 def write_result(
-    folder: Path, config: Config, metrics: Metrics, training: Training, dev: Dataset, evaluation: Evaluation
+    folder: Path, config: Config, metrics: Metrics, training: Training, pairs: Dataset, evaluation: Evaluation
 ) -> None:
-    """Write config.yaml, curve.csv, metrics.json, predictions.parquet and plots/curve.png into `folder`."""
+    """Write config.yaml, curve.csv, metrics.json, predictions.parquet and plots/curve.png into `folder`.
+
+    `evaluation` is that of `pairs`."""
     with replacing(folder / "config.yaml") as draft:
         OmegaConf.save(OmegaConf.create(asdict(config)), draft)
     with replacing(folder / "curve.csv") as draft:
         pd.DataFrame(training.curve, columns=list(CurveRow.__dataclass_fields__)).to_csv(draft, index=False)
     with replacing(folder / "predictions.parquet") as draft:
-        predictions = dev.select_columns(["sentence1", "sentence2"]).to_pandas()
+        predictions = pairs.select_columns(["sentence1", "sentence2"]).to_pandas()
         predictions.assign(gold=evaluation.gold, predicted=evaluation.predicted).to_parquet(draft, index=False)
     spearman = Interval(metrics.spearman_cosine_low, metrics.spearman_cosine_high)
     published = config.published.get("spearman_cosine") if metrics.data_source != "sample" else None

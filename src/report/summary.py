@@ -26,9 +26,9 @@ def print_summary(metrics: Metrics, config: Config) -> None:
             "data": f"{metrics.data_source}, {metrics.train_pairs:,} train and {metrics.dev_pairs:,} dev pairs",
             "note": metrics.data_note or "–",
             "base encoder": metrics.base_model,
-            "Spearman (sts-dev)": _score(metrics, SPEARMAN, config)
+            f"Spearman ({metrics.evaluated_on})": _score(metrics, SPEARMAN, config)
             + f"; before training {metrics.spearman_cosine_before:.4f}",
-            "Pearson (sts-dev)": _score(metrics, PEARSON, config),
+            f"Pearson ({metrics.evaluated_on})": _score(metrics, PEARSON, config),
             "time": f"{metrics.train_seconds:.0f} s training, {metrics.evaluation_seconds:.0f} s evaluation",
             "throughput": f"{metrics.pairs_per_second:.1f} pairs a second in {metrics.precision}",
             "peak memory": f"{metrics.peak_memory_mb:,.0f} MB",

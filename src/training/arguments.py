@@ -7,6 +7,7 @@ import torch
 from sentence_transformers import SentenceTransformerTrainingArguments
 
 from src.config.training import TrainerConfig
+from src.metrics.names import DEV, SPEARMAN
 
 
 def steps_between_evaluations(trainer: TrainerConfig, pairs: int) -> int:
@@ -43,6 +44,9 @@ def build_arguments(
         save_strategy="steps",
         save_steps=steps,
         save_total_limit=2,
+        load_best_model_at_end=trainer.keep == "best",
+        metric_for_best_model=f"{DEV}_{SPEARMAN}",
+        greater_is_better=True,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=torch.cuda.is_available(),

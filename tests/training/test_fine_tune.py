@@ -12,6 +12,7 @@ from src.data import load_pairs
 from src.encoder import load_encoder
 from src.training import Training, fine_tune
 from src.training.checkpoints import Checkpoints
+from src.training.evaluation import evaluate
 from src.training.losses import build_loss
 
 TinyConfig = Callable[..., Config]
@@ -75,3 +76,15 @@ def test_every_loss_trains(loss: str, tiny_config: TinyConfig) -> None:
 def test_realised_warmup_is_the_ratio_of_the_steps(tiny_config: TinyConfig) -> None:
     training, _ = train(tiny_config("trainer.warmup_ratio=0.3"))
     assert (training.steps, training.warmup_steps) == (10, 3)
+
+
+def test_keep_best_ends_with_the_weights_of_the_best_evaluation(tiny_config: TinyConfig) -> None:
+    config = tiny_config(CONSTANT, "trainer.keep=best", "trainer.learning_rate=0.05", "trainer.epochs=3")
+    shutil.rmtree(config.folder, ignore_errors=True)
+    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    loss = build_loss(encoder, config.loss.name)
+    checkpoints = Checkpoints(Path(config.folder), {})
+    training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
+    best = max(row.spearman_cosine for row in training.curve)
+    assert best > training.curve[-1].spearman_cosine
+    assert evaluate(encoder, pairs.dev, loss, config.trainer).correlations["spearman_cosine"] == best
