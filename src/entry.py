@@ -16,13 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 from transformers.utils.logging import disable_progress_bar
 
 from src.config import register_schemas, to_config
+from src.config.predict import register_predict
 from src.errors import UserError
 
 CONF = Path(__file__).parent.parent / "conf"
 
 
 def entry(run: Callable[[Any], Any], name: str = "config") -> Callable[[], None]:
-    """Return the command of `run`: compose conf/`name`.yaml with the command line, check it, run.
+    """Return the command of `run`: compose conf/`name`.yaml (config or predict) with the command line, check it, run.
 
     It leaves with exit code 2 and one sentence for a mistake of the user, 130 after an interruption; any other error
     keeps its traceback.
@@ -30,9 +31,12 @@ def entry(run: Callable[[Any], Any], name: str = "config") -> Callable[[], None]
     disable_progress_bar()
     disable_progress_bars()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `command` below as they are
-    register_schemas()
+    if name == "predict":
+        register_predict(CONF / "predict.yaml")
+    else:
+        register_schemas()
 
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)
+    @hydra.main(version_base="1.3", config_path=None if name == "predict" else str(CONF), config_name=name)
     def composed(config: DictConfig) -> None:
         with one_sentence():
             run(to_config(config))

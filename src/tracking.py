@@ -33,8 +33,7 @@ from src.config import Config
 from src.config.tracking import TrackingConfig
 from src.data import Origin, PairData, digest
 from src.encoder import BaseModel
-from src.errors import Stopped
-from src.errors import UserError
+from src.errors import Stopped, UserError
 from src.provenance import library_versions
 from src.training.curve import CurveRow
 
@@ -229,4 +228,4 @@ def download_model(address: str, uri: str, folder: Path) -> Path:
         raise UserError(f"{expected}, found: {found}: {advice}.") from error
     except KeyError as error:
         raise UserError(f"{expected} of sentence-transformers, found another kind: {advice}.") from error
-    return copy / data.get("data", "model.sentence_transformer")
+    return copy / str(data.get("data", "model.sentence_transformer"))

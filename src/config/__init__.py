@@ -6,9 +6,9 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from src.config.bench import BenchConfig
 from src.config.data import KlueSts, PairFiles, ProjectMatch
 from src.config.model import EmbeddedEncoder, HubEncoder
-from src.config.predict import PredictConfig
 from src.config.tracking import TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 
@@ -35,19 +35,26 @@ class Config:
     """Metrics of a published model card on the same dev pairs, to be shown beside ours."""
 
 
+@dataclass
+class BenchSettings(Config):
+    """All settings of a benchmark."""
+
+    bench: BenchConfig = field(default_factory=BenchConfig)
+
+
 def register_schemas() -> None:
     """Make the dataclasses known to Hydra: misspelt keys and wrong types then stop at composition."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    store.store(name="predict_schema", node=PredictConfig)
     for group, name, node in (
-        ("data", "klue_sts", KlueSts),
-        ("data", "pair_files", PairFiles),
-        ("data", "project_match", ProjectMatch),
-        ("model", "embedded", EmbeddedEncoder),
-        ("model", "hub", HubEncoder),
+        ("schema", "train", Config),
+        ("schema", "bench", BenchSettings),
+        ("data/schema", "klue_sts", KlueSts),
+        ("data/schema", "pair_files", PairFiles),
+        ("data/schema", "project_match", ProjectMatch),
+        ("model/schema", "embedded", EmbeddedEncoder),
+        ("model/schema", "hub", HubEncoder),
     ):
-        store.store(group=f"{group}/schema", name=name, node=node)
+        store.store(group=group, name=name, node=node)
 
 
 def to_config(composed: DictConfig) -> Config:

@@ -1,6 +1,10 @@
 """What a trained model is asked: scores of pairs, or a ranking."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 from src.config.checks import require
 from src.config.tracking import TrackingConfig
@@ -58,3 +62,14 @@ class PredictConfig:
                 "expected pairs=FILE to score, or queries=FILE candidates=FILE to rank,"
                 f" found {' and '.join(given) or 'neither'}: give the one or the other."
             )
+
+
+def register_predict(file: Path) -> None:
+    """Make the dataclass and the primary configuration `predict` in `file` known to Hydra.
+
+    `model` is a plain value here. Hydra would take it for the group of that name if the folder of the groups were
+    searched, or their schemas registered, so neither is.
+    """
+    store = ConfigStore.instance()
+    store.store(name="predict_schema", node=PredictConfig)
+    store.store(name="predict", node=OmegaConf.load(file))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, rankdata
+from scipy.stats import bootstrap, permutation_test, rankdata
 
 Floats = NDArray[np.float64]
 
@@ -65,3 +65,55 @@ def bootstrap_interval(
         rng=np.random.default_rng(seed),
     )
     return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def difference_interval(gold: Floats, a: Floats, b: Floats, seed: int, resamples: int = 2000) -> Interval:
+    """Return the 95 % percentile bootstrap interval of spearman(gold, b) - spearman(gold, a).
+
+    The three arrays have shape (pairs,); pairs are resampled with both scores, since these are correlated.
+    """
+
+    def difference(gold: Floats, a: Floats, b: Floats, axis: int = -1) -> Floats:
+        return spearman(gold, b, axis) - spearman(gold, a, axis)
+
+    result = bootstrap(
+        (gold, a, b),
+        difference,
+        paired=True,
+        vectorized=True,
+        n_resamples=resamples,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def permutation_p_value(gold: Floats, a: Floats, b: Floats, seed: int, resamples: int = 4999) -> float:
+    """Return the two-sided p-value of "a and b order the pairs equally well" by swapping them within pairs.
+
+    What is swapped are ranks (Spearman depends on nothing else), so that models of different scale can be compared.
+    The smallest value it can take is 2 / (resamples + 1).
+    """
+    ranked = rankdata(gold)
+
+    def difference(a: Floats, b: Floats, axis: int = -1) -> Floats:
+        return pearson(ranked, b, axis) - pearson(ranked, a, axis)
+
+    result = permutation_test(
+        (rankdata(a), rankdata(b)),
+        difference,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Return the p-values corrected for their number (Holm, 1979), in the same order."""
+    order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(np.maximum.accumulate(np.asarray(p_values)[order] * factors), 1)
+    return [float(value) for value in corrected]

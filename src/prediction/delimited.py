@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from src.data.columns import Columns
 from src.data.delimited import _check_header, _not_closed, _why_not_delimited
 from src.data.encoding import BLOCK, scan_text
 from src.errors import UserError
-from src.prediction.formats import Write
 
 # Row numbers are known to a single thread only.
 READ = pa.csv.ReadOptions(use_threads=False, block_size=BLOCK)
@@ -44,7 +43,7 @@ def read(path: Path, schema: pa.Schema, delimiter: str) -> Iterator[pa.Table]:
 
 
 @contextmanager
-def write(path: Path, schema: pa.Schema, delimiter: str) -> Iterator[Write]:
+def write(path: Path, schema: pa.Schema, delimiter: str) -> Iterator[Callable[[pa.Table], None]]:
     """Yield the function that appends a piece; quotation marks stand only where they are needed."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")

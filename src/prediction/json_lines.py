@@ -1,7 +1,7 @@
 """JSON lines in pieces; a field that some rows lack is null there."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,6 @@ from src.data.columns import said, shown
 from src.data.encoding import scan_text
 from src.data.json_lines import _objects
 from src.errors import UserError
-from src.prediction.formats import Write
 
 ROWS = 4096
 """Objects held at a time."""
@@ -43,7 +42,7 @@ def read(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 @contextmanager
-def write(path: Path, schema: pa.Schema) -> Iterator[Write]:
+def write(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
     """Yield the function that appends a piece, an object a row."""
     with path.open("w", encoding="utf-8", newline="") as file:
 

@@ -1,6 +1,6 @@
 """Parquet in pieces."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 
 from src.data.columns import said
 from src.errors import UserError
-from src.prediction.formats import Write
 
 ROWS = 8192
 """Rows read at a time."""
@@ -27,11 +26,11 @@ def read(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows in file order."""
     with _faults_named(path), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(ROWS):
-            yield pa.Table.from_batches([batch]).cast(schema)
+            yield pa.Table.from_batches([batch]).replace_schema_metadata(schema.metadata)
 
 
 @contextmanager
-def write(path: Path, schema: pa.Schema) -> Iterator[Write]:
+def write(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
     """Yield the function that appends a piece."""
     with pq.ParquetWriter(path, schema) as writer:
         waiting = [schema.empty_table()]
