@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from transformers.utils.logging import disable_progress_bar
 
-from src.config import register_schemas, to_config
+from src.config import register_schemas, register_tuned, to_config
 from src.config.predict import register_predict
 from src.errors import UserError
 
@@ -35,6 +35,7 @@ def entry(run: Callable[[Any], Any], name: str = "config") -> Callable[[], None]
         register_predict(CONF / "predict.yaml")
     else:
         register_schemas()
+        register_tuned(Path("experiments"))
 
     @hydra.main(version_base="1.3", config_path=None if name == "predict" else str(CONF), config_name=name)
     def composed(config: DictConfig) -> None:
@@ -64,5 +65,6 @@ def one_sentence() -> Iterator[None]:
 
 def _sentence(error: Exception) -> str:
     """Return the message on one line; Hydra's and OmegaConf's own have several, the cause among them."""
-    lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
+    cause = "" if isinstance(error, UserError) else error.__cause__ or ""
+    lines = [line.strip() for line in f"{error}\n{cause}".splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith("object_type")))

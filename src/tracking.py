@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +25,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
+from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 from sentence_transformers import SentenceTransformer
@@ -39,6 +40,8 @@ from src.training.curve import CurveRow
 
 EXAMPLE = ["호스트가 친절하고 방이 깨끗했어요.", "숙소가 청결하고 주인분도 다정하셨습니다."]
 """Input example of logged models, written for this project."""
+PARENT = "mlflow.parentRunId"
+"""Tag that makes a run the child of another."""
 MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
 for noisy in ("alembic", "mlflow"):
@@ -106,6 +109,21 @@ class Run:
         self.log_metrics(numbers, int(values["steps"]))
         self.client.log_batch(self.run_id, tags=words)
 
+    def log_folder(self, folder: Path) -> None:
+        """Record all files of a folder as artifacts."""
+        self.client.log_artifacts(self.run_id, str(folder))
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        """Record tags."""
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value[:5000]) for key, value in tags.items()])
+
+    def close_children(self) -> None:
+        """Mark children that still count as running as killed: nobody runs them any more."""
+        experiment = self.client.get_run(self.run_id).info.experiment_id
+        lost = f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{self.run_id}'"
+        for child in self.client.search_runs([experiment], lost):
+            self.client.set_terminated(child.info.run_id, "KILLED")
+
     def log_model(self, encoder: SentenceTransformer, step: int) -> str | None:
         """Record the model with signature and input example; return its new version if models are registered."""
         if not self.config.tracking.models:
@@ -166,6 +184,14 @@ def start_run(config: Config, tags: dict[str, str], former: str | None = None) -
         if monitor:
             monitor.finish()
         client.set_terminated(run_id, status)
+
+
+def known_run(config: Config, run_id: str | None) -> str | None:
+    """Return the run id if the store has such a run, else None."""
+    client, _ = _open_store(config.tracking, config.name)
+    with suppress(MlflowException):
+        return str(client.get_run(run_id).info.run_id) if run_id else None
+    return None
 
 
 def _create_run(client: MlflowClient, experiment_id: str, config: Config, tags: dict[str, str]) -> str:
@@ -229,3 +255,60 @@ def download_model(address: str, uri: str, folder: Path) -> Path:
     except KeyError as error:
         raise UserError(f"{expected} of sentence-transformers, found another kind: {advice}.") from error
     return copy / str(data.get("data", "model.sentence_transformer"))
+
+
+def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]) -> Path:
+    """Copy those artifacts of a run into `folder` and return it; what the run lacks is left out.
+
+    `reference` is a run id, a run name, an experiment (its latest finished run) or a models:/ address.
+    Raises `UserError` where the store `uri` cannot be read or holds nothing of that name.
+    """
+    expected = f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in"
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise UserError(f"{expected} {uri}, found neither folder nor store: check the name and --uri.")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    client = MlflowClient(uri)
+    try:
+        run_id = _find_run(client, reference)
+    except (MlflowException, OSError) as error:
+        found = " ".join(str(error).split())[:200].rstrip(".")
+        raise UserError(f"{expected} {uri.split('@')[-1]}, found: {found}: check the name and --uri.") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        with suppress(MlflowException, OSError):
+            client.download_artifacts(run_id, name, str(folder))
+    return folder
+
+
+def _find_run(client: MlflowClient, reference: str) -> str:
+    """Return a run's id; raise `MlflowException` where there is none."""
+    if reference.startswith("models:/"):
+        return _run_of_model(client, reference)
+    with suppress(MlflowException):
+        return str(client.get_run(reference).info.run_id)
+    experiment = client.get_experiment_by_name(reference)
+    ids = [experiment.experiment_id] if experiment else [each.experiment_id for each in client.search_experiments()]
+    finished = "attributes.status = 'FINISHED'"
+    name = reference.replace("'", "")
+    condition = finished if experiment else f"{finished} AND attributes.run_name = '{name}'"
+    found = client.search_runs(ids, condition, order_by=["attributes.start_time DESC"], max_results=1)
+    if not found:
+        raise MlflowException("no finished run")
+    return str(found[0].info.run_id)
+
+
+def _run_of_model(client: MlflowClient, address: str) -> str:
+    found = get_model_name_and_version(client, address)  # for models:/m-1234… that id alone
+    model = client.get_logged_model(*found) if len(found) == 1 else client.get_model_version(*found)
+    return str(model.source_run_id if len(found) == 1 else model.run_id)
+
+
+def log_files(uri: str, experiment: str, files: list[Path], tags: dict[str, str]) -> str:
+    """Record files in a new, finished run of `experiment`, and return its id."""
+    client, experiment_id = _open_store(TrackingConfig(uri=uri), experiment)
+    run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
+    for file in files:
+        client.log_artifact(run_id, str(file))
+    client.set_terminated(run_id)
+    return run_id

@@ -12,7 +12,7 @@ from src.encoder import base_of, load_encoder
 from src.entry import entry
 from src.files import sole_use
 from src.provenance import config_hash, provenance
-from src.report.card import describe
+from src.report.card import complete, describe
 from src.report.console import ProgressView
 from src.report.result import ARTIFACTS, Metrics, measure, write_model, write_result
 from src.report.summary import print_sources, print_summary
@@ -51,6 +51,7 @@ def train(
         told: list[Listener] = [view, tracked, *listeners]
         training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, told)
         after = evaluate(encoder, pairs.reported, loss, config.trainer)
+        complete(encoder, training.curve, pairs, after.correlations)
         write_model(encoder, folder)
         version = tracked.log_model(encoder, training.steps)
         metrics = measure(config, pairs, base, training, before, after, tracked.run_id, version)

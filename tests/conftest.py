@@ -4,13 +4,15 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose as compose_config
 from hydra import initialize_config_dir
 from mlflow import MlflowClient
 
-from src.config import Config, register_schemas, to_config
+from src.config import Config, SweepSettings, register_schemas, to_config
+from src.config.sweep import ConfirmConfig, SweepConfig
 from src.entry import CONF
 
 
@@ -122,3 +124,26 @@ def tiny_config_in(compose_in: Callable[..., Config], tiny_encoder_folder: Path)
 def tiny_config(tiny_config_in: Callable[..., Config], tmp_path: Path) -> Callable[..., Config]:
     """Compose a training of the tiny encoder; everything lies below tmp_path."""
     return partial(tiny_config_in, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def sweep_config_in(tiny_config_in: Callable[..., Config]) -> Callable[..., SweepSettings]:
+    """Compose a sweep of the tiny encoder; everything lies below the folder given first."""
+
+    def composed(folder: Path, *overrides: str, **sweep: Any) -> SweepSettings:
+        space = {
+            "trainer.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+            "trainer.warmup_ratio": {"low": 0.0, "high": 0.4},
+            "trainer.epochs": {"choices": [1, 2]},
+        }
+        settings = {"trials": 4, "space": space, "confirm": ConfirmConfig(top_k=2, seeds=2), "evaluations": 4, **sweep}
+        config = tiny_config_in(folder, "trainer.precision=fp32", "trainer.threads=1", *overrides)
+        return SweepSettings(**vars(config), sweep=SweepConfig(**settings))
+
+    return composed
+
+
+@pytest.fixture
+def sweep_config(sweep_config_in: Callable[..., SweepSettings], tmp_path: Path) -> Callable[..., SweepSettings]:
+    """Compose a sweep of the tiny encoder; everything lies below tmp_path."""
+    return partial(sweep_config_in, tmp_path)

@@ -1,6 +1,7 @@
 """The configuration: dataclasses behind the YAML files of conf/, and the way from one to the other."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
@@ -9,6 +10,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from src.config.bench import BenchConfig
 from src.config.data import KlueSts, PairFiles, ProjectMatch
 from src.config.model import EmbeddedEncoder, HubEncoder
+from src.config.sweep import SweepConfig
 from src.config.tracking import TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 
@@ -42,12 +44,20 @@ class BenchSettings(Config):
     bench: BenchConfig = field(default_factory=BenchConfig)
 
 
+@dataclass
+class SweepSettings(Config):
+    """All settings of a sweep."""
+
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+
 def register_schemas() -> None:
     """Make the dataclasses known to Hydra: misspelt keys and wrong types then stop at composition."""
     store = ConfigStore.instance()
     for group, name, node in (
         ("schema", "train", Config),
         ("schema", "bench", BenchSettings),
+        ("schema", "sweep", SweepSettings),
         ("data/schema", "klue_sts", KlueSts),
         ("data/schema", "pair_files", PairFiles),
         ("data/schema", "project_match", ProjectMatch),
@@ -55,6 +65,13 @@ def register_schemas() -> None:
         ("model/schema", "hub", HubEncoder),
     ):
         store.store(group=group, name=name, node=node)
+
+
+def register_tuned(experiments: Path) -> None:
+    """Make the result of each sweep below a folder known to Hydra: experiments/NAME/sweep/best.yaml as +tuned=NAME."""
+    for best in sorted(experiments.glob("*/sweep/best.yaml")):
+        name = best.parent.parent.name
+        ConfigStore.instance().store(group="tuned", name=name, node=OmegaConf.load(best), package="_global_")
 
 
 def to_config(composed: DictConfig) -> Config:

@@ -34,14 +34,14 @@ class PredictConfig:
     """Column of queries and candidates; empty: the only one, else `text`, else `sentence1`."""
     top_k: int = 5
     """Candidates a query is given."""
-    batch_size: int = 64
+    batch_size: int = 32
     """Sentences a forward pass."""
     precision: str = "fp32"
     """fp32: the library's own scores; bf16; or auto: bf16 where this machine computes it faster."""
     threads: int = 0
     """CPU threads; 0: as many as there are cores for the process."""
     cache_mb: int = 300
-    """MiB of embeddings kept for sentences that come again: some 200,000 sentences of 384 dimensions."""
+    """MiB for the embeddings of sentences that come again: at 384 dimensions some 175,000 sentences."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """Where models:/ addresses are looked up."""
 

@@ -58,6 +58,8 @@ class TrainerConfig:
     """CPU threads; 0: as many as there are cores for the process."""
     keep: str = "last"
     """last: the weights after the last step, as on the published cards; best: those of the best dev Spearman."""
+    checkpoints: bool = True
+    """Keep a checkpoint at each evaluation, the last two, to go on from after an interruption."""
     resume: str = "auto"
     """auto: go on from the last checkpoint of an unfinished run; never: start anew."""
 

@@ -2,6 +2,8 @@
 
 DEV = "sts-dev"
 """The evaluator's name, as on the published model cards."""
+TEST = "sts-test"
+"""Name of the evaluator where a run holds a test split."""
 SPEARMAN = "spearman_cosine"
 PEARSON = "pearson_cosine"
 TRAINING_LOSS = "training_loss"

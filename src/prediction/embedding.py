@@ -8,22 +8,22 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
+PLACE = 250
+"""Bytes that a remembered sentence takes beside its embedding, however long it is."""
+
 
 class Embedder:
     """An encoder with a memory of bounded size: what was asked for longest ago is forgotten first."""
 
     def __init__(self, encoder: SentenceTransformer, batch_size: int, precision: str, cache_mb: int) -> None:
-        """Take the precision `fp32` or `bf16` and the room for embeddings in MiB; a sentence takes 4 bytes a dimension.
-
-        Its key and place take some 200 bytes more, however long it is.
-        """
+        """Take the precision, `fp32` or `bf16`, and the room for remembered sentences in MiB."""
         self.encoder = encoder
         self.batch_size = batch_size
         self.bf16 = precision == "bf16"
         self.dimension = int(encoder.get_embedding_dimension())
         self.encoded = 0
         """Sentences that went through the encoder so far."""
-        self.capacity = cache_mb * 2**20 // (4 * self.dimension)
+        self.capacity = cache_mb * 2**20 // (4 * self.dimension + PLACE)
         self.kept = torch.empty(self.capacity, self.dimension)  # takes memory only as it is filled
         self.places: OrderedDict[bytes, int] = OrderedDict()
 

@@ -1,35 +1,68 @@
-"""Pictures of a run."""
+"""Pictures of a run: its curves and its losses, and what all pictures share."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
+import matplotlib
+import pandas as pd
+from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from src.files import replacing
 from src.metrics.statistics import Interval
-from src.training.curve import CurveRow
+
+# the package would change every later figure's font on import, and needs distutils: only its font file is used
+_package = find_spec("koreanize_matplotlib")
+if _package and _package.origin:
+    font_manager.fontManager.addfont(Path(_package.origin).parent / "fonts" / "NanumGothic.ttf")
+    matplotlib.rcParams["font.family"] = ["DejaVu Sans", "NanumGothic"]
 
 
-def plot_curve(rows: list[CurveRow], interval: Interval, published: float | None, path: Path) -> None:
-    """Write the correlations and losses over the steps as PNG.
+def new_figure(width: float = 10, height: float = 4) -> Figure:
+    """Return an empty figure of that size in inches; it renders Korean."""
+    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG."""
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png")
+
+
+def plot_curve(curve: pd.DataFrame, interval: Interval | None, published: float | None, path: Path) -> None:
+    """Write the correlations on dev over the steps as PNG; `curve` has the columns of curve.csv.
 
     `interval` belongs to the last Spearman; `published` is the figure of a published model card, if comparable.
     """
-    steps = [row.step for row in rows]
-    figure = Figure(figsize=(10, 4), layout="constrained", dpi=120)
-    correlation, loss = figure.subplots(1, 2)
-    correlation.plot(steps, [row.spearman_cosine for row in rows], "o-", label="Spearman")
-    correlation.plot(steps, [row.pearson_cosine for row in rows], "s--", alpha=0.6, label="Pearson")
-    last = rows[-1].spearman_cosine
-    spread = [[max(last - interval.low, 0)], [max(interval.high - last, 0)]]
-    correlation.errorbar(steps[-1:], [last], yerr=spread, color="C0", capsize=4, label="95 % interval")
+    figure = new_figure(8, 4.5)
+    axes = figure.subplots()
+    axes.plot(curve["step"], curve["spearman_cosine"], "o-", label="Spearman")
+    axes.plot(curve["step"], curve["pearson_cosine"], "s--", alpha=0.6, label="Pearson")
+    if interval is not None:
+        last = curve["spearman_cosine"].iloc[-1]
+        spread = [[max(last - interval.low, 0)], [max(interval.high - last, 0)]]
+        axes.errorbar(curve["step"].iloc[-1:], [last], yerr=spread, color="C0", capsize=4, label="95 % interval")
     if published is not None:
-        correlation.axhline(published, color="grey", linestyle=":", label=f"published card: {published:.4f}")
-    correlation.set(title="sts-dev", xlabel="step", ylabel="correlation of cosine similarity and score")
-    loss.plot(steps, [row.training_loss for row in rows], "o-", label="training")
-    loss.plot(steps, [row.validation_loss for row in rows], "s-", label="validation")
-    loss.set(title="Loss", xlabel="step", ylabel="loss", ylim=(0, None))
-    for axes in (correlation, loss):
-        axes.grid(alpha=0.3)
+        axes.axhline(published, color="grey", linestyle=":", label=f"published card: {published:.4f}")
+    finish(axes, "Correlation of cosine similarity and score, dev", "step", "correlation")
+    save(figure, path)
+
+
+def plot_losses(curve: pd.DataFrame, path: Path) -> None:
+    """Write training and validation loss over the steps as PNG."""
+    figure = new_figure(8, 4.5)
+    axes = figure.subplots()
+    axes.plot(curve["step"], curve["training_loss"], "o-", label="training, mean since the last evaluation")
+    axes.plot(curve["step"], curve["validation_loss"], "s-", label="validation")
+    axes.set_ylim(bottom=0)
+    finish(axes, "Loss", "step", "loss")
+    save(figure, path)
+
+
+def finish(axes: Axes, title: str, x: str, y: str) -> None:
+    """Give the axes title, labels, a grid, and a legend if anything has a label."""
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
         axes.legend()
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png")

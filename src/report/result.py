@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
+import psutil
 from datasets import Dataset
 from omegaconf import OmegaConf
 from sentence_transformers import SentenceTransformer
@@ -15,14 +16,14 @@ from src.data import PairData
 from src.encoder import BaseModel
 from src.files import replacing
 from src.metrics.names import PEARSON, SPEARMAN
-from src.metrics.statistics import Interval, bootstrap_interval, pearson, spearman
+from src.metrics.statistics import bootstrap_interval, pearson, spearman
 from src.provenance import device_name
-from src.report.plots import plot_curve
+from src.report.pictures import PICTURES, draw
 from src.training import Training
 from src.training.curve import CurveRow
 from src.training.evaluation import Evaluation
 
-ARTIFACTS = ["config.yaml", "curve.csv", "metrics.json", "predictions.parquet", "plots/curve.png"]
+ARTIFACTS = ["config.yaml", "curve.csv", "metrics.json", "predictions.parquet", *PICTURES]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Metrics:
     precision: str
     threads: int
     device: str
+    startup_seconds: float
+    """From the start of the process to the first step."""
     train_seconds: float
     """Wall time of training, evaluations not counted."""
     evaluation_seconds: float
@@ -109,6 +112,7 @@ def measure(
         precision=training.precision,
         threads=training.threads,
         device=device_name(),
+        startup_seconds=training.started - psutil.Process().create_time(),
         train_seconds=training.train_seconds,
         evaluation_seconds=training.evaluation_seconds,
         pairs_per_second=training.pairs_per_second,
@@ -125,7 +129,7 @@ def write_model(encoder: SentenceTransformer, folder: Path) -> None:
 def write_result(
     folder: Path, config: Config, metrics: Metrics, training: Training, pairs: Dataset, evaluation: Evaluation
 ) -> None:
-    """Write config.yaml, curve.csv, metrics.json, predictions.parquet and plots/curve.png into `folder`.
+    """Write the files of `ARTIFACTS` into `folder`.
 
     `evaluation` is that of `pairs`."""
     with replacing(folder / "config.yaml") as draft:
@@ -135,9 +139,8 @@ def write_result(
     with replacing(folder / "predictions.parquet") as draft:
         predictions = pairs.select_columns(["sentence1", "sentence2"]).to_pandas()
         predictions.assign(gold=evaluation.gold, predicted=evaluation.predicted).to_parquet(draft, index=False)
-    spearman = Interval(metrics.spearman_cosine_low, metrics.spearman_cosine_high)
-    published = config.published.get("spearman_cosine") if metrics.data_source != "sample" else None
-    plot_curve(training.curve, spearman, published, folder / "plots" / "curve.png")
+    published = config.published.get(SPEARMAN) if metrics.data_source != "sample" else None
+    draw(folder, asdict(metrics), config.trainer.seed, published)
     # last: whoever finds metrics.json finds the rest
     with replacing(folder / "metrics.json") as draft:
         draft.write_text(json.dumps(asdict(metrics), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -31,6 +31,8 @@ class Training:
     precision: str
     """fp32 or bf16."""
     threads: int
+    started: float
+    """Time of the first step in seconds since the epoch."""
     train_seconds: float
     """Wall time of the training without its evaluations."""
     evaluation_seconds: float
@@ -64,7 +66,8 @@ def fine_tune(
             evaluator=dev_evaluator(dev, config.eval_batch_size),
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(CurveCallback(trainer.losses, listeners))
+        curve = CurveCallback(trainer.losses, listeners)
+        trainer.add_callback(curve)
         trainer.add_callback(MarkWhole())
         checkpoint = checkpoints.last()
         start = time.perf_counter()
@@ -78,6 +81,7 @@ def fine_tune(
         warmup_steps=trainer.args.get_warmup_steps(steps),
         precision=precision,
         threads=threads,
+        started=curve.started,
         train_seconds=seconds,
         evaluation_seconds=trainer.evaluation_seconds,
         pairs_per_second=steps * config.batch_size / seconds,

@@ -41,7 +41,7 @@ def build_arguments(
         eval_steps=steps,
         logging_strategy="steps",
         logging_steps=steps,
-        save_strategy="steps",
+        save_strategy="steps" if trainer.checkpoints else "no",
         save_steps=steps,
         save_total_limit=2,
         load_best_model_at_end=trainer.keep == "best",

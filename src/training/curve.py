@@ -1,5 +1,6 @@
 """The curve of a training: a row for each evaluation, told to whoever listens."""
 
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -64,9 +65,12 @@ class CurveCallback(TrainerCallback):
         self.losses = losses
         """The losses of the last steps; the trainer fills it."""
         self.listeners = listeners
+        self.started = 0.0
+        """Time of the first step in seconds since the epoch."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Tell how many steps there are, and the rows of the curve so far."""
+        self.started = time.time()
         for listener in self.listeners:
             listener.on_start(state.max_steps, state.global_step)
             for row in curve_rows(state.log_history):
@@ -77,7 +81,8 @@ class CurveCallback(TrainerCallback):
     ) -> None:
         """Tell loss and learning rate now and then; see to an evaluation after the last step."""
         if state.global_step == state.max_steps:
-            control.should_log = control.should_evaluate = control.should_save = True
+            control.should_log = control.should_evaluate = True
+            control.should_save = args.save_strategy != "no"
         if state.global_step % STEPS_BETWEEN_VALUES == 0 or control.should_evaluate:
             recent = torch.stack(list(self.losses)).mean().item()
             self.losses.clear()

@@ -5,6 +5,7 @@ padded view (n sentences, L tokens of the longest), which two index tensors of t
 """
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from datasets import Dataset, enable_progress_bars
@@ -20,6 +21,8 @@ PACKED = "packed"
 MANY = 100_000
 """From so many pairs on tokenising takes long enough to be shown."""
 COLUMNS = ("sentence1", "sentence2")
+TOKENISED: WeakKeyDictionary[Any, tuple[Any, Dataset]] = WeakKeyDictionary()
+"""The last tokenised pairs of each tokenizer that is alive, under what they were made from."""
 
 
 class Pad(torch.autograd.Function):
@@ -86,9 +89,18 @@ AttentionMaskInterface.register(PACKED, sdpa_mask)
 
 
 def tokenize(pairs: Dataset, encoder: SentenceTransformer) -> Dataset:
-    """Return the pairs as token ids (`sentence1`, `sentence2`: lists of int) with their score; on disk if they are."""
-    tokenizer, longest = encoder.tokenizer, encoder.max_seq_length
+    """Return the pairs as token ids (`sentence1`, `sentence2`: lists of int) with their score; on disk if they are.
 
+    The last result of a tokenizer is kept, for another training on the same pairs in the same process.
+    """
+    tokenizer, longest = encoder.tokenizer, encoder.max_seq_length
+    kept, key = TOKENISED.get(tokenizer), (pairs._fingerprint, len(tokenizer), longest)
+    if kept is None or kept[0] != key:
+        kept = TOKENISED[tokenizer] = (key, _tokenize(pairs, tokenizer, longest))
+    return kept[1]
+
+
+def _tokenize(pairs: Dataset, tokenizer: Any, longest: int) -> Dataset:
     def ids(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
         return {
             column: tokenizer(batch[column], truncation=True, max_length=longest)["input_ids"] for column in COLUMNS

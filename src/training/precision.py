@@ -38,3 +38,9 @@ def use_threads(wanted: int) -> int:
     threads = wanted or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     return threads
+
+
+def peak_flops() -> float:
+    """Return the operations a second that a bf16 matrix product of `SHAPE` reaches on this machine."""
+    rows, inputs, outputs = SHAPE
+    return 2 * rows * inputs * outputs / seconds_per_product(torch.bfloat16)

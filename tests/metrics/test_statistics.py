@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import kstest, pearsonr, spearmanr
 
-from src.metrics.statistics import bootstrap_interval, pearson, spearman
+from src.metrics.statistics import (
+    bootstrap_interval,
+    difference_interval,
+    holm,
+    pearson,
+    permutation_p_value,
+    spearman,
+)
 
 RNG = np.random.default_rng(7)
 GOLD = RNG.integers(0, 6, 120) / 5.0
@@ -45,3 +52,46 @@ def test_coverage_of_the_95_percent_interval() -> None:
         interval = bootstrap_interval(pearson, x, y, seed=trial, resamples=400)
         covered += interval.low <= truth <= interval.high
     assert 0.92 <= covered / 300 <= 0.98
+
+
+def two_models(rng: np.random.Generator, pairs: int, second_noise: float) -> list[np.ndarray]:
+    """Gold scores with ties, and two models' scores that share a part of their error."""
+    gold = rng.integers(0, 36, pairs) / 35
+    shared = rng.normal(0, 0.25, pairs)
+    return [gold, *(gold + shared + rng.normal(0, noise, pairs) for noise in (0.15, second_noise))]
+
+
+@pytest.mark.parametrize("second_noise", [0.15, 0.4])
+def test_coverage_of_the_interval_of_a_difference(second_noise: float) -> None:
+    truth_of = two_models(np.random.default_rng(0), 1_000_000, second_noise)
+    truth = float(spearman(truth_of[0], truth_of[2]) - spearman(truth_of[0], truth_of[1]))
+    rng, trials = np.random.default_rng(11), 400
+    intervals = [
+        difference_interval(*two_models(rng, 120, second_noise), seed=trial, resamples=300) for trial in range(trials)
+    ]
+    assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
+
+
+def test_p_values_are_uniform_under_no_difference() -> None:
+    rng = np.random.default_rng(12)
+    p_values = [permutation_p_value(*two_models(rng, 120, 0.15), seed=trial, resamples=299) for trial in range(400)]
+    assert kstest(p_values, "uniform").pvalue > 0.05
+    assert 0.03 <= np.mean(np.array(p_values) <= 0.05) <= 0.07
+
+
+def test_p_value_is_small_where_one_model_is_clearly_better() -> None:
+    gold, better, worse = two_models(np.random.default_rng(2), 250, 0.5)
+    assert permutation_p_value(gold, better, worse, seed=1) < 0.001
+    high = difference_interval(gold, better, worse, seed=1).high
+    assert high < 0
+
+
+def test_p_value_does_not_depend_on_the_scale_of_a_model() -> None:
+    gold, a, b = two_models(np.random.default_rng(2), 80, 0.2)
+    assert permutation_p_value(gold, a, b, seed=1) == permutation_p_value(gold, a, np.exp(5 * b) - 3, seed=1)
+
+
+def test_holm_corrects_for_the_number_of_p_values() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.2]) == [0.2]

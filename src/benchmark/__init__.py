@@ -1,0 +1,1 @@
+"""Speed of trainings, each in a process of its own."""

@@ -1,0 +1,94 @@
+"""The same recipe by the plain trainer and by ours."""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+OURS = "ours"
+VARIANTS: dict[str, list[str]] = {
+    OURS: [],
+    "stock_fp32": ["trainer=stock"],
+    "stock_bf16": ["trainer=stock", "trainer.precision=bf16"],
+    "stock_uncut": ["trainer=stock", "model.vocabulary=full"],
+}
+"""Overrides of each competitor."""
+STEPS_IN_A_SLOW_FORMAT = 10
+"""Steps of the bf16 variant on a machine that computes bf16 slower than fp32, where nobody would wait for more."""
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training computes, the same for every variant."""
+
+    tokens_per_pair: float
+    """Real tokens, padding not counted."""
+    flops_per_token: float
+    """Of the matrix products of the layers, forward and backward: six for each weight."""
+    peak_flops: float
+    """What this machine reached in a bf16 matrix product, operations a second."""
+
+
+def seconds_per_step(metrics: Metrics) -> float:
+    """Return the wall time of training and evaluation for each step."""
+    return float((metrics["train_seconds"] + metrics["evaluation_seconds"]) / metrics["steps"])
+
+
+def ratios(rounds: list[dict[str, Metrics]], rival: str) -> list[float]:
+    """Return how many times faster ours was than the rival, round by round."""
+    return [seconds_per_step(turn[rival]) / seconds_per_step(turn[OURS]) for turn in rounds]
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Return median, min and max."""
+    return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def summarise(rounds: list[dict[str, Metrics]], work: Work) -> dict[str, Any]:
+    """Return the table of a benchmark: ratios at the top level, then each variant, then the ratios round by round."""
+    names = list(rounds[0])
+    rivals = [name for name in names if name != OURS]
+    return {
+        **{f"ratio_vs_{name}": median(ratios(rounds, name)) for name in rivals},
+        "variants": {name: _variant([turn[name] for turn in rounds], work) for name in names},
+        "ratios": {name: ratios(rounds, name) for name in rivals},
+    }
+
+
+def _variant(turns: list[Metrics], work: Work) -> dict[str, Any]:
+    last, speed = turns[-1], [turn["pairs_per_second"] for turn in turns]
+    tokens = [pairs * work.tokens_per_pair for pairs in speed]
+    return {
+        "steps": last["steps"],
+        "precision": last["precision"],
+        "train_seconds": spread([turn["train_seconds"] for turn in turns]),
+        "evaluation_seconds": spread([turn["evaluation_seconds"] for turn in turns]),
+        "pairs_per_second": spread(speed),
+        "tokens_per_second": spread(tokens),
+        "share_of_bf16_peak": median(tokens) * work.flops_per_token / work.peak_flops,
+        "peak_memory_mb": max(turn["peak_memory_mb"] for turn in turns),
+        **{key: last[key] for key in ("spearman_cosine", "spearman_cosine_low", "spearman_cosine_high")},
+    }
+
+
+def to_markdown(table: dict[str, Any]) -> str:
+    """Return the table as Markdown."""
+    lines = [
+        "| trainer | steps | training s | evaluation s | pairs/s | tokens/s | of bf16 peak | MB | Spearman | ours is |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in table["variants"].items():
+        seconds = " | ".join(
+            f"{row[key]['median']:.0f} ({row[key]['min']:.0f}–{row[key]['max']:.0f})"
+            for key in ("train_seconds", "evaluation_seconds")
+        )
+        faster = table.get(f"ratio_vs_{name}")
+        lines.append(
+            f"| {name.replace('_', ' ')}, {row['precision']} | {row['steps']} | {seconds} "
+            f"| {row['pairs_per_second']['median']:.1f} | {row['tokens_per_second']['median']:.0f} "
+            f"| {row['share_of_bf16_peak']:.0%} | {row['peak_memory_mb']:.0f} "
+            f"| {row['spearman_cosine']:.4f} [{row['spearman_cosine_low']:.4f}, {row['spearman_cosine_high']:.4f}] "
+            f"| {'–' if faster is None else f'{faster:.2f} times as fast'} |"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Comparing finished runs on the same evaluation pairs."""

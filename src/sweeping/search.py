@@ -1,0 +1,29 @@
+"""How values are drawn and when a trial is given up."""
+
+import numpy as np
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.samplers import BaseSampler, GPSampler, GridSampler, RandomSampler, TPESampler
+
+from src.config.sweep import SweepConfig
+from src.sweeping.space import Space, grid_of
+
+
+def build_sampler(sweep: SweepConfig, space: Space, number: int) -> BaseSampler:
+    """Return the sampler of one trial: what it draws depends on the seed, the trial's number and the trials before."""
+    seed = int(np.random.SeedSequence([sweep.seed, number]).generate_state(1)[0])
+    if sweep.sampler == "grid":
+        return GridSampler(grid_of(space), seed=sweep.seed)  # the order of the grid is one for all trials
+    if sweep.sampler == "random":
+        return RandomSampler(seed=seed)
+    if sweep.sampler == "gp":
+        return GPSampler(seed=seed)
+    return TPESampler(seed=seed, n_startup_trials=6, multivariate=True, constant_liar=True)
+
+
+def build_pruner(name: str) -> BasePruner:
+    """Return the pruner of that name for trials whose evaluations are reported at per cents of their training."""
+    if name == "median":
+        return MedianPruner(n_startup_trials=3, n_min_trials=3)
+    if name == "hyperband":
+        return HyperbandPruner(min_resource=10, max_resource=100, reduction_factor=3)
+    return WilcoxonPruner(p_threshold=0.1) if name == "wilcoxon" else NopPruner()

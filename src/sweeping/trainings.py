@@ -1,0 +1,115 @@
+"""The trainings of a sweep in one process, which share what they are made from."""
+
+import copy
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+
+from src.config import Config
+from src.config.training import TrainerConfig
+from src.data import PairData
+from src.encoder import load_encoder
+from src.provenance import config_hash
+from src.report.console import console
+from src.report.result import Metrics
+from src.sweeping.listener import warmup_steps
+from src.sweeping.space import Value, with_values
+from src.sweeping.study import SweepStudy
+from src.tracking import start_run
+from src.training.checkpoints import IDENTITY
+
+Train = Callable[..., Metrics]
+"""`src.train.train`; only the entry imports another entry."""
+
+
+def plain(config: Config) -> Config:
+    """Return the settings of a training out of those of a sweep."""
+    return Config(**{name: copy.deepcopy(getattr(config, name)) for name in Config.__dataclass_fields__})
+
+
+def steps_of(trainer: TrainerConfig, pairs: int) -> int:
+    """Return the steps of a training on so many pairs."""
+    if trainer.max_steps > 0:
+        return trainer.max_steps
+    return math.ceil(trainer.epochs * math.ceil(pairs / trainer.batch_size))
+
+
+def trial_config(
+    study: SweepStudy, values: dict[str, Any], pairs: int, folder: Path, seed: int | None = None
+) -> Config:
+    """Return the settings of a training on `pairs` pairs with these values: evaluated evenly, the best weights kept."""
+    config = with_values(plain(study.config), values)
+    trainer = config.trainer
+    changed = replace(
+        trainer,
+        eval_steps=math.ceil(steps_of(trainer, pairs) / study.config.sweep.evaluations),
+        keep="best",
+        checkpoints=True,
+        resume="auto",
+        precision=study.noted("precision") or trainer.precision,
+        seed=trainer.seed if seed is None else seed,
+    )
+    tracking = replace(config.tracking, models=False, system_metrics=False)
+    return replace(config, folder=str(folder), trainer=changed, tracking=tracking)
+
+
+class Trainings:
+    """Trainings of one process: data, base encoder and tokenised pairs are loaded once for all of them."""
+
+    def __init__(self, study: SweepStudy, pairs: PairData, train: Train) -> None:
+        self.study = study
+        self.pairs = pairs
+        """Their dev part is the validation part of train; sts-dev is not among them."""
+        self.train = train
+        self.encoders: dict[str, SentenceTransformer] = {}
+
+    def encoder(self, config: Config) -> SentenceTransformer:
+        """Return a copy of the base encoder for a training to change; the tokenizer is shared."""
+        key = repr(config.model)
+        if key not in self.encoders:
+            self.encoders = {key: load_encoder(config.model)}
+        base = self.encoders[key]
+        return copy.deepcopy(base, {id(base.tokenizer): base.tokenizer})
+
+    def run(self, values: dict[str, Value], folder: Path, tags: dict[str, str], **given: Any) -> dict[str, Any]:
+        """Train with these values in `folder`, or take what a training there has left; return its metrics.
+
+        `given`: `seed` in place of the configured one, and `listen`, which makes a listener from the settings.
+        """
+        config = trial_config(self.study, values, len(self.pairs.train), folder, given.get("seed"))
+        checkpoints, result = folder / "checkpoints", folder / "metrics.json"
+        if result.exists() and not checkpoints.exists():
+            metrics: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+            with start_run(config, {}, metrics["run_id"]):  # it may have been killed on its very last step
+                return metrics
+        result.unlink(missing_ok=True)
+        drop_other(checkpoints, config)
+        listeners = [given["listen"](config)] if "listen" in given else []
+        with quiet():
+            done = self.train(config, self.pairs, self.encoder(config), listeners, tags)
+        assert done.warmup_steps == warmup_steps(config, done.steps), f"{done.warmup_steps} steps of warm-up"
+        return json.loads(result.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def drop_other(checkpoints: Path, config: Config) -> None:
+    """Remove checkpoints of other settings, such as of another number of threads: the trial starts anew."""
+    note = checkpoints / IDENTITY
+    if note.exists() and json.loads(note.read_text(encoding="utf-8"))["configuration"] != config_hash(config):
+        shutil.rmtree(checkpoints)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the console free of what a training prints: a trial is one line."""
+    former, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = former

@@ -1,0 +1,50 @@
+"""What becomes of the winner: its model is kept, and its settings are trained with on all of train."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+
+from src.data import PairData
+from src.report.result import Metrics
+from src.sweeping.selection import Standing
+from src.sweeping.space import with_values
+from src.sweeping.study import SweepStudy
+from src.sweeping.trainings import Trainings, plain, steps_of
+from src.tracking import PARENT, Run, known_run, start_run
+
+
+def keep_model(study: SweepStudy, winner: Standing) -> None:
+    """Record the model of the winning trial in its run, once; on another machine's trial there is none to record."""
+    model = study.trial_folder(winner.number) / "model"
+    run_id = known_run(study.config, study.trials()[winner.number].user_attrs.get("run_id"))
+    if run_id is None or not model.is_dir() or study.noted("model_of") == winner.number:
+        return
+    config = replace(plain(study.config), tracking=replace(study.config.tracking, models=True, register=False))
+    metrics = json.loads((model.parent / "metrics.json").read_text(encoding="utf-8"))
+    with start_run(config, {}, run_id) as tracked:
+        tracked.log_model(SentenceTransformer(str(model), device="cpu", local_files_only=True), metrics["steps"])
+        tracked.set_tags({"sweep.winner": "true"})
+    study.note("model_of", winner.number)
+
+
+def train_winner(study: SweepStudy, winner: Standing, pairs: PairData, trainings: Trainings, parent: Run) -> Metrics:
+    """Train with the winner's values on all of train and return the metrics, of sts-dev or of test where there is one.
+
+    Its weights are those of `python -m src.train ... +tuned=NAME`, but it is evaluated once, at its end: nothing can be
+    chosen by sts-dev. Once done it is not done again.
+    """
+    folder = study.folder / "winner"
+    config = with_values(plain(study.config), winner.values)
+    once = replace(config.trainer, eval_steps=steps_of(config.trainer, len(pairs.train)))
+    config = replace(config, folder=str(folder), trainer=once)
+    result, settled = folder / "metrics.json", study.noted("winner")
+    if result.exists() and settled == {"values": winner.values, "folder": str(folder.resolve())}:
+        metrics = Metrics(**json.loads(result.read_text(encoding="utf-8")))
+    else:
+        tags: dict[str, Any] = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
+        metrics = trainings.train(config, pairs, trainings.encoder(config), (), tags)
+        study.note("winner", {"values": winner.values, "folder": str(folder.resolve())})
+    parent.log_metrics({"spearman_cosine": metrics.spearman_cosine, "pearson_cosine": metrics.pearson_cosine})
+    return metrics

@@ -1,0 +1,200 @@
+"""The command: scores and rankings, their files, and one sentence for a mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from src.config.predict import PredictConfig
+from src.entry import CONF
+from src.errors import UserError
+from src.predict import Outcome, run
+from src.prediction import ranking, tables
+from src.prediction.view import SHOWN
+
+Ask = Callable[..., Outcome]
+
+
+@pytest.fixture
+def ask(tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Ask the tiny encoder; file names are relative to tmp_path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("src.predict.use_threads", lambda _: 1)
+    return lambda **settings: run(PredictConfig(**{"model": str(tiny_encoder_folder), **settings}))
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
+    return SentenceTransformer(str(tiny_encoder_folder), device="cpu")
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> tuple[list[str], list[str]]:
+    """The texts of queries.csv and of candidates.jsonl."""
+    queries = [f"{number}년차 개발자" for number in range(30)]
+    candidates = [f"{number}년차 이상, 요구 스택 {number % 3}" for number in range(17)]
+    pd.DataFrame({"profile": queries}).to_csv(tmp_path / "queries.csv", index=False)
+    rows = [json.dumps({"id": number, "text": text}) for number, text in enumerate(candidates)]
+    (tmp_path / "candidates.jsonl").write_text("\n".join(rows), "utf-8")
+    return queries, candidates
+
+
+def test_scores_are_the_librarys_and_all_columns_stay_in_order(
+    ask: Ask, pairs_file: Path, encoder: SentenceTransformer
+) -> None:
+    given = pd.read_csv(pairs_file)
+    assert ask(pairs=str(pairs_file), output="scored.parquet").rows == len(given)
+    scored = pd.read_parquet("scored.parquet")
+    assert scored.columns.tolist() == ["sentence1", "sentence2", "score", "predicted"]
+    assert scored["sentence1"].tolist() == given["sentence1"].tolist()
+    assert scored["score"].astype(float).tolist() == given["score"].tolist()
+    first, second = (encoder.encode(given[name].tolist()) for name in ("sentence1", "sentence2"))
+    np.testing.assert_allclose(scored["predicted"], encoder.similarity_pairwise(first, second), atol=1e-6)
+
+
+def test_other_columns_can_be_named_and_the_new_one_is_called_score(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text("a\tb\nNA\tNA\n방\t역이 멀다\n", "utf-8")
+    ask(pairs="p.tsv", sentence1="a", sentence2="b", output="scored.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "scored.jsonl").read_text("utf-8").splitlines()]
+    assert [list(row) for row in rows] == [["a", "b", "score"]] * 2
+    assert rows[0]["a"] == "NA"
+    assert rows[0]["score"] == pytest.approx(1, abs=1e-6)
+    assert -1 <= rows[1]["score"] < 1
+
+
+def test_pieces_give_what_the_whole_gives_and_encode_no_sentence_twice(
+    ask: Ask, pairs_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ask(pairs=str(pairs_file), output="whole.csv")
+    monkeypatch.setattr(tables.Source.pieces, "__defaults__", (3,))
+    monkeypatch.setattr("src.prediction.view.tracked.__defaults__", (3,))
+    pieces = ask(pairs=str(pairs_file), output="pieces.csv")
+    given = pd.read_csv(pairs_file)
+    assert whole.encoded == pieces.encoded == len(set(given["sentence1"]) | set(given["sentence2"]))
+    np.testing.assert_allclose(pd.read_csv("pieces.csv")["predicted"], pd.read_csv("whole.csv")["predicted"], atol=1e-6)
+
+
+def test_without_output_the_first_pairs_are_printed(ask: Ask, pairs_file: Path, capsys: pytest.CaptureFixture) -> None:
+    assert ask(pairs=str(pairs_file)).rows == SHOWN
+    shown = capsys.readouterr().out
+    assert "방이 좋아요" in shown
+    assert "predicted" in shown
+    assert "first 20 of 40 rows" in shown
+
+
+def test_a_text_that_looks_like_markup_is_printed_as_it_is(
+    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "p.csv").write_text("sentence1,sentence2\n[bold]방[/],[/red]\n", "utf-8")
+    ask(pairs="p.csv")
+    assert "[bold]방[/]  [/red]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("top_k", [1, 5, 17])
+def test_a_ranking_is_what_all_cosines_give(
+    top_k: int, ask: Ask, texts: tuple[list[str], list[str]], encoder: SentenceTransformer
+) -> None:
+    queries, candidates = texts
+    assert ask(queries="queries.csv", candidates="candidates.jsonl", top_k=top_k, output="ranked.csv").rows == 30
+    table = pd.read_csv("ranked.csv")
+    assert table.columns.tolist() == ["query", "rank", "candidate", "score"]
+    assert table["query"].tolist() == [query for query in queries for _ in range(top_k)]
+    assert table["rank"].tolist() == list(range(1, top_k + 1)) * 30
+    cosines = encoder.similarity(encoder.encode(queries), encoder.encode(candidates))
+    best = cosines.topk(top_k).values.flatten()
+    np.testing.assert_allclose(table["score"], best, atol=1e-6)
+    rows, columns = (
+        [texts.index(text) for text in table[name]] for texts, name in ((queries, "query"), (candidates, "candidate"))
+    )
+    np.testing.assert_allclose(cosines[torch.tensor(rows), torch.tensor(columns)], best, atol=1e-6)
+
+
+def test_a_ranking_in_small_steps_is_the_same(
+    ask: Ask, texts: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(queries="queries.csv", candidates="candidates.jsonl", output="whole.csv")
+    monkeypatch.setattr(ranking, "HITS", 20)
+    monkeypatch.setattr(ranking, "CHUNK", 4)
+    ask(queries="queries.csv", candidates="candidates.jsonl", output="steps.csv")
+    pd.testing.assert_frame_equal(pd.read_csv("steps.csv"), pd.read_csv("whole.csv"), atol=1e-6)
+
+
+def test_without_output_the_ranking_is_printed(
+    ask: Ask, texts: tuple[list[str], list[str]], capsys: pytest.CaptureFixture
+) -> None:
+    ask(queries="queries.csv", candidates="candidates.jsonl", top_k=2)
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("query", "rank", "candidate", "score", "19년차 개발자", "first 20 of 30"))
+
+
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing asked": ({}, "found neither"),
+    "no candidates": ({"queries": "queries.csv"}, "found queries"),
+    "both asked": (
+        {"pairs": "pairs.csv", "queries": "queries.csv", "candidates": "candidates.jsonl"},
+        "found pairs and queries and candidates",
+    ),
+    "no model": ({"pairs": "pairs.csv", "model": ""}, "model must be"),
+    "model not found": ({"pairs": "pairs.csv", "model": "none"}, "model=none: expected"),
+    "top_k of 0": ({"queries": "queries.csv", "candidates": "candidates.jsonl", "top_k": 0}, "top_k must be"),
+    "top_k too large": (
+        {"queries": "queries.csv", "candidates": "candidates.jsonl", "top_k": 18},
+        "number of candidates, 17, found 18",
+    ),
+    "column missing": (
+        {"queries": "queries.csv", "candidates": "candidates.jsonl", "column": "text"},
+        r"queries\.csv: expected the columns \['text'\]",
+    ),
+    "column open": ({"queries": "open.csv", "candidates": "candidates.jsonl"}, "set column=COLUMN"),
+    "output is an input": ({"pairs": "pairs.csv", "output": "pairs.csv"}, "found the same"),
+    "output is the other input": (
+        {"queries": "queries.csv", "candidates": "candidates.jsonl", "output": "candidates.jsonl"},
+        "found the same",
+    ),
+    "precision": ({"pairs": "pairs.csv", "precision": "fp8"}, "precision must be"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_sentence_and_writes_nothing(
+    case: str, ask: Ask, texts: object, pairs_file: Path, tmp_path: Path
+) -> None:
+    settings, words = MISTAKES[case]
+    (tmp_path / "open.csv").write_text("a,b\n1,2\n")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match=words) as caught:
+        ask(**{"output": "out.csv", **settings})
+    assert "\n" not in str(caught.value)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_command_scores_and_leaves_with_2_after_a_mistake(
+    tiny_encoder_folder: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent), "OMP_NUM_THREADS": "1"}
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "src.predict", f"model={tiny_encoder_folder}", *arguments]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    done = command("pairs=pairs.csv", "output=scored.csv", "threads=1")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(tmp_path / "scored.csv")) == 40
+    assert {path.name for path in tmp_path.iterdir()} == {"pairs.csv", "scored.csv"}
+    (tmp_path / "ragged.csv").write_text("sentence1,sentence2\na,b,c\n")
+    for wrong, end in ((["pairs=ragged.csv"], "in quotation marks."), (["pairs=pairs.csv", "top_q=3"], "")):
+        done = command("output=other.csv", *wrong)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert done.stderr.strip().endswith(end)
+        assert "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"pairs.csv", "ragged.csv", "scored.csv"}

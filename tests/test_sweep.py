@@ -1,0 +1,201 @@
+"""The sweep: what it leaves in its folder, in MLflow and on the console, and that it goes on after kill -9."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from omegaconf import OmegaConf
+
+import src.sweep
+from src.config import SweepSettings
+from src.entry import CONF
+from src.errors import UserError
+from src.report.console import console
+from src.report.result import Metrics
+from src.tracking import PARENT
+
+Sweep = Callable[..., SweepSettings]
+
+
+class Finished(NamedTuple):
+    """A sweep that ended well."""
+
+    config: SweepSettings
+    metrics: Metrics
+    folder: Path
+    client: MlflowClient
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def finished(sweep_config_in: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("sweep")
+    config = sweep_config_in(folder, trials=5, validation=0.4)
+    with console.capture() as printed:
+        metrics = src.sweep.run(config)
+    assert metrics is not None
+    return Finished(config, metrics, folder / "result" / "sweep", MlflowClient(config.tracking.uri), printed.get())
+
+
+def runs(client: MlflowClient, role: str) -> list[Run]:
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    return list(client.search_runs([experiment], f"tags.role = '{role}'", order_by=["attributes.start_time"]))
+
+
+def test_each_trial_is_a_child_with_its_own_parameters_curve_and_state(finished: Finished) -> None:
+    (parent,) = runs(finished.client, "sweep")
+    children = runs(finished.client, "trial")
+    table = pd.read_csv(finished.folder / "report" / "trials.csv")
+    assert len(children) == len(table) == 5
+    assert parent.info.status == "FINISHED"
+    for child, row in zip(children, table.to_dict("records"), strict=True):
+        assert child.data.tags[PARENT] == parent.info.run_id
+        assert float(child.data.params["trainer.learning_rate"]) == pytest.approx(row["trainer.learning_rate"])
+        assert float(child.data.params["trainer.epochs"]) == row["trainer.epochs"]
+        assert finished.client.get_metric_history(child.info.run_id, "spearman_cosine")
+        pruned = row["state"] == "pruned"
+        assert child.info.status == ("KILLED" if pruned else "FINISHED")
+        assert ("stopped" in child.data.tags) == pruned
+
+
+def test_the_warm_up_of_every_trial_is_its_ratio_of_its_steps(finished: Finished) -> None:
+    checked = 0
+    for path in finished.folder.glob("trials/*/metrics.json"):
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        ratio = OmegaConf.load(path.parent / "config.yaml").trainer.warmup_ratio
+        assert metrics["warmup_steps"] == -(-ratio * metrics["steps"] // 1)
+        checked += metrics["warmup_steps"] > 0
+    assert checked
+
+
+def test_trials_are_compared_on_a_part_of_train_and_the_winner_is_trained_on_all_of_it(finished: Finished) -> None:
+    for path in finished.folder.glob("trials/*/metrics.json"):
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        assert metrics["train_pairs"] + metrics["dev_pairs"] == 40
+        assert metrics["dev_pairs"] == 16
+        predictions = pd.read_parquet(path.parent / "predictions.parquet")
+        assert len(predictions) == 16
+    assert (finished.metrics.train_pairs, finished.metrics.dev_pairs) == (40, 40)
+    assert len(pd.read_csv(finished.folder / "winner" / "curve.csv")) == 1
+
+
+def test_the_best_trials_are_run_again_and_the_winner_leads_by_the_lower_end(finished: Finished) -> None:
+    assert len(runs(finished.client, "confirmation")) == 4
+    choice = json.loads((finished.folder / "report" / "choice.json").read_text(encoding="utf-8"))
+    assert len(choice) == 2
+    assert choice[0]["interval"][0] >= choice[1]["interval"][0]
+    assert choice[0]["behind"] == [0, 0]
+    assert choice[1]["tied"] == (choice[1]["behind"][0] <= 0)
+
+
+def test_the_parent_shows_the_best_values_plots_and_table(finished: Finished) -> None:
+    (parent,) = runs(finished.client, "sweep")
+    artifacts = {item.path for item in finished.client.list_artifacts(parent.info.run_id)}
+    assert {"best.yaml", "trials.csv", "importances.csv", "choice.json", "plots"} <= artifacts
+    plots = {Path(item.path).name for item in finished.client.list_artifacts(parent.info.run_id, "plots")}
+    assert plots >= {"history.png", "parallel_coordinate.png", "slice.png", "importances.png"}
+    assert "best.trainer.learning_rate" in parent.data.tags
+    assert parent.data.metrics["best_value"] > 0
+    assert parent.data.metrics["spearman_cosine"] == finished.metrics.spearman_cosine
+    shares = pd.read_csv(finished.folder / "report" / "importances.csv")
+    assert {"ped_anova", "fanova"} <= set(shares.columns)
+
+
+def test_the_child_of_the_winner_holds_its_model(finished: Finished) -> None:
+    choice = json.loads((finished.folder / "report" / "choice.json").read_text(encoding="utf-8"))
+    (child,) = [run for run in runs(finished.client, "trial") if "sweep.winner" in run.data.tags]
+    assert child.data.tags["trial.number"] == str(choice[0]["number"])
+    assert child.info.status == "FINISHED"
+    (final,) = runs(finished.client, "winner")
+    for run in (child, final):
+        experiment = run.info.experiment_id
+        models = finished.client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'")
+        assert len(models) == 1
+    assert finished.metrics.model_version == "1"
+
+
+def test_the_study_is_one_study_in_its_file(finished: Finished) -> None:
+    assert optuna.get_all_study_names(f"sqlite:///{finished.folder}/study.db") == ["tiny"]
+
+
+def test_the_console_shows_a_line_for_each_trial(finished: Finished) -> None:
+    lines = re.findall(
+        r"^trial +\d+  (?:finished|pruned) .* best .*(\d)/5 done, .* left  learning_rate=", finished.printed, re.M
+    )
+    assert lines == ["1", "2", "3", "4", "5"]
+    assert "train with it" in finished.printed
+
+
+def test_the_same_command_again_trains_nothing(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(src.sweep, "train", lambda *_: pytest.fail("trained again"))
+    assert src.sweep.run(finished.config) == finished.metrics
+
+
+@pytest.fixture
+def command(tmp_path: Path, tiny_encoder_folder: Path, pairs_file: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start a module of ours in an empty folder, on the tiny encoder."""
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent), "OMP_NUM_THREADS": "1"}
+    tiny = ["model=hub", "model.name=tests/tiny", f"model.path={tiny_encoder_folder}", "trainer.batch_size=4"]
+    data = ["data=pairs", f"data.train={pairs_file}", f"data.dev={pairs_file}", "name=tiny", "trainer.precision=fp32"]
+
+    def start(module: str, *arguments: str) -> subprocess.Popen[str]:
+        line = [sys.executable, "-m", module, *arguments, *tiny, *data, "tracking.system_metrics=false"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    return start
+
+
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def test_killed_with_its_workers_a_sweep_goes_on_and_train_takes_the_result(
+    command: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    sweep = ["sweep.trials=4", "sweep.workers=2", "sweep.confirm.seeds=0", "sweep.validation=0.4"]
+    folder = tmp_path / "experiments" / "tiny" / "sweep"
+    first = command("src.sweep", *sweep)
+    wait_for(lambda: any(folder.glob("trials/*/checkpoints/*/whole")), first)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    second = command("src.sweep", *sweep)
+    told, errors = second.communicate()
+    assert second.returncode == 0, errors
+    trials = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder}/study.db").trials
+    assert len(trials) == 4
+    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+    assert {run.info.status for role in ("sweep", "trial", "winner") for run in runs(client, role)} <= {
+        "FINISHED",
+        "KILLED",
+    }
+    assert len(runs(client, "sweep")) == 1
+    trained = command("src.train", "+tuned=tiny")
+    _, errors = trained.communicate()
+    assert trained.returncode == 0, errors
+    best = OmegaConf.load(folder / "best.yaml")
+    used = OmegaConf.load(tmp_path / "experiments" / "tiny" / "config.yaml")
+    assert used.trainer.learning_rate == best.trainer.learning_rate
+    assert used.trainer.epochs == best.trainer.epochs
+
+
+def test_another_space_in_the_same_folder_is_refused(finished: Finished) -> None:
+    sweep = replace(finished.config.sweep, space={"trainer.epochs": {"choices": [1, 2]}})
+    with pytest.raises(UserError, match=r"sweep\.space\.trainer\.learning_rate\.high was 0\.01, is not set"):
+        src.sweep.run(replace(finished.config, sweep=sweep))
