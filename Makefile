@@ -31,6 +31,6 @@ ui: setup
 
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --editable ".[dev]"
+	.venv-lock/bin/python -m pip install --quiet --editable ".[dev,dashboard,postgres,ray]"
 	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	rm -r .venv-lock

@@ -3,10 +3,12 @@
 import getpass
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -49,10 +51,18 @@ def device_name() -> str:
     return f"cpu ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
 
 
+def dvc_state() -> dict[str, str]:
+    """Return the digest of dvc.lock, as it was before this run, and the stage that DVC runs; empty without them."""
+    lock, stage = Path("dvc.lock"), os.environ.get("DVC_STAGE")
+    state = {"dvc.lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:12]} if lock.is_file() else {}
+    return state | ({"dvc.stage": stage} if stage else {})
+
+
 def provenance(config: Config) -> dict[str, str]:
     """Return the tags of a run that say what made it."""
     return {
         **git_state(),
+        **dvc_state(),
         **library_versions(),
         "config.hash": config_hash(config),
         "device": device_name(),

@@ -312,3 +312,11 @@ def log_files(uri: str, experiment: str, files: list[Path], tags: dict[str, str]
         client.log_artifact(run_id, str(file))
     client.set_terminated(run_id)
     return run_id
+
+
+def recorded_identity(reference: str, uri: str) -> dict[str, str]:
+    """Return what a run recorded of its origin: the digests of its pairs as training and evaluation, and its tags."""
+    client = MlflowClient(uri)
+    run = client.get_run(_find_run(client, reference))
+    digests = {given.tags[0].value: given.dataset.digest for given in run.inputs.dataset_inputs}
+    return {**run.data.tags, **digests}

@@ -22,7 +22,7 @@ def train(tmp_path: Path, tiny_encoder_folder: Path, pairs_file: Path) -> Comman
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         tiny = ["model=hub", "model.name=tests/tiny", f"model.path={tiny_encoder_folder}", "trainer.batch_size=8"]
         data = ["data=pairs", f"data.train={pairs_file}", f"data.dev={pairs_file}", "name=tiny"]
-        line = [sys.executable, "-m", "src.train", *arguments, *tiny, *data]
+        line = [sys.executable, "-m", "src.train", *tiny, *data, *arguments]
         return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
 
     return command
@@ -38,7 +38,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(argument: str, train: Command
 
 
 def test_each_job_of_a_multirun_is_a_run_of_its_own(train: Command, tmp_path: Path) -> None:
-    done = train("-m", "trainer.learning_rate=1e-3,2e-3")
+    done = train("trainer.learning_rate=1e-3,2e-3", "hydra.mode=MULTIRUN")
     assert done.returncode == 0, done.stderr
     written = sorted((tmp_path / "experiments" / "tiny" / "multirun").glob("*/metrics.json"))
     assert len({json.loads(path.read_text())["run_id"] for path in written}) == 2

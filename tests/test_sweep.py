@@ -9,22 +9,27 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
 import pandas as pd
 import pytest
+from hydra import compose as compose_config
+from hydra import initialize_config_dir
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from omegaconf import OmegaConf
 
 import src.sweep
-from src.config import SweepSettings
+from src.config import Config, SweepSettings, register_schemas, register_tuned, to_config
 from src.entry import CONF
 from src.errors import UserError
 from src.report.console import console
 from src.report.result import Metrics
+from src.sweeping.space import build_space, present
+from src.sweeping.trainings import plain
 from src.tracking import PARENT
 
 Sweep = Callable[..., SweepSettings]
@@ -44,10 +49,12 @@ class Finished(NamedTuple):
 def finished(sweep_config_in: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("sweep")
     config = sweep_config_in(folder, trials=5, validation=0.4)
-    with console.capture() as printed:
+    printed = StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "file", printed)
         metrics = src.sweep.run(config)
     assert metrics is not None
-    return Finished(config, metrics, folder / "result" / "sweep", MlflowClient(config.tracking.uri), printed.get())
+    return Finished(config, metrics, folder / "result" / "sweep", MlflowClient(config.tracking.uri), printed.getvalue())
 
 
 def runs(client: MlflowClient, role: str) -> list[Run]:
@@ -165,9 +172,7 @@ def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> No
         time.sleep(0.05)
 
 
-def test_killed_with_its_workers_a_sweep_goes_on_and_train_takes_the_result(
-    command: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_killed_with_its_workers_a_sweep_goes_on(command: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
     sweep = ["sweep.trials=4", "sweep.workers=2", "sweep.confirm.seeds=0", "sweep.validation=0.4"]
     folder = tmp_path / "experiments" / "tiny" / "sweep"
     first = command("src.sweep", *sweep)
@@ -175,7 +180,7 @@ def test_killed_with_its_workers_a_sweep_goes_on_and_train_takes_the_result(
     first.send_signal(signal.SIGKILL)
     first.communicate()
     second = command("src.sweep", *sweep)
-    told, errors = second.communicate()
+    _, errors = second.communicate()
     assert second.returncode == 0, errors
     trials = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder}/study.db").trials
     assert len(trials) == 4
@@ -186,13 +191,28 @@ def test_killed_with_its_workers_a_sweep_goes_on_and_train_takes_the_result(
         "KILLED",
     }
     assert len(runs(client, "sweep")) == 1
-    trained = command("src.train", "+tuned=tiny")
-    _, errors = trained.communicate()
-    assert trained.returncode == 0, errors
-    best = OmegaConf.load(folder / "best.yaml")
-    used = OmegaConf.load(tmp_path / "experiments" / "tiny" / "config.yaml")
-    assert used.trainer.learning_rate == best.trainer.learning_rate
-    assert used.trainer.epochs == best.trainer.epochs
+
+
+def test_train_takes_the_result_by_name(finished: Finished, compose: Callable[..., Config]) -> None:
+    register_tuned(finished.folder.parent.parent)
+    tuned = compose("+experiment=review_sts", "+tuned=result").trainer
+    best = OmegaConf.load(finished.folder / "best.yaml").trainer
+    assert (tuned.learning_rate, tuned.warmup_ratio, tuned.epochs) == (
+        best.learning_rate,
+        best.warmup_ratio,
+        best.epochs,
+    )
+    assert tuned.batch_size == 16
+
+
+def test_the_default_sweep_of_an_experiment_composes() -> None:
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = to_config(compose_config("sweep", overrides=["+experiment=review_sts", "folder=result"]))
+    assert isinstance(config, SweepSettings)
+    space = build_space(config.sweep.space, plain(config))
+    assert list(space) == ["trainer.learning_rate", "trainer.warmup_ratio", "trainer.epochs"]
+    assert present(plain(config), space) == dict(zip(space, (5e-5, 0.1, 1), strict=True))
 
 
 def test_another_space_in_the_same_folder_is_refused(finished: Finished) -> None:

@@ -1,0 +1,91 @@
+"""Several machines: one PostgreSQL, the same command in two folders, a worker killed with -9."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from src.config import SweepSettings
+from src.sweeping.objective import TrialRunner
+from src.sweeping.space import build_space
+from src.sweeping.study import SweepStudy
+from src.sweeping.trainings import plain
+
+pytestmark = pytest.mark.postgres
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").is_dir() else []
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database on a free port of this machine; PostgreSQL does not run as root."""
+    if not PROGRAMS:
+        pytest.skip("needs PostgreSQL: apt-get install postgresql")
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install -e '.[postgres]'")
+    folder = Path(tmp_path.root) / "tmp" / f"postgres-{os.getpid()}"  # its user cannot enter pytest's own folders
+    folder.mkdir()
+    user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def postgres(program: str, *arguments: str) -> None:
+        line = [str(PROGRAMS[-1] / program), "-D", str(folder / "data"), *arguments]
+        given = {"user": user} if os.geteuid() == 0 else {}
+        subprocess.run(line, check=True, capture_output=True, cwd=folder, **given)  # type: ignore[call-overload]
+
+    if os.geteuid() == 0:
+        shutil.chown(folder, user)
+    postgres("initdb", "-A", "trust", "-U", "sweeper", "--no-sync")
+    options = f"-h 127.0.0.1 -p {port} -k {folder} -F"
+    postgres("pg_ctl", "start", "-w", "-o", options, "-l", str(folder / "log"))
+    try:
+        yield f"postgresql://sweeper@127.0.0.1:{port}/postgres"
+    finally:
+        postgres("pg_ctl", "stop", "-m", "immediate")
+        shutil.rmtree(folder)
+
+
+def opened(config: SweepSettings, folder: Path, identity: dict[str, str]) -> tuple[SweepStudy, bool]:
+    """Return the study as a machine with this result folder sees it, and whether that machine leads."""
+    config = replace(config, folder=str(folder))
+    study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
+    return study, study.lead(identity)
+
+
+def test_two_machines_share_the_trials_and_a_killed_one_costs_only_its_trial(
+    server: str,
+    bare_config: Callable[..., SweepSettings],
+    runner_of: Callable[[SweepStudy], TrialRunner],
+    tmp_path: Path,
+) -> None:
+    config = bare_config(trials=6, pruner="none", storage=server, heartbeat=1)
+    here, leads = opened(config, tmp_path / "here", {"a": "b"})
+    there, helps = opened(config, tmp_path / "there", {"a": "b"})
+    assert (leads, helps) == (True, False)
+    here.fill_up(6, None)
+    dying = os.fork()
+    if not dying:  # a machine that dies in the middle of a trial
+        study, _ = opened(config, tmp_path / "lost", {"a": "b"})
+        with study.claimed() as claim:
+            assert claim is not None
+            claim.trial.suggest_float("trainer.learning_rate", 1e-4, 1e-2, log=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(dying, 0)
+    (lost,) = here.trials(TrialState.RUNNING)
+    with there.claimed() as other:
+        assert other is not None
+        assert other.number != lost.number
+    runners = [runner_of(here), runner_of(there)]
+    runners[0].work("parent")  # waits until the heart of the lost machine has stopped
+    runners[1].work("parent")
+    assert len(here.trials(TrialState.COMPLETE)) == len(here.trials()) == 6
+    again = here.trials()[lost.number]
+    assert again.params["trainer.learning_rate"] == lost.params["trainer.learning_rate"]

@@ -1,0 +1,43 @@
+"""Training a recorded run again: the same curve, or a sentence that says why not."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+import src.train
+from src.config import Config
+from src.errors import UserError
+from src.reproduce import difference, restored, run, verdict
+
+TinyConfig = Callable[..., Config]
+
+
+def test_a_run_gives_the_same_curve_again_and_its_folder_is_left_alone(tiny_config: TinyConfig, tmp_path: Path) -> None:
+    config = tiny_config("tracking.models=false", "trainer.max_steps=4")
+    metrics = src.train.run(config)
+    assert restored(Path(config.folder) / "config.yaml", tmp_path).trainer == config.trainer
+    before = {path: path.stat().st_mtime_ns for path in Path(config.folder).rglob("*")}
+    assert run(metrics.run_id, config.tracking.uri) == 0
+    assert {path: path.stat().st_mtime_ns for path in Path(config.folder).rglob("*")} == before
+    client = MlflowClient(config.tracking.uri)
+    assert len(client.search_runs([client.get_experiment_by_name("tiny").experiment_id])) == 1
+    pairs = tmp_path / "pairs.csv"
+    shutil.copy(pairs, tmp_path / "former.csv")
+    pairs.write_text(pairs.read_text(encoding="utf-8").replace("1.0", "0.75", 1), encoding="utf-8")
+    with pytest.raises(UserError, match=r"expected the pairs and versions .* training \w{36} there and \w{36} here"):
+        run(metrics.run_id, config.tracking.uri)
+
+
+def test_the_verdict_says_how_far_two_curves_are_apart() -> None:
+    columns = ["step", "spearman_cosine", "pearson_cosine", "validation_loss"]
+    first = pd.DataFrame([[3, 0.7, 0.6, 0.1], [6, 0.8, 0.7, 0.1]], columns=columns)
+    assert verdict(difference(first, first)) == "The same curve, to the last digit."
+    near = first.assign(spearman_cosine=first["spearman_cosine"] + 5e-5)
+    assert "within 0.0001: the largest difference is 5e-05" in verdict(difference(first, near))
+    far = first.assign(pearson_cosine=0.0)
+    assert verdict(difference(first, far)).startswith("Another curve: the largest difference is 0.7")
+    assert verdict(difference(first, first.iloc[:1])).startswith("Another curve")
