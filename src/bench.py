@@ -42,7 +42,7 @@ def _speed(config: BenchSettings, overrides: list[str], scratch: Path) -> tuple[
     variants = dict(speed.VARIANTS)
     if not isinstance(config.model, EmbeddedEncoder):
         del variants["stock_uncut"]
-    rounds = []
+    rounds: list[dict[str, speed.Metrics]] = []
     for turn in range(config.bench.rounds):
         rounds.append({})
         for name, own in variants.items():

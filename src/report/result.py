@@ -16,7 +16,7 @@ from src.data import PairData
 from src.encoder import BaseModel
 from src.files import replacing
 from src.metrics.names import PEARSON, SPEARMAN
-from src.metrics.statistics import bootstrap_interval, pearson, spearman
+from src.metrics.statistics import bootstrap_interval, pearson, spearman, tie_ceiling
 from src.provenance import device_name
 from src.report.pictures import PICTURES, draw
 from src.training import Training
@@ -43,6 +43,8 @@ class Metrics:
     evaluated_on: str
     """Split of the scores below: test where there is one, else dev."""
     evaluated_pairs: int
+    spearman_ceiling: float
+    """Of a perfect order: tied gold scores keep it below 1."""
     base_model: str
     spearman_cosine: float
     spearman_cosine_low: float
@@ -98,6 +100,7 @@ def measure(
         dev_pairs=len(pairs.dev),
         evaluated_on="dev" if pairs.test is None else "test",
         evaluated_pairs=len(pairs.reported),
+        spearman_ceiling=tie_ceiling(after.gold),
         base_model=base.name,
         spearman_cosine=after.correlations[SPEARMAN],
         spearman_cosine_low=rank_interval.low,

@@ -27,7 +27,8 @@ def print_summary(metrics: Metrics, config: Config) -> None:
             "note": metrics.data_note or "–",
             "base encoder": metrics.base_model,
             f"Spearman ({metrics.evaluated_on})": _score(metrics, SPEARMAN, config)
-            + f"; before training {metrics.spearman_cosine_before:.4f}",
+            + f"; before training (dev) {metrics.spearman_cosine_before:.4f}"
+            + _ceiling(metrics),
             f"Pearson ({metrics.evaluated_on})": _score(metrics, PEARSON, config),
             "time": f"{metrics.train_seconds:.0f} s training, {metrics.evaluation_seconds:.0f} s evaluation",
             "throughput": f"{metrics.pairs_per_second:.1f} pairs a second in {metrics.precision}",
@@ -39,6 +40,13 @@ def print_summary(metrics: Metrics, config: Config) -> None:
             else config.tracking.uri.split("@")[-1],
         },
     )
+
+
+def _ceiling(metrics: Metrics) -> str:
+    """Return a remark where tied gold scores keep even a perfect order clearly below 1."""
+    if metrics.spearman_ceiling > 0.99:
+        return ""
+    return f"; the tied given scores let a perfect order reach {metrics.spearman_ceiling:.3f}"
 
 
 def _score(metrics: Metrics, name: str, config: Config) -> str:

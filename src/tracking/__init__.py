@@ -1,0 +1,28 @@
+"""Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow.
+
+Everything goes through `MlflowClient` with an explicit run id. The fluent interface keeps the active run in a global,
+and a callback that ends it sends whatever comes later to a stray run.
+"""
+
+import logging
+
+from src.tracking.lookup import download_model, download_result, recorded_identity
+from src.tracking.run import EXAMPLE, PARENT, Run
+from src.tracking.sessions import known_run, log_files, start_run
+from src.tracking.store import flatten
+
+__all__ = [
+    "EXAMPLE",
+    "PARENT",
+    "Run",
+    "download_model",
+    "download_result",
+    "flatten",
+    "known_run",
+    "log_files",
+    "recorded_identity",
+    "start_run",
+]
+
+for noisy in ("alembic", "mlflow"):
+    logging.getLogger(noisy).setLevel(logging.ERROR)
