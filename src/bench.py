@@ -17,6 +17,7 @@ from src.entry import entry
 from src.files import replacing
 from src.provenance import device_name
 from src.report.console import console
+from src.training.arguments import steps_between_evaluations
 from src.training.packing import tokenize
 from src.training.precision import choose_precision, peak_flops, use_threads
 
@@ -51,7 +52,7 @@ def _speed(config: BenchSettings, overrides: list[str], scratch: Path) -> tuple[
                 most = min(most, speed.STEPS_IN_A_SLOW_FORMAT) if most > 0 else speed.STEPS_IN_A_SLOW_FORMAT
             metrics = train_apart([*overrides, *own, f"trainer.max_steps={most}"], scratch / f"{name}-{turn}")
             rounds[-1][name] = metrics
-            took = speed.seconds_per_step(metrics)
+            took = speed.seconds_per_step(metrics, work.evaluation_interval)
             console.print(f"round {turn + 1}: {name:12} {metrics['steps']:5} steps, {took:.3f} s a step")
     table = {**speed.summarise(rounds, work), "data_source": source, "bf16_peak_gflops": work.peak_flops / 1e9}
     return "speed", table, speed.to_markdown(table)
@@ -61,8 +62,9 @@ def _work(config: BenchSettings) -> tuple[speed.Work, str]:
     use_threads(config.trainer.threads)
     pairs, encoder = load_pairs(config.data), load_encoder(config.model)
     tokens = sum(len(row["sentence1"]) + len(row["sentence2"]) for row in tokenize(pairs.train, encoder))
+    interval = steps_between_evaluations(config.trainer, len(pairs.train))
     weights = sum(weight.numel() for name, weight in encoder.named_parameters() if ".layer." in name)
-    return speed.Work(tokens / len(pairs.train), 6.0 * weights, peak_flops()), pairs.source
+    return speed.Work(tokens / len(pairs.train), 6.0 * weights, peak_flops(), interval), pairs.source
 
 
 def _growth(config: BenchSettings, overrides: list[str], scratch: Path) -> tuple[str, dict[str, Any], str]:

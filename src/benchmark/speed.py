@@ -1,5 +1,6 @@
 """The same recipe by the plain trainer and by ours."""
 
+import math
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -28,16 +29,22 @@ class Work:
     """Of the matrix products of the layers, forward and backward: six for each weight."""
     peak_flops: float
     """What this machine reached in a bf16 matrix product, operations a second."""
+    evaluation_interval: int
+    """Steps from one evaluation of the recipe to the next."""
 
 
-def seconds_per_step(metrics: Metrics) -> float:
-    """Return the wall time of training and evaluation for each step."""
-    return float((metrics["train_seconds"] + metrics["evaluation_seconds"]) / metrics["steps"])
+def seconds_per_step(metrics: Metrics, interval: int) -> float:
+    """Return the wall time of a step with its share of an evaluation every `interval` steps.
+
+    A training cut short has evaluated once more often, for its number of steps, than the whole recipe does.
+    """
+    evaluations = math.ceil(metrics["steps"] / interval)
+    return float(metrics["train_seconds"] / metrics["steps"] + metrics["evaluation_seconds"] / evaluations / interval)
 
 
-def ratios(rounds: list[dict[str, Metrics]], rival: str) -> list[float]:
+def ratios(rounds: list[dict[str, Metrics]], rival: str, interval: int) -> list[float]:
     """Return how many times faster ours was than the rival, round by round."""
-    return [seconds_per_step(turn[rival]) / seconds_per_step(turn[OURS]) for turn in rounds]
+    return [seconds_per_step(turn[rival], interval) / seconds_per_step(turn[OURS], interval) for turn in rounds]
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -48,11 +55,11 @@ def spread(values: list[float]) -> dict[str, float]:
 def summarise(rounds: list[dict[str, Metrics]], work: Work) -> dict[str, Any]:
     """Return the table of a benchmark: ratios at the top level, then each variant, then the ratios round by round."""
     names = list(rounds[0])
-    rivals = [name for name in names if name != OURS]
+    faster = {name: ratios(rounds, name, work.evaluation_interval) for name in names if name != OURS}
     return {
-        **{f"ratio_vs_{name}": median(ratios(rounds, name)) for name in rivals},
+        **{f"ratio_vs_{name}": median(values) for name, values in faster.items()},
         "variants": {name: _variant([turn[name] for turn in rounds], work) for name in names},
-        "ratios": {name: ratios(rounds, name) for name in rivals},
+        "ratios": faster,
     }
 
 

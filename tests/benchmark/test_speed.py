@@ -25,7 +25,7 @@ ROUNDS = [
     {OURS: metrics(9.0), "stock_fp32": metrics(19.0), "stock_bf16": metrics(9.0)},
     {OURS: metrics(4.0), "stock_fp32": metrics(19.0), "stock_bf16": metrics(19.0, steps=20)},
 ]
-WORK = Work(tokens_per_pair=30.0, flops_per_token=1e8, peak_flops=4e11)
+WORK = Work(tokens_per_pair=30.0, flops_per_token=1e8, peak_flops=4e11, evaluation_interval=10)
 
 
 def test_ratios_pair_ours_with_the_rival_of_the_same_round_and_take_the_median() -> None:
