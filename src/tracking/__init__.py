@@ -6,9 +6,9 @@ and a callback that ends it sends whatever comes later to a stray run.
 
 import logging
 
+from src.tracking.lifetime import known_run, log_files, start_run
 from src.tracking.lookup import download_model, download_result, recorded_identity
 from src.tracking.run import EXAMPLE, PARENT, Run
-from src.tracking.sessions import known_run, log_files, start_run
 from src.tracking.store import flatten
 
 __all__ = [
