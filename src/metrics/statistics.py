@@ -54,17 +54,7 @@ def bootstrap_interval(
 
     `statistic` is `spearman` or `pearson`; both arrays have shape (pairs,).
     """
-    result = bootstrap(
-        (gold, predicted),
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=resamples,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+    return _paired_bootstrap((gold, predicted), statistic, seed, level, resamples)
 
 
 def difference_interval(gold: Floats, a: Floats, b: Floats, seed: int, resamples: int = 2000) -> Interval:
@@ -76,12 +66,19 @@ def difference_interval(gold: Floats, a: Floats, b: Floats, seed: int, resamples
     def difference(gold: Floats, a: Floats, b: Floats, axis: int = -1) -> Floats:
         return spearman(gold, b, axis) - spearman(gold, a, axis)
 
+    return _paired_bootstrap((gold, a, b), difference, seed, 0.95, resamples)
+
+
+def _paired_bootstrap(
+    columns: tuple[Floats, ...], statistic: Callable[..., Floats], seed: int, level: float, resamples: int
+) -> Interval:
     result = bootstrap(
-        (gold, a, b),
-        difference,
+        columns,
+        statistic,
         paired=True,
         vectorized=True,
         n_resamples=resamples,
+        confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(seed),
     )
