@@ -38,7 +38,8 @@ def run(config: SweepSettings) -> Metrics | None:
             help_out(study, pairs)
             return None
         runner = runner_of(study, pairs)
-        with start_run(parent_of(config), provenance(config) | {"role": "sweep"}, former(study)) as parent:
+        tags = provenance(config) | {"role": "sweep"}
+        with start_run(parent_of(config), tags, former(study), needed=True) as parent:
             study.note("parent", parent.run_id)
             search(study, runner, parent)
             return conclude(study, runner.trainings, pairs, parent)

@@ -18,8 +18,11 @@ def print_sources(pairs: PairData, base: BaseModel) -> None:
     console.print(f"Encoder: {base.name}")
 
 
-def print_summary(metrics: Metrics, config: Config) -> None:
-    """Print what a run reached, what it took, where its model lies and how to look at it."""
+def print_summary(metrics: Metrics, config: Config, behind: str | None = None) -> None:
+    """Print what a run reached, what it took, where its model lies and how to look at it.
+
+    `behind`: what the tracking store does not have yet, and how to send it.
+    """
     print_table(
         f"{metrics.experiment}: run {metrics.run_id}",
         {
@@ -38,6 +41,7 @@ def print_summary(metrics: Metrics, config: Config) -> None:
             "look at it": f"make ui, experiment {config.name}"
             if config.tracking.uri.startswith("sqlite")
             else config.tracking.uri.split("@")[-1],
+            **({"tracking": f"behind: {behind}"} if behind else {}),
         },
     )
 

@@ -121,7 +121,7 @@ def log_report(parent: Run, study: SweepStudy, standings: list[Standing], folder
     """Record the report on the parent run, with the best value and its values."""
     winner = standings[0]
     parent.log_folder(folder)
-    parent.client.log_artifact(parent.run_id, str(best))
+    parent.log_files(best.parent, [best.name])
     states = [trial.state for trial in study.trials()]
     counts = {f"trials.{word}": float(states.count(state)) for state, word in WORDS.items()}
     parent.log_metrics({"best_value": winner.found, "confirmed_value": winner.mean, **counts}, study.done)

@@ -4,8 +4,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from sentence_transformers import SentenceTransformer
-
 from src.data import PairData
 from src.report.result import Metrics
 from src.sweeping.selection import Standing
@@ -18,13 +16,14 @@ from src.tracking import PARENT, Run, known_run, start_run
 def keep_model(study: SweepStudy, winner: Standing) -> None:
     """Record the model of the winning trial in its run, once; on another machine's trial there is none to record."""
     model = study.trial_folder(winner.number) / "model"
-    run_id = known_run(study.config, study.trials()[winner.number].user_attrs.get("run_id"))
+    tracking = replace(study.config.tracking, models=True, register=False)
+    config = replace(plain(study.config), folder=str(model.parent), tracking=tracking)
+    run_id = known_run(config, study.trials()[winner.number].user_attrs.get("run_id"))
     if run_id is None or not model.is_dir() or study.noted("model_of") == winner.number:
         return
-    config = replace(plain(study.config), tracking=replace(study.config.tracking, models=True, register=False))
     metrics = json.loads((model.parent / "metrics.json").read_text(encoding="utf-8"))
     with start_run(config, {}, run_id) as tracked:
-        tracked.log_model(SentenceTransformer(str(model), device="cpu", local_files_only=True), metrics["steps"])
+        tracked.log_model(model, metrics["steps"])
         tracked.set_tags({"sweep.winner": "true"})
     study.note("model_of", winner.number)
 

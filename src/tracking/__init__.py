@@ -2,19 +2,26 @@
 
 Everything goes through `MlflowClient` with an explicit run id. The fluent interface keeps the active run in a global,
 and a callback that ends it sends whatever comes later to a stray run.
+
+What a run records goes one way: `Run` → `Journal` (a file beside the run) → `Sender` (the store), and the `Outbox`
+between the last two bounds what a store that is slow or away may cost.
 """
 
 import logging
 
+from src.tracking.delivery import Delivery, deliver
 from src.tracking.lifetime import known_run, log_files, start_run
 from src.tracking.lookup import download_model, download_result, recorded_identity
-from src.tracking.run import EXAMPLE, PARENT, Run
-from src.tracking.store import flatten
+from src.tracking.run import Run
+from src.tracking.sender import EXAMPLE
+from src.tracking.store import PARENT, flatten
 
 __all__ = [
     "EXAMPLE",
     "PARENT",
+    "Delivery",
     "Run",
+    "deliver",
     "download_model",
     "download_result",
     "flatten",

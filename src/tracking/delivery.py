@@ -1,0 +1,66 @@
+"""Journals that no training has open, sent to their stores."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+from filelock import Timeout
+
+from src.tracking.journal import FILE, FOLDER, Journal, find_journals
+from src.tracking.outbox import AT_LAST, Outbox
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What became of one journal."""
+
+    folder: Path
+    """The folder of the experiment."""
+    run_id: str
+    sent: int
+    """Operations that the store has taken now."""
+    left: int
+    """Operations that still wait."""
+    problem: Exception | None = None
+    """Why they do."""
+    ended: bool = True
+    """False: the run was cut off, and the same command can go on with it."""
+    busy: bool = False
+    """A training has it open and sends it itself."""
+
+
+def deliver(folder: Path) -> Iterator[Delivery]:
+    """Send all journals below a folder, the oldest first; those that a training has open are its own affair."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is down costs minutes
+    found = {file.parent for file in folder.rglob(f"{FOLDER}/*/{FILE}")}
+    for path in sorted(found, key=lambda path: path.name):
+        try:
+            journal = Journal(path)
+        except Timeout:
+            yield Delivery(path.parent.parent, path.name, 0, 0, busy=True)
+            continue
+        outbox, before = Outbox(journal), len(journal.pending)
+        outbox.flush(inf)
+        journal.close()
+        left = len(journal.pending)
+        yield Delivery(path.parent.parent, journal.run_id, before - left, left, outbox.problem, journal.ended)
+
+
+def leave_former_runs(folder: Path) -> None:
+    """Send what is left of earlier runs of an experiment's folder, each ended as KILLED if nothing else had ended it.
+
+    After the first that its store does not take, the others only get their end.
+    """
+    seconds = AT_LAST
+    for path in find_journals(folder):
+        try:
+            outbox = Outbox(Journal(path))
+        except Timeout:
+            continue
+        if not outbox.journal.ended:
+            outbox.journal.append("end", status="KILLED")
+        outbox.flush(seconds)
+        seconds = 0.0 if outbox.journal.pending else seconds
+        outbox.journal.close()

@@ -1,0 +1,51 @@
+"""CPU, memory, disk, network and graphics cards while a run lasts."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Event, Thread
+
+from mlflow.system_metrics.metrics.base_metrics_monitor import BaseMetricsMonitor
+from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
+from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
+from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor
+from mlflow.system_metrics.metrics.network_monitor import NetworkMonitor
+
+from src.tracking.sender import SYSTEM
+
+INTERVAL = 5
+"""Seconds between two measurements."""
+
+
+class SystemMonitor:
+    """Measures in a thread of its own.
+
+    MLflow's own monitor asks the store before each measurement and gives up when there is no answer.
+    """
+
+    def __init__(self, record: Callable[[dict[str, float], int], None]) -> None:
+        self.record = record
+        self.sources: list[BaseMetricsMonitor] = [CPUMonitor(), DiskMonitor(), NetworkMonitor()]
+        with suppress(ImportError, RuntimeError):
+            self.sources.append(GPUMonitor())
+        self.stopped = Event()
+        self.thread = Thread(target=self._measure, name="system metrics", daemon=True)
+
+    def start(self) -> None:
+        """Start measuring."""
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Stop measuring."""
+        self.stopped.set()
+        self.thread.join()
+
+    def _measure(self) -> None:
+        step = 0
+        while not self.stopped.wait(INTERVAL):
+            values: dict[str, float] = {}
+            for source in self.sources:
+                source.collect_metrics()
+                values |= source.aggregate_metrics()
+                source.clear_metrics()
+            self.record({f"{SYSTEM}{name}": value for name, value in values.items()}, step)
+            step += 1

@@ -1,0 +1,167 @@
+"""How each operation of a journal is recorded in the MLflow store."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, infer_signature
+from sentence_transformers import SentenceTransformer
+
+from src.errors import UserError
+from src.provenance import library_versions
+from src.tracking.journal import Journal, Operation
+from src.tracking.store import JOURNAL_TAG, PARENT, open_store, run_named, wait_for_turn
+
+EXAMPLE = ["호스트가 친절하고 방이 깨끗했어요.", "숙소가 청결하고 주인분도 다정하셨습니다."]
+"""Input example of logged models, written for this project."""
+MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
+SYSTEM = "system/"
+"""Start of the names of system metrics."""
+Facts = dict[str, str] | None
+
+
+class Sender:
+    """Records the operations of one run.
+
+    An operation may come again, after a crash or an answer that got lost: it is recorded once all the same.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.client, self.experiment_id = open_store(journal.tracking, journal.experiment)
+        self.recorded: set[tuple[str, int]] | None = None
+        """Names and steps of the metrics that the store has; None: not asked yet."""
+        self.handlers: dict[str, Callable[..., Facts]] = {
+            "open": self._open,
+            "params": self._params,
+            "tags": self._tags,
+            "metrics": self._metrics,
+            "dataset": self._dataset,
+            "artifact": self._artifact,
+            "model": self._model,
+            "close_children": self._close_children,
+            "end": self._end,
+        }
+
+    def send(self, operation: Operation) -> dict[str, str]:
+        """Record an operation and return what the store has answered for good."""
+        wait_for_turn(self.journal.tracking.uri)
+        return self.handlers[operation.name](operation.at, **operation.values) or {}
+
+    @property
+    def run_id(self) -> str:
+        """The run's id in the store, once it is open there."""
+        return self.journal.run_id
+
+    def _open(self, at: int, new: bool, tags: dict[str, str]) -> Facts:
+        known = run_named(self.client, self.run_id, [self.experiment_id] if new else None)
+        if known is None and not new:
+            raise UserError(
+                f"{self.journal.tracking.uri}: expected the unfinished run {self.run_id}, found no such run: set "
+                "trainer.resume=never to start anew, or bring the store back."
+            )
+        if known is None:
+            self._close(f"attributes.status = 'RUNNING' and tags.folder = '{tags['folder']}'", at)
+            own = {**tags, JOURNAL_TAG: self.journal.key}
+            known = str(self.client.create_run(self.experiment_id, start_time=at, tags=own).info.run_id)
+            self.recorded = set()
+        self.client.update_run(known, status="RUNNING")
+        return {"run_id": known}
+
+    def _params(self, at: int, params: dict[str, str]) -> Facts:
+        self.client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
+        return None
+
+    def _tags(self, at: int, tags: dict[str, str]) -> Facts:
+        named = {key: self.run_id if value == self.journal.key else value for key, value in tags.items()}
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value[:5000]) for key, value in named.items()])
+        return None
+
+    def _metrics(self, at: int, values: dict[str, float], step: int) -> Facts:
+        if self.recorded is None:
+            self.recorded = self._recorded()
+        new = {name: value for name, value in values.items() if (name, step) not in self.recorded}
+        self.client.log_batch(self.run_id, metrics=[Metric(name, value, at, step) for name, value in new.items()])
+        # a resumed training counts its steps on; what a machine does is told apart by its time
+        self.recorded |= {(name, step) for name in new if not name.startswith(SYSTEM)}
+        return None
+
+    def _recorded(self) -> set[tuple[str, int]]:
+        return {
+            (name, point.step)
+            for name in self.client.get_run(self.run_id).data.metrics
+            if not name.startswith(SYSTEM)
+            for point in self.client.get_metric_history(self.run_id, name)
+        }
+
+    def _dataset(self, at: int, dataset: dict[str, Any], context: str) -> Facts:
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(self.run_id, [DatasetInput(Dataset(**dataset), tags)])
+        return None
+
+    def _artifact(self, at: int, kept: str, parent: str | None) -> Facts:
+        self.client.log_artifact(self.run_id, str(self.journal.folder / kept), parent)
+        return None
+
+    def _model(self, at: int, kept: str, step: int, register: bool) -> Facts:
+        model_id = self._logged_model() or self._log_model(kept, step)
+        if not register:
+            return None
+        version = self._version() or self._register(model_id)
+        self.client.set_tag(self.run_id, "result.model_version", version)
+        return {"model_version": version}
+
+    def _logged_model(self) -> str | None:
+        """Return the run's model if the store has all of it; remove what an interrupted attempt has left."""
+        condition = f"source_run_id = '{self.run_id}'"
+        found = list(self.client.search_logged_models([self.experiment_id], condition))
+        for model in found:
+            if model.status == LoggedModelStatus.READY:
+                return str(model.model_id)
+            self.client.delete_logged_model(model.model_id)
+        return None
+
+    def _log_model(self, kept: str, step: int) -> str:
+        encoder = SentenceTransformer(str(self.journal.folder / kept), device="cpu", local_files_only=True)
+        versions = library_versions()
+        mlflow.set_tracking_uri(self.journal.tracking.uri)
+        mlflow.set_experiment(experiment_id=self.experiment_id)
+        info = Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=mlflow.sentence_transformers,
+            model=encoder,
+            run_id=self.run_id,
+            step=step,
+            signature=infer_signature(EXAMPLE, encoder.encode(EXAMPLE)),
+            input_example=EXAMPLE,
+            pip_requirements=[f"{name}=={versions[f'version.{name}'].split('+')[0]}" for name in MODEL_LIBRARIES],
+        )
+        return str(info.model_id)
+
+    def _version(self) -> str | None:
+        found = self.client.search_model_versions(f"run_id = '{self.run_id}'")
+        return str(found[0].version) if found else None
+
+    def _register(self, model_id: str) -> str:
+        name = self.journal.experiment
+        with suppress(MlflowException):
+            self.client.create_registered_model(name)
+        made = self.client.create_model_version(name, f"models:/{model_id}", run_id=self.run_id, model_id=model_id)
+        return str(made.version)
+
+    def _close_children(self, at: int) -> Facts:
+        self._close(f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{self.run_id}'", at)
+        return None
+
+    def _close(self, lost: str, before: int) -> None:
+        """Mark runs as killed that still count as running, but that nobody has run since `before`."""
+        for run in self.client.search_runs([self.experiment_id], f"{lost} and attributes.start_time < {before}"):
+            self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _end(self, at: int, status: str) -> Facts:
+        self.client.set_terminated(self.run_id, status, at)
+        return None
