@@ -12,6 +12,7 @@ from src.entry import entry, one_sentence
 from src.files import sole_use
 from src.provenance import provenance
 from src.report.result import Metrics
+from src.report.summary import print_behind
 from src.sweeping.cluster import run_tasks
 from src.sweeping.objective import TrialRunner
 from src.sweeping.report import log_report, print_choice, write_best, write_report
@@ -22,7 +23,7 @@ from src.sweeping.trainings import Trainings, plain
 from src.sweeping.view import TrialView
 from src.sweeping.winner import keep_model, train_winner
 from src.sweeping.workers import run_workers
-from src.tracking import Run, known_run, start_run
+from src.tracking import Run, deliver, known_run, start_run
 from src.train import train
 
 
@@ -42,7 +43,10 @@ def run(config: SweepSettings) -> Metrics | None:
         with start_run(parent_of(config), tags, former(study), needed=True) as parent:
             study.note("parent", parent.run_id)
             search(study, runner, parent)
-            return conclude(study, runner.trainings, pairs, parent)
+            metrics = conclude(study, runner.trainings, pairs, parent)
+        left = sum(delivery.left for delivery in deliver(study.folder))
+        print_behind(f"{left} entries wait in {study.folder}: python -m src.sync sends them" if left else None)
+        return metrics
 
 
 def search(study: SweepStudy, runner: TrialRunner, parent: Run) -> None:

@@ -15,7 +15,7 @@ from src.provenance import config_hash, provenance
 from src.report.card import complete, describe
 from src.report.console import ProgressView
 from src.report.result import ARTIFACTS, Metrics, measure, write_model, write_result
-from src.report.summary import print_sources, print_summary
+from src.report.summary import print_behind, print_sources, print_summary
 from src.tracking import start_run
 from src.training import fine_tune
 from src.training.checkpoints import Checkpoints
@@ -43,6 +43,7 @@ def train(
     checkpoints = Checkpoints(folder / "checkpoints", identity(config, pairs))
     former = checkpoints.unfinished_run(config.trainer.resume)
     with start_run(config, provenance(config) | (tags or {}), former) as tracked, ProgressView() as view:
+        print_behind(tracked.behind)
         checkpoints.belong_to(tracked.run_id)
         tracked.log_sources(pairs, base)
         describe(encoder, config.name, pairs, base)

@@ -18,6 +18,12 @@ def print_sources(pairs: PairData, base: BaseModel) -> None:
     console.print(f"Encoder: {base.name}")
 
 
+def print_behind(behind: str | None) -> None:
+    """Print what the tracking store does not have, if there is something."""
+    if behind:
+        console.print(f"  note: tracking is behind: {behind}", style="yellow", soft_wrap=True)
+
+
 def print_summary(metrics: Metrics, config: Config, behind: str | None = None) -> None:
     """Print what a run reached, what it took, where its model lies and how to look at it.
 

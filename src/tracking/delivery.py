@@ -32,20 +32,26 @@ class Delivery:
 
 
 def deliver(folder: Path) -> Iterator[Delivery]:
-    """Send all journals below a folder, the oldest first; those that a training has open are its own affair."""
+    """Send all journals below a folder, the oldest first; those that a training has open are its own affair.
+
+    A store that has not taken one is not asked to take the next.
+    """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is down costs minutes
     found = {file.parent for file in folder.rglob(f"{FOLDER}/*/{FILE}")}
+    away: dict[str, Exception | None] = {}
     for path in sorted(found, key=lambda path: path.name):
         try:
             journal = Journal(path)
         except Timeout:
             yield Delivery(path.parent.parent, path.name, 0, 0, busy=True)
             continue
-        outbox, before = Outbox(journal), len(journal.pending)
-        outbox.flush(inf)
+        outbox, before, store = Outbox(journal), len(journal.pending), journal.tracking.uri
+        outbox.flush(0.0 if store in away else inf)
         journal.close()
         left = len(journal.pending)
-        yield Delivery(path.parent.parent, journal.run_id, before - left, left, outbox.problem, journal.ended)
+        if left:
+            away.setdefault(store, outbox.problem)
+        yield Delivery(path.parent.parent, journal.run_id, before - left, left, away.get(store), journal.ended)
 
 
 def leave_former_runs(folder: Path) -> None:

@@ -90,10 +90,10 @@ def _open_run(config: Config, tags: dict[str, str], former: str | None, needed: 
         leave_former_runs(folder)
     known = journal_of(folder, former) if former else None
     journal = Journal(known) if known else Journal.create(folder, former, config.tracking, config.name)
-    outbox = Outbox(journal)
-    outbox.put("open", new=former is None, tags={**tags, "folder": str(folder.resolve())})
+    journal.append("open", new=former is None, tags={**tags, "folder": str(folder.resolve())})
     if former is None:
-        outbox.put("params", params={key: str(value) for key, value in flatten(asdict(config))})
+        journal.append("params", params={key: str(value) for key, value in flatten(asdict(config))})
+    outbox = Outbox(journal)
     outbox.flush(AT_LAST)
     problem, uri = outbox.problem, journal.tracking.uri
     if problem and (needed or not is_outage(problem, uri)):

@@ -111,12 +111,12 @@ class Run:
         if not self.config.tracking.models:
             return None
         kept = self.outbox.journal.keep(folder)
-        self.outbox.put("model", kept=kept, step=step, register=self.config.tracking.register)
+        self.outbox.journal.append("model", kept=kept, step=step, register=self.config.tracking.register)
         self.outbox.flush(AT_LAST)
         return self.outbox.journal.facts.get("model_version")
 
     def end(self, status: str) -> None:
         """Record the end of the run."""
-        self.outbox.put("end", status=status)
+        self.outbox.journal.append("end", status=status)
         self.outbox.flush(AT_LAST)
         self.outbox.journal.close()

@@ -44,9 +44,12 @@ def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient,
 
 
 def wait_for_turn(uri: str) -> None:
-    """Raise `sqlite3.OperationalError` where another process keeps an SQLite file to itself; MLflow would wait 20 s."""
+    """Raise `sqlite3.Error` at once where an SQLite file cannot be used, or after a while where another process does.
+
+    MLflow would wait 20 s for the other process, and 100 s for a file that is none.
+    """
     database = Path(uri.removeprefix(SQLITE))
-    if uri.startswith(SQLITE) and database.is_file():
+    if uri.startswith(SQLITE) and database.exists():
         with closing(sqlite3.connect(database, timeout=SECONDS_FOR_A_LOCK, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")

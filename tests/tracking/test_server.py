@@ -1,0 +1,191 @@
+"""A real MLflow server that goes away and comes back, under real trainings."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as Recorded
+
+import src.train
+from src.config import Config
+from src.data import load_pairs
+from src.encoder import load_encoder
+from src.report.result import ARTIFACTS
+from src.sync import run as sync
+from src.tracking.journal import FILE, find_journals
+from src.training.curve import CurveRow
+
+TinyConfig = Callable[..., Config]
+VARYING = {"result.run_id", "result.model_version", "journal", "folder", "mlflow.runName"}
+"""Tags that differ from run to run."""
+
+
+class Server:
+    """`mlflow server` on a free port of this machine; keeps its port and its files from one start to the next."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        store = [f"--backend-store-uri=sqlite:///{self.folder}/mlflow.db", f"--artifacts-destination={self.folder}/art"]
+        line = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={self.port}", "--workers=1"]
+        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*line, *store], env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        while not self.answers():
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            time.sleep(0.1)
+
+    def answers(self) -> bool:
+        try:
+            return bool(urlopen(f"{self.uri}/health", timeout=5).status == 200)
+        except (URLError, OSError):
+            return False
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Story(NamedTuple):
+    """What three trainings with the same settings have left, after their server was away and all was sent."""
+
+    undisturbed: Recorded
+    interrupted: Recorded
+    away: Recorded
+    client: MlflowClient
+    folder: Path
+    unsent: list[dict[str, Any]]
+    """The journal of the run whose server was away from start to end, before it was sent."""
+    printed: str
+
+
+class StopAt:
+    """Stops the server at a step of a training."""
+
+    def __init__(self, server: Server, step: int) -> None:
+        self.server, self.step = server, step
+
+    def on_start(self, steps: int, step: int) -> None:
+        pass
+
+    def on_values(self, step: int, values: dict[str, float]) -> None:
+        pass
+
+    def on_row(self, row: CurveRow) -> None:
+        if row.step == self.step:
+            self.server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
+    server = Server(folder)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def story(server: Server, tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    folder = tmp_path_factory.mktemp("story")
+
+    def train(name: str, *listeners: Any) -> str:
+        places = ["trainer.precision=fp32", "tracking.artifacts=null", f"tracking.uri={server.uri}"]
+        config = tiny_config_in(folder, *places, f"folder={folder}/{name}")
+        return src.train.train(config, load_pairs(config.data), load_encoder(config.model), listeners).run_id
+
+    with pytest.MonkeyPatch.context() as patch:
+        printed: list[str] = []
+        patch.setattr("src.report.summary.print_table", lambda _, rows: printed.append(rows.get("tracking", "")))
+        train("undisturbed")
+        train("interrupted", StopAt(server, 6))
+        key = train("away")
+    (journal,) = find_journals(folder / "away")
+    assert journal.name == key
+    lines = [json.loads(line) for line in (journal / FILE).read_text(encoding="utf-8").splitlines()]
+    server.start()
+    for _ in range(2):
+        sync([folder])
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    runs = {Path(run.data.tags["folder"]).name: run for run in client.search_runs([experiment])}
+    assert len(client.search_runs([experiment])) == 3
+    return Story(**runs, client=client, folder=folder, unsent=lines, printed=printed[2])
+
+
+def curve(story: Story, run: Recorded, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in story.client.get_metric_history(run.info.run_id, name)]
+
+
+@pytest.mark.parametrize("name", ["interrupted", "away"])
+def test_a_run_whose_server_was_away_is_recorded_as_an_undisturbed_one(name: str, story: Story) -> None:
+    run, undisturbed = getattr(story, name), story.undisturbed
+    assert run.info.status == "FINISHED"
+    assert {**run.data.params, "folder": ""} == {**undisturbed.data.params, "folder": ""}
+    tags, expected = ({k: v for k, v in each.data.tags.items() if k not in VARYING} for each in (run, undisturbed))
+    assert tags == expected
+    assert run.data.tags.keys() == undisturbed.data.tags.keys()
+    assert run.data.tags["result.run_id"] == run.info.run_id
+    inputs, expected_inputs = (
+        sorted((given.tags[0].value, given.dataset.digest) for given in each.inputs.dataset_inputs)
+        for each in (run, undisturbed)
+    )
+    assert inputs == expected_inputs
+    assert run.data.metrics.keys() == undisturbed.data.metrics.keys()
+    for metric in ("training_loss", "validation_loss", "spearman_cosine", "pearson_cosine", "learning_rate", "epoch"):
+        assert curve(story, run, metric) == curve(story, undisturbed, metric), metric
+
+
+@pytest.mark.parametrize("name", ["interrupted", "away"])
+def test_files_and_model_arrive_whole_and_once(name: str, story: Story, tmp_path: Path) -> None:
+    run = getattr(story, name)
+    for file in ARTIFACTS:
+        stored = Path(story.client.download_artifacts(run.info.run_id, file, str(tmp_path)))
+        assert stored.read_bytes() == (story.folder / name / file).read_bytes(), file
+    (model,) = story.client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    (version,) = story.client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    assert version.source == f"models:/{model.model_id}" or model.model_id in str(version.source)
+    assert run.data.tags["result.model_version"] == str(version.version)
+
+
+def test_times_are_those_of_the_training_not_of_the_sending(story: Story) -> None:
+    noted = {
+        (name, line["values"]["step"]): line["at"]
+        for line in reversed(story.unsent)
+        if line.get("name") == "metrics"
+        for name in line["values"]["values"]
+    }
+    info = story.away.info
+    for metric in story.away.data.metrics:
+        points = story.client.get_metric_history(info.run_id, metric)
+        assert [point.timestamp for point in points] == [noted[metric, point.step] for point in points]
+        assert [point.timestamp for point in points] == sorted(point.timestamp for point in points)
+    assert (info.start_time, info.end_time) == (story.unsent[1]["at"], story.unsent[-1]["at"])
+
+
+def test_the_summary_says_what_is_behind_and_what_to_do(story: Story) -> None:
+    assert "python -m src.sync" in story.printed
+    assert str(story.folder / "away" / "journal") in story.printed
+
+
+def test_nothing_of_the_journals_is_left(story: Story) -> None:
+    assert not [path for path in story.folder.rglob("*") if "journal" in path.name]
