@@ -4,10 +4,12 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -24,13 +26,14 @@ from omegaconf import OmegaConf
 
 import src.sweep
 from src.config import Config, SweepSettings, register_schemas, register_tuned, to_config
+from src.config.sweep import ConfirmConfig
 from src.entry import CONF
 from src.errors import UserError
 from src.report.console import console
 from src.report.result import Metrics
 from src.sweeping.space import build_space, present
 from src.sweeping.trainings import plain
-from src.tracking import PARENT
+from src.tracking import PARENT, outage
 
 Sweep = Callable[..., SweepSettings]
 
@@ -149,6 +152,29 @@ def test_the_console_shows_a_line_for_each_trial(finished: Finished) -> None:
 def test_the_same_command_again_trains_nothing(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(src.sweep, "train", lambda *_: pytest.fail("trained again"))
     assert src.sweep.run(finished.config) == finished.metrics
+
+
+def test_an_outage_of_the_store_during_the_trials_loses_none_of_them(
+    sweep_config: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = sweep_config(trials=2, validation=0.4, confirm=ConfirmConfig(top_k=1, seeds=0))
+    run_trials = src.sweep.run_trials
+
+    def during_an_outage(*arguments: Any) -> None:
+        with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            run_trials(*arguments)
+
+    monkeypatch.setattr(src.sweep, "run_trials", during_an_outage)
+    monkeypatch.setattr(outage, "SECONDS_FOR_A_LOCK", 0.05)
+    assert src.sweep.run(config) is not None
+    client = MlflowClient(config.tracking.uri)
+    (parent,), children = runs(client, "sweep"), runs(client, "trial")
+    assert [child.data.tags[PARENT] for child in children] == [parent.info.run_id] * 2
+    assert {child.info.status for child in children} <= {"FINISHED", "KILLED"}
+    assert sum("sweep.winner" in child.data.tags for child in children) == 1
+    assert len(client.search_logged_models([parent.info.experiment_id])) == 2
+    assert not list((tmp_path / "result").rglob("journal"))
 
 
 @pytest.fixture

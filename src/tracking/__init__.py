@@ -12,8 +12,8 @@ import logging
 from src.tracking.delivery import Delivery, deliver
 from src.tracking.lifetime import known_run, log_files, start_run
 from src.tracking.lookup import download_model, download_result, recorded_identity
+from src.tracking.models import EXAMPLE
 from src.tracking.run import Run
-from src.tracking.sender import EXAMPLE
 from src.tracking.store import PARENT, flatten
 
 __all__ = [

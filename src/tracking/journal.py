@@ -50,6 +50,8 @@ class Journal:
         """What the store has answered: `run_id`, `model_version`."""
         self.ended = False
         self.tracking, self.experiment, self.last = TrackingConfig(), "", 0
+        self._unwritten = b""
+        """Lines that a full disk has refused."""
         self._writing = Lock()
         self._lock = FileLock(folder / ".lock")
         self._lock.acquire(timeout=0)
@@ -59,7 +61,7 @@ class Journal:
     def create(cls, folder: Path, key: str | None, tracking: TrackingConfig, experiment: str) -> Self:
         """Start a journal below the folder of an experiment; without a key it is named after the time."""
         name = key or f"{datetime.now():%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
-        (folder / FOLDER / name).mkdir(parents=True)
+        (folder / FOLDER / name).mkdir(parents=True, exist_ok=True)
         journal = cls(folder / FOLDER / name)
         journal._write({"experiment": experiment, "tracking": asdict(tracking)})
         return journal
@@ -70,7 +72,7 @@ class Journal:
         return self.facts.get("run_id", self.key)
 
     def append(self, name: str, **values: Any) -> None:
-        """Write an operation down; on a full disk it is kept in memory only."""
+        """Write an operation down; while the disk is full it is kept in memory."""
         with self._writing:
             self._write({"number": self.last + 1, "name": name, "at": int(time.time() * 1000), "values": values})
 
@@ -116,13 +118,15 @@ class Journal:
 
     def _write(self, record: dict[str, Any]) -> None:
         self._take(record)
+        self._unwritten += json.dumps(record, ensure_ascii=False).encode() + b"\n"
         path = self.folder / FILE
         size = path.stat().st_size if path.exists() else 0
         try:
             with path.open("ab") as file:
-                file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                file.write(self._unwritten)
                 file.flush()
                 os.fsync(file.fileno())
+            self._unwritten = b""
         except OSError:
             with suppress(OSError):
                 os.truncate(path, size)

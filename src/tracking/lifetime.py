@@ -1,13 +1,9 @@
 """From the start of a run to its end, whatever that is."""
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from src.config import Config
 from src.config.tracking import TrackingConfig
@@ -15,9 +11,10 @@ from src.errors import Stopped, UserError
 from src.tracking.delivery import leave_former_runs
 from src.tracking.journal import Journal, journal_of
 from src.tracking.monitor import SystemMonitor
+from src.tracking.outage import STORE_ERRORS, be_brief, is_outage, refusal, store_needed
 from src.tracking.outbox import AT_LAST, Outbox
 from src.tracking.run import Run
-from src.tracking.store import be_brief, flatten, is_outage, open_store, refusal, run_named, store_needed
+from src.tracking.store import flatten, open_store, run_named
 
 
 @contextmanager
@@ -63,7 +60,7 @@ def known_run(config: Config, run_id: str | None) -> str | None:
     try:
         client, _ = open_store(config.tracking, config.name)
         return run_named(client, run_id)
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except STORE_ERRORS as error:
         return run_id if is_outage(error, config.tracking.uri) else None
 
 

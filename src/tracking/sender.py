@@ -1,23 +1,16 @@
 """How each operation of a journal is recorded in the MLflow store."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
-import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.models import Model, infer_signature
-from sentence_transformers import SentenceTransformer
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from src.errors import UserError
-from src.provenance import library_versions
 from src.tracking.journal import Journal, Operation
-from src.tracking.store import JOURNAL_TAG, PARENT, open_store, run_named, wait_for_turn
+from src.tracking.models import Models
+from src.tracking.outage import wait_for_turn
+from src.tracking.store import JOURNAL_TAG, PARENT, open_store, run_named
 
-EXAMPLE = ["호스트가 친절하고 방이 깨끗했어요.", "숙소가 청결하고 주인분도 다정하셨습니다."]
-"""Input example of logged models, written for this project."""
-MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 SYSTEM = "system/"
 """Start of the names of system metrics."""
 Facts = dict[str, str] | None
@@ -107,51 +100,13 @@ class Sender:
         return None
 
     def _model(self, at: int, kept: str, step: int, register: bool) -> Facts:
-        model_id = self._logged_model() or self._log_model(kept, step)
+        models = Models(self.client, self.experiment_id, self.run_id)
+        model_id = models.logged() or models.log(self.journal.folder / kept, step)
         if not register:
             return None
-        version = self._version() or self._register(model_id)
+        version = models.version() or models.register(model_id, self.journal.experiment)
         self.client.set_tag(self.run_id, "result.model_version", version)
         return {"model_version": version}
-
-    def _logged_model(self) -> str | None:
-        """Return the run's model if the store has all of it; remove what an interrupted attempt has left."""
-        condition = f"source_run_id = '{self.run_id}'"
-        found = list(self.client.search_logged_models([self.experiment_id], condition))
-        for model in found:
-            if model.status == LoggedModelStatus.READY:
-                return str(model.model_id)
-            self.client.delete_logged_model(model.model_id)
-        return None
-
-    def _log_model(self, kept: str, step: int) -> str:
-        encoder = SentenceTransformer(str(self.journal.folder / kept), device="cpu", local_files_only=True)
-        versions = library_versions()
-        mlflow.set_tracking_uri(self.journal.tracking.uri)
-        mlflow.set_experiment(experiment_id=self.experiment_id)
-        info = Model.log(
-            artifact_path=None,
-            name="model",
-            flavor=mlflow.sentence_transformers,
-            model=encoder,
-            run_id=self.run_id,
-            step=step,
-            signature=infer_signature(EXAMPLE, encoder.encode(EXAMPLE)),
-            input_example=EXAMPLE,
-            pip_requirements=[f"{name}=={versions[f'version.{name}'].split('+')[0]}" for name in MODEL_LIBRARIES],
-        )
-        return str(info.model_id)
-
-    def _version(self) -> str | None:
-        found = self.client.search_model_versions(f"run_id = '{self.run_id}'")
-        return str(found[0].version) if found else None
-
-    def _register(self, model_id: str) -> str:
-        name = self.journal.experiment
-        with suppress(MlflowException):
-            self.client.create_registered_model(name)
-        made = self.client.create_model_version(name, f"models:/{model_id}", run_id=self.run_id, model_id=model_id)
-        return str(made.version)
 
     def _close_children(self, at: int) -> Facts:
         self._close(f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{self.run_id}'", at)

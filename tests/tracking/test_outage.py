@@ -14,11 +14,12 @@ import pytest
 import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Run as Recorded
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 from sqlalchemy.engine import Engine
 
 from src.config import Config
 from src.errors import UserError
-from src.tracking import Run, deliver, monitor, start_run, store
+from src.tracking import Run, deliver, models, monitor, outage, start_run
 from src.tracking.journal import FILE, find_journals
 
 TinyConfig = Callable[..., Config]
@@ -28,7 +29,7 @@ PASSWORD = "correct-horse"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an attempt that fails cost little, so that the tests do not wait."""
-    monkeypatch.setattr(store, "SECONDS_FOR_A_LOCK", 0.05)
+    monkeypatch.setattr(outage, "SECONDS_FOR_A_LOCK", 0.05)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
@@ -70,7 +71,7 @@ def test_what_happens_while_a_file_is_locked_is_recorded_later_with_its_own_time
             for step in (1, 2, 3):
                 run.log_metrics({"loss": 1 / step}, step)
             noted = [each.at for each in run.outbox.journal.pending if each.name == "metrics"]
-        assert "database is locked" in str(run.behind)
+        assert "OperationalError: database is locked" in str(run.behind)  # SQLite's own: MLflow would wait 20 s
         assert "python -m src.sync" in str(run.behind)
     send(config)
     (found,) = recorded(config)
@@ -229,6 +230,34 @@ def test_a_server_out_of_order_is_asked_a_few_times_only(
     assert len(run.outbox.journal.pending) == 503
     assert PASSWORD not in str(run.behind)
     assert PASSWORD not in (run.outbox.journal.folder / FILE).read_text(encoding="utf-8")
+
+
+def test_requests_end_soon_and_are_not_repeated_unless_the_user_wants_so(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with start_run(config, {}):
+        assert (MLFLOW_HTTP_REQUEST_TIMEOUT.get(), MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()) == (10, 1)
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    with start_run(config, {}):
+        assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 0
+
+
+def test_a_model_has_more_time_than_a_request(
+    config: Config, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
+    def log(**_: Any) -> None:
+        given.append(MLFLOW_HTTP_REQUEST_TIMEOUT.get())
+        raise TimeoutError
+
+    monkeypatch.setattr(models.Model, "log", log)
+    with start_run(config, {}) as run:
+        run.log_model(tiny_encoder_folder, 1)
+    assert set(given) == {120}
+    assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 1
 
 
 def test_system_metrics_go_on_during_an_outage(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
