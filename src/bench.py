@@ -50,7 +50,10 @@ def _speed(config: BenchSettings, overrides: list[str], scratch: Path) -> tuple[
             most = config.bench.max_steps
             if slow and name == "stock_bf16":
                 most = min(most, speed.STEPS_IN_A_SLOW_FORMAT) if most > 0 else speed.STEPS_IN_A_SLOW_FORMAT
-            metrics = train_apart([*overrides, *own, f"trainer.max_steps={most}"], scratch / f"{name}-{turn}")
+            metrics = train_apart(
+                [*overrides, *own, f"trainer.max_steps={most}", f"trainer.seed={config.trainer.seed + turn}"],
+                scratch / f"{name}-{turn}",
+            )
             rounds[-1][name] = metrics
             took = speed.seconds_per_step(metrics, work.evaluation_interval)
             console.print(f"round {turn + 1}: {name:12} {metrics['steps']:5} steps, {took:.3f} s a step")

@@ -40,7 +40,7 @@ def client(tmp_path: Path) -> MlflowClient:
 @pytest.fixture(scope="module")
 def finished(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("finished")
-    config = tiny_config_in(folder)
+    config = tiny_config_in(folder, "trainer.precision=fp32")
     return Finished(src.train.run(config), Path(config.folder), MlflowClient(config.tracking.uri))
 
 
@@ -71,6 +71,16 @@ def test_the_saved_model_gives_the_predictions(finished: Finished) -> None:
     first, second = (encoder.encode(predictions[name].tolist()) for name in ("sentence1", "sentence2"))
     cosine = encoder.similarity_pairwise(first, second).numpy()
     np.testing.assert_allclose(cosine, predictions["predicted"], atol=1e-5)
+
+
+def test_the_score_of_a_bf16_training_is_that_of_the_saved_model(tiny_config: TinyConfig) -> None:
+    src.train.run(tiny_config("trainer.precision=bf16"))
+    folder = Path(tiny_config().folder)
+    predictions = pd.read_parquet(folder / "predictions.parquet")
+    encoder = SentenceTransformer(str(folder / "model"), device="cpu")
+    first, second = (encoder.encode(predictions[name].tolist()) for name in ("sentence1", "sentence2"))
+    cosine = encoder.similarity_pairwise(first, second).numpy()
+    np.testing.assert_allclose(cosine, predictions["predicted"], atol=1e-6)
 
 
 def test_the_run_holds_parameters_curves_data_and_provenance(finished: Finished) -> None:

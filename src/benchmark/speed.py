@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 OURS = "ours"
@@ -75,6 +75,7 @@ def _variant(turns: list[Metrics], work: Work) -> dict[str, Any]:
         "tokens_per_second": spread(tokens),
         "share_of_bf16_peak": median(tokens) * work.flops_per_token / work.peak_flops,
         "peak_memory_mb": max(turn["peak_memory_mb"] for turn in turns),
+        "spearman_cosine_mean": mean(turn["spearman_cosine"] for turn in turns),
         **{key: last[key] for key in ("spearman_cosine", "spearman_cosine_low", "spearman_cosine_high")},
     }
 

@@ -48,6 +48,8 @@ class TrainerConfig:
     """Sentences a forward pass of an evaluation."""
     batching: str = "packed"
     """packed: the sentences of a batch end to end, tokenised once, in one forward; padded: the library's own way."""
+    used_rows: bool = True
+    """Train only the word embeddings that occur in the pairs, which gives the same weights; needs packed batches."""
     fast_dropout: bool = True
     """Cut dropout masks from random bytes."""
     evaluation: str = "direct"
@@ -77,6 +79,8 @@ class TrainerConfig:
             ("eval_steps", self.eval_steps > 0, "above 0"),
             ("eval_steps", self.eval_steps < 1 or self.eval_steps == int(self.eval_steps), "whole from 1 on"),
             ("batching", self.batching in BATCHINGS, f"one of {list(BATCHINGS)}"),
+            ("used_rows", not self.used_rows or self.batching == "packed", "false with padded batches"),
+            ("used_rows", not self.used_rows or self.weight_decay == 0, "false with weight_decay"),
             ("evaluation", self.evaluation in EVALUATIONS, f"one of {list(EVALUATIONS)}"),
             ("precision", self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
             ("threads", self.threads >= 0, "at least 0"),

@@ -15,9 +15,10 @@ from src.training.checkpoints import Checkpoints, MarkWhole
 from src.training.curve import CurveCallback, CurveRow, Listener, curve_rows
 from src.training.dropout import fast_dropout
 from src.training.losses import PairLoss
-from src.training.packing import PACKED
+from src.training.packing import PACKED, tokenize
 from src.training.precision import choose_precision, use_threads
 from src.training.trainer import PairTrainer, dev_evaluator
+from src.training.vocabulary import used_rows, used_tokens
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ def fine_tune(
     with ExitStack() as modes:
         modes.enter_context(fast_dropout(encoder, config.fast_dropout))
         modes.enter_context(packed_attention(encoder, config.batching == "packed"))
+        modes.enter_context(
+            used_rows(encoder[0].model, used_tokens(tokenize(train, encoder)) if config.used_rows else None)
+        )
         trainer = PairTrainer(
             config,
             model=encoder,
@@ -73,6 +77,8 @@ def fine_tune(
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         seconds = time.perf_counter() - start - trainer.evaluation_seconds
+        # take autocast off again: the score is that of the weights as they are saved and used, in fp32
+        trainer.accelerator.unwrap_model(encoder, keep_fp32_wrapper=False)
     encoder.eval()
     steps = trainer.state.global_step
     return Training(

@@ -1,9 +1,14 @@
 """Sentences of a batch end to end in one sequence: nothing is computed for padding, and both columns share a forward.
 
 The linear layers see the tokens of all sentences as one row of T tokens. Only attention needs them apart: it works on a
-padded view (n sentences, L tokens of the longest), which two index tensors of the batch make and undo.
+padded view (n sentences, L tokens each), which two index tensors of the batch make and undo.
+
+T and L are rounded up, because the CPU's matrix library compiles a kernel for each shape it has not met before (2 ms
+each, a dozen shapes a batch), and its bf16 softmax is six times slower on some lengths. The few filler tokens lie in
+the padding of that view, where nothing attends to them, and count as a sentence of their own, last.
 """
 
+import math
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,6 +16,7 @@ import torch
 from datasets import Dataset, enable_progress_bars
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -18,6 +24,10 @@ from transformers.masking_utils import sdpa_mask
 from src.training.dropout import dropout
 
 PACKED = "packed"
+TOKENS = 64
+"""T is a multiple of it."""
+LENGTH = 16
+"""L is a multiple of it."""
 MANY = 100_000
 """From so many pairs on tokenising takes long enough to be shown."""
 COLUMNS = ("sentence1", "sentence2")
@@ -25,40 +35,35 @@ TOKENISED: WeakKeyDictionary[Any, tuple[Any, Dataset]] = WeakKeyDictionary()
 """The last tokenised pairs of each tokenizer that is alive, under what they were made from."""
 
 
-class Pad(torch.autograd.Function):
-    """(T, d) → (n, L, d), zeros where a sentence is shorter than the longest."""
+class Place(torch.autograd.Function):
+    """(T · heads, d) → (n · heads · L, d): the head of each token at its place in the padded view."""
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, positions: Tensor, sentences: int, longest: int) -> Tensor:
-        """Place token t at row `positions[t]` of the (n · L, d) view."""
-        ctx.save_for_backward(positions)
-        padded = tokens.new_zeros(sentences * longest, tokens.shape[1])
-        return padded.index_copy_(0, positions, tokens).view(sentences, longest, -1)
+    def forward(ctx: Any, rows: Tensor, sources: Tensor, places: Tensor) -> Tensor:
+        """Gather: where there is no token any other will do, since nothing attends to it."""
+        ctx.save_for_backward(places)
+        return rows.index_select(0, sources)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        """Gather the gradients of the tokens; those of the padding are dropped."""
-        (positions,) = ctx.saved_tensors
-        return gradients[0].flatten(0, 1).index_select(0, positions), None, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Gather the gradients of the tokens; those of the padding are zero."""
+        return gradients[0].index_select(0, ctx.saved_tensors[0]), None, None
 
 
-class Unpad(torch.autograd.Function):
-    """(n, L, d) → (T, d): the inverse of `Pad`."""
+class Collect(torch.autograd.Function):
+    """(n · heads · L, d) → (T · heads, d): the inverse of `Place`."""
 
     @staticmethod
-    def forward(ctx: Any, padded: Tensor, positions: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:
         """Gather the tokens."""
-        ctx.save_for_backward(positions)
-        ctx.shape = padded.shape
-        return padded.flatten(0, 1).index_select(0, positions)
+        ctx.save_for_backward(places)
+        ctx.shape = rows.shape
+        return rows.index_select(0, places)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """Place the gradients of the tokens; the padding gets zeros."""
-        (positions,) = ctx.saved_tensors
-        sentences, longest, _ = ctx.shape
-        padded = gradients[0].new_zeros(sentences * longest, gradients[0].shape[1])
-        return padded.index_copy_(0, positions, gradients[0]).view(ctx.shape), None
+        return gradients[0].new_zeros(ctx.shape).index_copy_(0, ctx.saved_tensors[0], gradients[0]), None
 
 
 def packed_attention(
@@ -68,20 +73,20 @@ def packed_attention(
 
     A batch that is not packed (an evaluation) goes to the library's own `sdpa_attention_forward`.
     """
-    positions, padding = kwargs.pop("pack_positions", None), kwargs.pop("pack_padding", None)
-    if positions is None:
+    padding, places = kwargs.pop("pack_padding", None), kwargs.pop("pack_places", None)
+    sources = kwargs.pop("pack_sources", None)
+    if padding is None:
         output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         return output
-    (sentences, longest), (_, heads, _, size) = padding.shape, query.shape
+    _, heads, _, size = query.shape
 
     def by_sentence(states: Tensor) -> Tensor:
-        padded: Tensor = Pad.apply(states[0].transpose(0, 1).flatten(1), positions, sentences, longest)
-        return padded.view(sentences, longest, heads, size).transpose(1, 2)
+        rows: Tensor = Place.apply(states[0].transpose(0, 1).reshape(-1, size), sources, places)
+        return rows.view(-1, padding.shape[-1], size)
 
-    scores = by_sentence(query * kwargs["scaling"]) @ by_sentence(key).transpose(2, 3)
-    weights = scores.masked_fill(padding[:, None, None], float("-inf")).softmax(-1)
-    context = dropout(weights, kwargs["dropout"], module.training) @ by_sentence(value)
-    return Unpad.apply(context.transpose(1, 2).flatten(2), positions).view(1, -1, heads, size), None
+    scores = torch.baddbmm(padding, by_sentence(query), by_sentence(key).transpose(1, 2), alpha=kwargs["scaling"])
+    context = dropout(scores.softmax(-1), kwargs["dropout"], module.training) @ by_sentence(value)
+    return Collect.apply(context.flatten(0, 1), places).view(1, -1, heads, size), None
 
 
 AttentionInterface.register(PACKED, packed_attention)
@@ -116,26 +121,62 @@ class PackedCollator:
 
     valid_label_columns = ("score",)
 
-    def __init__(self, position_offset: int = 0) -> None:
+    def __init__(self, heads: int, dtype: torch.dtype, position_offset: int = 0) -> None:
+        self.heads = heads
+        self.dtype = dtype
+        """Number format of the attention."""
         self.position_offset = position_offset
         """Position of the first token: 0 in BERT, padding index + 1 in the RoBERTa family."""
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Return the tensors of the batch, T tokens in n sentences, the longest of L tokens.
+        """Return the tensors of the batch, T tokens in n sentences, and the fillers as one sentence more.
 
-        `pairs_input_ids`, `pairs_position_ids` and `pairs_seq_idx` (1, T), `pairs_cu_seq_lens_q` (n + 1),
-        `pairs_pack_positions` (T), `pairs_pack_padding` (n, L) and `label` (pairs of the batch).
+        `pairs_input_ids`, `pairs_position_ids` and `pairs_seq_idx` (1, T), `pairs_cu_seq_lens_q` (n + 2), `label`
+        (pairs of the batch) and what `packed_attention` needs: see `views`.
         """
         sentences = [row[column] for column in COLUMNS for row in rows]
-        lengths = torch.tensor([len(ids) for ids in sentences])
-        padding = torch.arange(int(lengths.max())) >= lengths[:, None]
-        sentence, position = (~padding).nonzero(as_tuple=True)
+        ids = [token for sentence in sentences for token in sentence]
+        lengths = torch.tensor([len(sentence) for sentence in sentences])
+        fillers = _round_up(len(ids) + 1, TOKENS) - len(ids)
+        owner = torch.arange(len(sentences) + 1).repeat_interleave(pad(lengths, (0, 1), value=fillers))
+        starts = pad(lengths.cumsum(0), (1, 0))
         return {
-            "pairs_input_ids": torch.tensor([token for ids in sentences for token in ids])[None],
-            "pairs_position_ids": position[None] + self.position_offset,
-            "pairs_seq_idx": sentence[None],
-            "pairs_cu_seq_lens_q": torch.nn.functional.pad(lengths.cumsum(0), (1, 0)),
-            "pairs_pack_positions": sentence * padding.shape[1] + position,
-            "pairs_pack_padding": padding,
+            "pairs_input_ids": torch.tensor(ids + ids[:1] * fillers)[None],
+            "pairs_position_ids": (torch.arange(len(owner)) - starts[owner])[None] + self.position_offset,
+            "pairs_seq_idx": owner[None],
+            "pairs_cu_seq_lens_q": pad(starts, (0, 1), value=len(owner)),
             "label": torch.tensor([row["score"] for row in rows]),
+            **{f"pairs_{name}": view for name, view in self.views(lengths, len(owner)).items()},
         }
+
+    def views(self, lengths: Tensor, total: int) -> dict[str, Tensor]:
+        """Return how `total` tokens, with sentences of these `lengths` first, lie in the padded view of attention.
+
+        `pack_places` (T · heads): row of each token's head in the view (n · heads · L); `pack_sources`: the reverse;
+        `pack_padding` (n · heads, L, L): what is added to the attention scores, minus infinity for padding.
+        """
+        count = len(lengths)
+        longest = _round_up(max(int(lengths.max()), math.ceil(total / count)), LENGTH)
+        padding = torch.arange(longest) >= lengths[:, None]
+        free = padding.flatten().nonzero()[: total - int(lengths.sum()), 0]
+        slots = torch.cat([(~padding).flatten().nonzero()[:, 0], free])
+        heads = torch.arange(self.heads)
+        sentence, position = slots // longest, slots % longest
+        places = ((sentence[:, None] * self.heads + heads) * longest + position[:, None]).flatten()
+        sources = torch.zeros(count * self.heads * longest, dtype=torch.int64)
+        masked = torch.zeros(count, 1, 1, longest, dtype=self.dtype).masked_fill_(padding[:, None, None], -math.inf)
+        return {
+            "pack_places": places,
+            "pack_sources": sources.index_copy_(0, places, torch.arange(len(places))),
+            "pack_padding": masked.expand(-1, self.heads, longest, -1).flatten(0, 1),
+        }
+
+
+def _round_up(number: int, multiple: int) -> int:
+    return math.ceil(number / multiple) * multiple
+
+
+def embed_packed(model: Any, features: dict[str, Tensor]) -> list[Tensor]:
+    """Return the embeddings (pairs, dimension) of both columns of a packed batch, whose names have lost `pairs_`."""
+    embeddings: Tensor = model(features)["sentence_embedding"]
+    return list(embeddings[:-1].chunk(len(COLUMNS)))

@@ -2,8 +2,9 @@
 
 import time
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
+import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
@@ -14,7 +15,7 @@ from transformers import TrainerControl
 from src.config.training import TrainerConfig
 from src.metrics.names import DEV
 from src.training.evaluation import evaluate
-from src.training.packing import PackedCollator, tokenize
+from src.training.packing import PackedCollator, embed_packed, tokenize
 
 
 class PairTrainer(SentenceTransformerTrainer):
@@ -38,7 +39,10 @@ class PairTrainer(SentenceTransformerTrainer):
         """Return the batches; packed ones are tokenised here, after the model card has read the text."""
         if self.config.batching == "packed":
             self.train_dataset = tokenize(self.train_dataset, self.model)
-            self.data_collator = PackedCollator(self.model[0]._infer_flatten_position_offset())
+            first = self.model[0]
+            dtype = torch.bfloat16 if self.args.bf16 else torch.float32
+            offset = first._infer_flatten_position_offset()
+            self.data_collator = PackedCollator(first.model.config.num_attention_heads, dtype, offset)
         loader: DataLoader[Any] = super().get_train_dataloader()
         return loader
 
@@ -49,11 +53,20 @@ class PairTrainer(SentenceTransformerTrainer):
             loss = outcome[0] if return_outputs else outcome
         else:
             (features,), labels = self.collect_features(inputs)
-            embeddings = model(features)["sentence_embedding"]
-            outcome = loss = self.loss.compute_loss_from_embeddings(list(embeddings.chunk(2)), labels)
+            outcome = loss = self.loss.compute_loss_from_embeddings(embed_packed(model, features), labels)
         if model.training:
             self.losses.append(loss.detach())
         return outcome
+
+    def _clip_grad_norm(self, model: Any) -> Tensor:
+        """Return the norm of the gradients; they are scaled only if it is too large, which saves a pass over them."""
+        if self.config.batching != "packed":
+            return cast(Tensor, super()._clip_grad_norm(model))
+        gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if norm > self.args.max_grad_norm:
+            torch.nn.utils.clip_grads_with_norm_(model.parameters(), self.args.max_grad_norm, norm)
+        return norm
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return loss, Spearman and Pearson on the dev pairs and tell the callbacks."""

@@ -8,7 +8,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
 from src.training import packed_attention
-from src.training.packing import PackedCollator, tokenize
+from src.training.packing import PackedCollator, embed_packed, tokenize
 
 PAIRS = Dataset.from_dict(
     {
@@ -17,6 +17,7 @@ PAIRS = Dataset.from_dict(
         "score": [1.0, 0.25, 0.5],
     }
 )
+COLLATOR = PackedCollator(heads=2, dtype=torch.float32)
 
 
 @pytest.fixture
@@ -24,10 +25,10 @@ def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
     return SentenceTransformer(str(tiny_encoder_folder), device="cpu").eval()
 
 
-def embed_packed(encoder: SentenceTransformer) -> torch.Tensor:
-    batch = PackedCollator()(list(tokenize(PAIRS, encoder)))
+def embed(encoder: SentenceTransformer) -> torch.Tensor:
+    batch = COLLATOR(list(tokenize(PAIRS, encoder)))
     features = {key.removeprefix("pairs_"): value for key, value in batch.items() if key != "label"}
-    return encoder(features)["sentence_embedding"]
+    return torch.cat(embed_packed(encoder, features))
 
 
 def embed_padded(encoder: SentenceTransformer) -> torch.Tensor:
@@ -44,14 +45,14 @@ def gradients(encoder: SentenceTransformer, embeddings: torch.Tensor) -> list[to
 def test_packed_embeddings_equal_padded_ones(encoder: SentenceTransformer) -> None:
     padded = embed_padded(encoder)
     with packed_attention(encoder, enabled=True):
-        packed = embed_packed(encoder)
+        packed = embed(encoder)
     torch.testing.assert_close(packed, padded, atol=1e-6, rtol=1e-5)
 
 
 def test_packed_gradients_equal_padded_ones(encoder: SentenceTransformer) -> None:
     expected = gradients(encoder, embed_padded(encoder))
     with packed_attention(encoder, enabled=True):
-        found = gradients(encoder, embed_packed(encoder))
+        found = gradients(encoder, embed(encoder))
     assert len(found) == len(expected) > 10
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
@@ -71,12 +72,24 @@ def test_attention_is_restored_after_training(encoder: SentenceTransformer) -> N
     assert encoder[0].model.config._attn_implementation == before
 
 
-def test_a_packed_batch_has_no_padding(encoder: SentenceTransformer) -> None:
-    rows = list(tokenize(PAIRS, encoder))
+def test_a_packed_batch_has_next_to_no_padding(encoder: SentenceTransformer) -> None:
+    rows = list(tokenize(PAIRS, encoder)) * 10
     tokens = sum(len(row[column]) for row in rows for column in ("sentence1", "sentence2"))
-    batch = PackedCollator()(rows)
-    assert batch["pairs_input_ids"].shape == (1, tokens)
-    assert batch["label"].tolist() == [1.0, 0.25, 0.5]
+    batch = COLLATOR(rows)
+    assert tokens < batch["pairs_input_ids"].shape[1] < 1.15 * tokens
+    assert batch["label"].tolist() == [1.0, 0.25, 0.5] * 10
+
+
+def test_a_batch_without_room_for_its_fillers_makes_some(encoder: SentenceTransformer) -> None:
+    row = {"sentence1": [5] * 16, "sentence2": [6] * 16, "score": 1.0}
+    batch = COLLATOR([row, row])
+    assert batch["pairs_input_ids"].shape == (1, 128)
+    features = {key.removeprefix("pairs_"): value for key, value in batch.items() if key != "label"}
+    with packed_attention(encoder, enabled=True):
+        first, second = embed_packed(encoder, features)
+    alone = encoder({"input_ids": torch.full((1, 16), 5), "attention_mask": torch.ones(1, 16, dtype=torch.int64)})
+    torch.testing.assert_close(first[:1], alone["sentence_embedding"], atol=1e-6, rtol=1e-5)
+    assert not torch.equal(first, second)
 
 
 def test_long_sentences_are_cut_to_the_encoders_length(encoder: SentenceTransformer) -> None:

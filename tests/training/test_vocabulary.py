@@ -1,0 +1,59 @@
+"""Training the used rows of the word embeddings alone gives what training all of them gives."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+
+from src.config import Config
+from src.errors import UserError
+from src.training.packing import tokenize
+from src.training.vocabulary import used_rows, used_tokens
+from tests.training.test_fine_tune import CONSTANT, train
+
+TinyConfig = Callable[..., Config]
+PAIRS = Dataset.from_dict({"sentence1": ["방", "창"], "sentence2": ["방이", "넓다"], "score": [1.0, 0.0]})
+
+
+@pytest.fixture
+def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
+    return SentenceTransformer(str(tiny_encoder_folder), device="cpu").eval()
+
+
+def test_the_weights_and_the_curve_are_the_same(tiny_config: TinyConfig) -> None:
+    some, weights = train(tiny_config(CONSTANT))
+    every, expected = train(tiny_config(CONSTANT, "trainer.used_rows=false"))
+    torch.testing.assert_close(weights, expected, atol=1e-6, rtol=0)
+    assert [row.step for row in some.curve] == [row.step for row in every.curve]
+    assert some.curve[-1].spearman_cosine == pytest.approx(every.curve[-1].spearman_cosine, abs=1e-6)
+
+
+def test_used_tokens_are_those_of_the_pairs(encoder: SentenceTransformer) -> None:
+    expected = {token for text in ("방", "창", "방이", "넓다") for token in encoder.tokenizer(text)["input_ids"]}
+    assert set(used_tokens(tokenize(PAIRS, encoder)).tolist()) == expected
+
+
+def test_a_change_of_the_rows_is_seen_by_an_evaluation_and_by_a_checkpoint(
+    encoder: SentenceTransformer, tmp_path: Path
+) -> None:
+    used = used_tokens(tokenize(PAIRS, encoder))
+    before = encoder.encode(["방이 넓다", "다른 말"])
+    with used_rows(encoder[0].model, used):
+        encoder.train()
+        with torch.no_grad():
+            encoder[0].model.get_input_embeddings().rows.neg_()
+        encoder.save_pretrained(str(tmp_path / "checkpoint"))
+        during = encoder.encode(["방이 넓다", "다른 말"])
+    after = encoder.encode(["방이 넓다", "다른 말"])
+    assert abs(during[0] - before[0]).max() > 1e-3
+    assert (after == during).all()
+    assert (SentenceTransformer(str(tmp_path / "checkpoint")).encode(["방이 넓다", "다른 말"]) == after).all()
+
+
+@pytest.mark.parametrize("override", ["trainer.weight_decay=0.01", "trainer.batching=padded"])
+def test_it_is_refused_where_it_would_change_the_result(override: str, tiny_config: TinyConfig) -> None:
+    with pytest.raises(UserError, match=r"trainer\.used_rows"):
+        tiny_config(override)
