@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from src.data.columns import ROW, said
-from src.data.files import _check_readable
+from src.data.delimited import read_pieces, text_schema
+from src.data.files import by_ending, check_readable
 from src.data.values import check_text
 from src.errors import UserError
 from src.files import replacing
@@ -36,11 +37,7 @@ class Format:
 
 
 def _delimited(delimiter: str) -> Format:
-    return Format(
-        partial(delimited.schema, delimiter=delimiter),
-        partial(delimited.read, delimiter=delimiter),
-        partial(delimited.write, delimiter=delimiter),
-    )
+    return Format(*(partial(part, delimiter=delimiter) for part in (text_schema, read_pieces, delimited.write)))
 
 
 FORMATS = {
@@ -86,7 +83,7 @@ def open_source(name: str, choose: Choose) -> Source:
     """
     path = Path(name).expanduser()
     form = format_of(path)
-    _check_readable(path)
+    check_readable(path)
     schema = form.schema(path)
     twice = [column for column, count in Counter(schema.names).items() if count > 1]
     if twice:
@@ -100,12 +97,7 @@ def open_source(name: str, choose: Choose) -> Source:
 
 def format_of(path: Path) -> Format:
     """Return the format that the file's ending names; raise `UserError` for another ending."""
-    form = FORMATS.get(path.suffix.lower())
-    if form is None:
-        raise UserError(
-            f"{path}: expected a file that ends in one of {list(FORMATS)}, found {path.suffix!r}: convert or rename it."
-        )
-    return form
+    return by_ending(path, FORMATS)
 
 
 def check_output(name: str, inputs: Sequence[str]) -> Path:
