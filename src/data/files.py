@@ -22,9 +22,8 @@ def read_table(path: Path, columns: Columns) -> pa.Table:
 
     Raises `UserError` where the file is missing, empty, of another format or encoding, or broken.
     """
-    reader = by_ending(path, READERS)
     check_readable(path)
-    table = reader(path, columns)
+    table = by_ending(path, READERS)(path, columns)
     if not table.num_rows:
         raise UserError(f"{path}: expected rows of pairs, found a header only: add pairs to it.")
     return number_rows(table)

@@ -37,7 +37,11 @@ class Format:
 
 
 def _delimited(delimiter: str) -> Format:
-    return Format(*(partial(part, delimiter=delimiter) for part in (text_schema, read_pieces, delimited.write)))
+    return Format(
+        partial(text_schema, delimiter=delimiter),
+        partial(read_pieces, delimiter=delimiter),
+        partial(delimited.write, delimiter=delimiter),
+    )
 
 
 FORMATS = {
@@ -82,8 +86,8 @@ def open_source(name: str, choose: Choose) -> Source:
     where a text is missing or blank: all of it with the place.
     """
     path = Path(name).expanduser()
-    form = format_of(path)
     check_readable(path)
+    form = format_of(path)
     schema = form.schema(path)
     twice = [column for column, count in Counter(schema.names).items() if count > 1]
     if twice:
@@ -103,7 +107,8 @@ def format_of(path: Path) -> Format:
 def check_output(name: str, inputs: Sequence[str]) -> Path:
     """Return the path to write to; raise `UserError` where nothing can be written there, or an input lies there."""
     path = Path(name).expanduser()
-    format_of(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"output={name}: expected a name that ends in one of {list(FORMATS)}: give it such an ending.")
     if not path.parent.is_dir():
         raise UserError(f"output={name}: expected a folder at {path.parent}, found none: make it or correct the path.")
     if path.is_dir():
