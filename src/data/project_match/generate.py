@@ -43,8 +43,9 @@ TENTHS = {
     (False, False, False): 1,
 }
 """How many of ten pairs meet which `CRITERIA`: scores of 0, 0.4, 0.7 and 1 in 4 : 2 : 2 : 2, their mean 0.42."""
-SAME_REGION_WEIGHT = 2
-"""How much likelier pairs of the same region are drawn; else two of three met regions would be met by 재택."""
+SAME_REGION_WEIGHT = 10
+"""How much likelier pairs of the same region are drawn, so that six of seven met regions are the same, as on the card;
+else two of three would be met by 재택."""
 
 
 def load_project_match(data: ProjectMatch) -> PairData:
