@@ -10,6 +10,7 @@ from typing import Any
 
 import hydra
 from datasets import disable_progress_bars
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -43,11 +44,25 @@ def entry(run: Callable[[Any], Any], name: str = "config") -> Callable[[], None]
             run(to_config(config))
 
     def command() -> None:
+        sys.argv[1:] = map(quoted, sys.argv[1:])
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with one_sentence():
             composed()
 
     return command
+
+
+def quoted(argument: str) -> str:
+    """Return an override with its value in quotation marks where Hydra cannot read it without: pairs=문장.csv."""
+    key, _, value = argument.partition("=")
+    if argument.startswith("-") or value[:1] in ("", *"'\"[{"):
+        return argument
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        escaped = value.replace('"', r"\"")
+        return f'{key}="{escaped}"'
+    return argument
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from src.prediction.embedding import Embedder
 from src.prediction.model import load_model
 from src.prediction.ranking import SCHEMA, check_top_k, embed_candidates, ranked, text_column
 from src.prediction.scoring import pair_columns, scored, scored_schema
-from src.prediction.tables import check_output, open_source, write_pieces
-from src.prediction.view import SHOWN, bars, print_rows, print_written, tracked
+from src.prediction.tables import Choose, check_output, open_source, write_pieces
+from src.prediction.view import SHOWN, bars, print_pairs, print_ranking, print_written, tracked
 from src.report.console import console
 from src.training.precision import choose_precision, use_threads
 
@@ -32,9 +32,9 @@ def run(config: PredictConfig) -> Outcome:
     """Score all pairs, or rank candidates for all queries, into `config.output`; without it print the first."""
     inputs = [name for name in (config.pairs, config.queries, config.candidates) if name]
     output = check_output(config.output, inputs) if config.output else None
-    choose = pair_columns(config.sentence1, config.sentence2) if config.pairs else text_column(config.column)
+    columns = _columns(config)
     with console.status("Checking the input"):
-        asked, *others = [open_source(name, choose) for name in inputs]
+        asked, *others = [open_source(name, choose) for name, choose in zip(inputs, columns, strict=True)]
     for candidates in others:
         check_top_k(config.top_k, candidates.rows)
     use_threads(config.threads)
@@ -51,9 +51,19 @@ def run(config: PredictConfig) -> Outcome:
     outcome = Outcome(asked.rows if output else min(SHOWN, asked.rows), embed.encoded, time.perf_counter() - start)
     if first is None:
         print_written(str(output), outcome.rows, outcome.encoded, outcome.seconds)
+    elif known:
+        print_ranking(first, config.top_k, asked.rows)
     else:
-        print_rows(first, asked.rows)
+        print_pairs(first, asked.rows)
     return outcome
+
+
+def _columns(config: PredictConfig) -> list[Choose]:
+    """Return for each input file what finds its text columns."""
+    if config.pairs:
+        return [pair_columns(config.sentence1, config.sentence2)]
+    candidates = config.candidate_column or config.column
+    return [text_column("column", config.column), text_column("candidate_column", candidates)]
 
 
 if __name__ == "__main__":

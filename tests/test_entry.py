@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from src.entry import CONF
+from src.entry import CONF, quoted
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -43,3 +44,16 @@ def test_each_job_of_a_multirun_is_a_run_of_its_own(train: Command, tmp_path: Pa
     written = sorted((tmp_path / "experiments" / "tiny" / "multirun").glob("*/metrics.json"))
     assert len({json.loads(path.read_text())["run_id"] for path in written}) == 2
     assert "Spearman" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["문장.csv", "pairs (1).csv", "it's.csv", 'the "best".csv', "a=b&c.csv", "plain.csv"])
+def test_any_file_name_reaches_the_configuration_as_it_is(name: str) -> None:
+    assert OverridesParser.create().parse_override(quoted(f"pairs={name}")).value() == name
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["trainer.seed=1,2", "data.sources=[hub]", "+experiment=a", "~loss", "pairs=", "a='문장'", "-m", "--x=문"],
+)
+def test_what_hydra_reads_already_is_left_alone(argument: str) -> None:
+    assert quoted(argument) == argument

@@ -88,7 +88,18 @@ def test_without_output_the_first_pairs_are_printed(ask: Ask, pairs_file: Path, 
     shown = capsys.readouterr().out
     assert "방이 좋아요" in shown
     assert "predicted" in shown
-    assert "first 20 of 40 rows" in shown
+    assert "first 20 of 40 pairs" in shown
+
+
+def test_long_korean_texts_are_printed_whole(ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    profile = "제주특별자치도 거주, 4년차 개발자, 스택: HTML/CSS/JS. 추가: 토이 프로젝트, 온라인 중심"
+    posting = (
+        "충청북도 지역 프로젝트, 요구 스택: Next.js, 필요 경력: 7년차 이상 이상. 특이사항: CS 전공자 필수, 팀 협업"
+    )
+    pd.DataFrame([{"sentence1": profile, "sentence2": posting}]).to_csv(tmp_path / "p.csv", index=False)
+    ask(pairs="p.csv")
+    words = capsys.readouterr().out.split()
+    assert [word for word in f"{profile} {posting}".split() if word not in words] == []
 
 
 def test_a_text_that_looks_like_markup_is_printed_as_it_is(
@@ -97,6 +108,17 @@ def test_a_text_that_looks_like_markup_is_printed_as_it_is(
     (tmp_path / "p.csv").write_text("sentence1,sentence2\n[bold]방[/],[/red]\n", "utf-8")
     ask(pairs="p.csv")
     assert "[bold]방[/]  [/red]" in capsys.readouterr().out
+
+
+def test_queries_and_candidates_may_name_their_columns_differently(
+    ask: Ask, texts: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    pd.DataFrame({"id": [1, 2], "posting": texts[1][:2]}).to_csv(tmp_path / "postings.csv", index=False)
+    settings = {"queries": "queries.csv", "candidates": "postings.csv", "top_k": 2, "output": "ranked.csv"}
+    ask(**settings, column="profile", candidate_column="posting")
+    assert set(pd.read_csv("ranked.csv")["candidate"]) == set(texts[1][:2])
+    with pytest.raises(UserError, match=r"postings\.csv: .* set candidate_column=COLUMN"):
+        ask(**settings, column="profile")
 
 
 @pytest.mark.parametrize("top_k", [1, 5, 17])
@@ -133,7 +155,7 @@ def test_without_output_the_ranking_is_printed(
 ) -> None:
     ask(queries="queries.csv", candidates="candidates.jsonl", top_k=2)
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("query", "rank", "candidate", "score", "19년차 개발자", "first 20 of 30"))
+    assert all(word in shown for word in ("19년차 개발자", " 2  ", "이상, 요구 스택", "first 20 of 30 queries"))
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {

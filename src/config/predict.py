@@ -32,6 +32,8 @@ class PredictConfig:
     """Column of the second sentence of a pair."""
     column: str | None = None
     """Column of queries and candidates; empty: the only one, else `text`, else `sentence1`."""
+    candidate_column: str | None = None
+    """Column of the candidates, where it has another name."""
     top_k: int = 5
     """Candidates a query is given."""
     batch_size: int = 32

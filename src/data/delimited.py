@@ -1,5 +1,8 @@
-"""Reader of CSV and TSV that names the row at fault."""
+"""Reader of CSV and TSV that names the row at fault, in pieces or at once."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +17,57 @@ DELIMITERS = ",;\t|"
 
 
 def read_delimited(path: Path, columns: Columns, delimiter: str) -> pa.Table:
-    """Return the columns as text, however they look; raise `UserError` naming the row that is ragged or not closed."""
-    quotes = scan_text(path)
+    """Return the columns as text, however they look; raise `UserError` where one is missing or a row is broken."""
+    schema = text_schema(path, delimiter)
+    columns.require(schema.names, str(path))
+    pieces = chain([schema.empty_table()], read_pieces(path, schema, delimiter))
+    return pa.concat_tables(piece.select(list(columns.names)) for piece in pieces)
+
+
+def text_schema(path: Path, delimiter: str) -> pa.Schema:
+    """Return the columns of the header, each a text; raise `UserError` unless the delimiter separates them."""
+    scan_text(path)
+    with _faults_named(path, delimiter) as parse, pa.csv.open_csv(path, _blocks(), parse) as file:
+        names = file.schema.names
+    other = [mark for mark in DELIMITERS if mark != delimiter and len(names) == 1 and mark in names[0]]
+    if other:
+        raise UserError(
+            f"{path}: expected columns separated by {delimiter!r}, found one column {shown(names[0])}, separated by"
+            f" {other[0]!r}: save it with {delimiter!r}, or rename it to .tsv if it is separated by tabs."
+        )
+    return pa.schema([(name, pa.string()) for name in names])
+
+
+def read_pieces(path: Path, schema: pa.Schema, delimiter: str) -> Iterator[pa.Table]:
+    """Yield the rows in file order, with all columns; raise `UserError` naming the row that is ragged or not closed."""
+    quotes, rows, last = scan_text(path), 0, ""
+    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(schema.names, pa.string()), strings_can_be_null=False)
+    with _faults_named(path, delimiter) as parse, pa.csv.open_csv(path, _blocks(), parse, convert) as file:
+        for batch in file:
+            if batch.num_rows:
+                rows, last = rows + batch.num_rows, batch.column(batch.num_columns - 1)[-1].as_py()
+            yield pa.Table.from_batches([batch])
+    # The parser takes a quotation mark that is never closed for closed at the end of the file.
+    if quotes % 2 and "\n" in last:
+        raise UserError(_not_closed(f"{path}, data row {rows}", last))
+
+
+def _blocks() -> pa.csv.ReadOptions:
+    return pa.csv.ReadOptions(use_threads=False, block_size=BLOCK)  # row numbers are known to a single thread only
+
+
+@contextmanager
+def _faults_named(path: Path, delimiter: str) -> Iterator[pa.csv.ParseOptions]:
     bad: list[Any] = []
 
     def stop(row: Any) -> str:
         bad.append(row)
         return "error"
 
-    parse = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=stop)
-    # Row numbers are known to a single thread only.
-    read = pa.csv.ReadOptions(use_threads=False, block_size=BLOCK)
     try:
-        with pa.csv.open_csv(path, read_options=read, parse_options=parse) as file:
-            header = file.schema.names
-        _check_header(path, header, columns, delimiter)
-        names = list(dict.fromkeys([*columns.names, header[-1]]))
-        convert = pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), include_columns=names, strings_can_be_null=False
-        )
-        table = pa.csv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+        yield pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=stop)
     except pa.ArrowInvalid as error:
         raise UserError(_why_not_delimited(path, error, bad, delimiter)) from error
-    # The parser takes a quotation mark that is never closed for closed at the end of the file.
-    if quotes % 2 and table.num_rows and "\n" in table[header[-1]][-1].as_py():
-        raise UserError(_not_closed(f"{path}, data row {table.num_rows}", table[header[-1]][-1].as_py()))
-    return table.select(list(columns.names))
-
-
-def _check_header(path: Path, header: list[str], columns: Columns, delimiter: str) -> None:
-    other = [mark for mark in DELIMITERS if mark != delimiter and len(header) == 1 and mark in header[0]]
-    if other:
-        raise UserError(
-            f"{path}: expected columns separated by {delimiter!r}, found one column {shown(header[0])}, separated by"
-            f" {other[0]!r}: save it with {delimiter!r}, or rename it to .tsv if it is separated by tabs."
-        )
-    columns.require(header, str(path))
 
 
 def _why_not_delimited(path: Path, error: Exception, bad: list[Any], delimiter: str) -> str:

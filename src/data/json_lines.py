@@ -28,13 +28,13 @@ def read_json_lines(path: Path, columns: Columns) -> pa.Table:
 
 
 def _check_first_object(path: Path, columns: Columns) -> None:
-    _, first = next(_objects(path), (1, {}))
+    _, first = next(objects(path), (1, {}))
     columns.require(list(first), str(path))
 
 
 def _refuse_first_bad_object(path: Path, columns: Columns) -> None:
     """Say what Arrow does not: which row and which value it stumbled over."""
-    for row, fields in _objects(path):
+    for row, fields in objects(path):
         for name in columns.names:
             value = fields.get(name)
             expected = (int, float) if name == columns.score else (str,)
@@ -45,7 +45,7 @@ def _refuse_first_bad_object(path: Path, columns: Columns) -> None:
                 )
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each data row with its JSON object; raise `UserError` at the first line that holds none."""
     with path.open(encoding="utf-8-sig") as file:
         lines = (line for line in file if line.strip())

@@ -60,10 +60,8 @@ def check_text(raw: pa.Table, where: str, column: str) -> tuple[pa.ChunkedArray,
 def _to_nfc(text: pa.ChunkedArray) -> pa.ChunkedArray:
     # Arrow's own utf8_normalize decomposes whatever form is asked for (apache/arrow#51225, pyarrow 25.0).
     pieces = (batch.column(0) for batch in pa.table([text], names=["text"]).to_batches(max_chunksize=BATCH))
-    return pa.chunked_array(
-        [pa.array([normalize("NFC", value) for value in piece.to_numpy(zero_copy_only=False)]) for piece in pieces],
-        type=pa.string(),
-    )
+    normal = ([normalize("NFC", value) for value in piece.to_numpy(zero_copy_only=False)] for piece in pieces)
+    return pa.chunked_array([pa.array(values, pa.string()) for values in normal], type=pa.string())
 
 
 def _as_text(values: pa.ChunkedArray, where: str, column: str) -> pa.ChunkedArray:

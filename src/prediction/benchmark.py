@@ -1,67 +1,84 @@
-"""How fast pairs are scored, and in how much memory: python -m src.prediction.benchmark [PAIRS] [SENTENCES] [MODEL].
+"""How fast pairs are scored beside the library's `encode` of both columns, and in how much memory.
 
-It makes up PAIRS pairs (2,000) out of SENTENCES different sentences (1,000) and scores them with src.predict. For
-comparison it encodes both columns of the first of them with the library's `encode`.
+    python -m src.prediction.benchmark experiments/project_match
+
+scores 100,000 project_match pairs, every one of 500 profiles with every one of 200 postings, and encodes some of
+them plainly (`--plain 100000`: all). `--distinct` takes pairs in which no sentence comes twice, so that nothing can be
+gained by remembering.
 """
 
-import random
 import resource
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from itertools import count, islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.csv
 
+from src.config.data import ProjectMatch
 from src.config.predict import PredictConfig
+from src.data import load_pairs
 from src.predict import run
 from src.prediction.model import load_model
 from src.report.console import console, print_table
 
-PLAIN = 500
-"""Pairs encoded for the comparison."""
+POSTINGS = 200
 SAMPLE = Path(__file__).parent.parent / "data" / "sample" / "train.csv"
 
 
-def make_pairs(pairs: int, sentences: int, seed: int = 42) -> pa.Table:
-    """Return pairs drawn at random from so many different sentences: the sample's, numbered when they run out."""
-    table = pa.csv.read_csv(SAMPLE)
-    real = sorted({text for name in ("sentence1", "sentence2") for text in table[name].to_pylist()})
-    random.Random(seed).shuffle(real)
-    rounds = range(-(-sentences // len(real)))
-    known = [f"{text} ({number})" if number else text for number in rounds for text in real][:sentences]
-    draw = random.Random(seed + 1).choices
-    return pa.table({"sentence1": draw(known, k=pairs), "sentence2": draw(known, k=pairs)})
+def matched_pairs(pairs: int) -> pa.Table:
+    """Return so many pairs: one profile after the other, each with 200 postings; at most about 1.8 million."""
+    generated = load_pairs(ProjectMatch(train_pairs=20_000)).train
+    profiles, postings = (list(dict.fromkeys(generated[name])) for name in ("sentence1", "sentence2"))
+    rows = islice(product(profiles, postings[:POSTINGS]), pairs)
+    return pa.table(list(zip(*rows, strict=True)), names=["sentence1", "sentence2"])
 
 
-def main(pairs: int, sentences: int, model: str) -> None:
+def distinct_pairs(pairs: int) -> pa.Table:
+    """Return so many pairs of different sentences: the sample's reviews, numbered."""
+    reviews = pa.csv.read_csv(SAMPLE)["sentence1"].unique().to_pylist()
+    texts = (f"{text} ({number})" for number in count() for text in reviews)
+    return pa.table([list(islice(texts, pairs)), list(islice(texts, pairs))], names=["sentence1", "sentence2"])
+
+
+def main(model: str, pairs: int, plain: int, distinct: bool, precision: str) -> None:
     """Measure and print."""
+    table = distinct_pairs(pairs) if distinct else matched_pairs(pairs)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "pairs.csv"
-        table = make_pairs(pairs, sentences)
         pa.csv.write_csv(table, file)
-        ours = run(PredictConfig(model=model, pairs=str(file), output=str(Path(folder) / "scored.csv")))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    encoder = load_model(model, "")
-    first = table.slice(0, PLAIN)
-    start = time.perf_counter()
-    with console.status("Encoding both columns plainly"):
-        for column in first.columns:
-            encoder.encode(column.to_pylist())
-    plain = first.num_rows / (time.perf_counter() - start)
+        scored = str(Path(folder) / "scored.csv")
+        ours = run(PredictConfig(model=model, pairs=str(file), output=scored, precision=precision))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    part = table.take(list(range(0, pairs, max(1, pairs // plain))))
+    seconds = _plain_seconds(model, part) * pairs / part.num_rows
     rows = {
-        "src.predict": f"{ours.seconds:.1f} s, {pairs / ours.seconds:,.0f} pairs a second",
+        "src.predict": f"{ours.seconds:,.1f} s, {pairs / ours.seconds:,.0f} pairs a second",
         "sentences encoded": f"{ours.encoded:,}",
         "peak memory": f"{peak:,.0f} MiB",
-        "encode, both columns": f"{plain:,.0f} pairs a second, of the first {first.num_rows:,}",
+        "encode, both columns": f"{seconds:,.1f} s, reckoned from {part.num_rows:,} pairs",
+        "times as fast": f"{seconds / ours.seconds:,.2f}",
     }
-    print_table(f"{pairs:,} pairs of {sentences:,} sentences, {model}", rows)
+    print_table(f"{pairs:,} {'distinct' if distinct else 'project_match'} pairs, {model}", rows)
+
+
+def _plain_seconds(model: str, pairs: pa.Table) -> float:
+    encoder = load_model(model, "")
+    encoder.encode(pairs["sentence1"][:32].to_pylist())
+    start = time.perf_counter()
+    with console.status("Encoding both columns plainly"):
+        for column in pairs.columns:
+            encoder.encode(column.to_pylist())
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("pairs", type=int, nargs="?", default=2000)
-    parser.add_argument("sentences", type=int, nargs="?", default=1000)
-    parser.add_argument("model", nargs="?", default="e5_small_ko")
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default="e5_small_ko", help="as in src.predict (default: e5_small_ko)")
+    parser.add_argument("--pairs", type=int, default=100_000, help="pairs to score (default: 100000)")
+    parser.add_argument("--plain", type=int, default=500, help="pairs to encode for the comparison (default: 500)")
+    parser.add_argument("--distinct", action="store_true", help="no sentence comes twice")
+    parser.add_argument("--precision", default="fp32", help="of src.predict; encode is fp32 (default: fp32)")
     main(**vars(parser.parse_args()))

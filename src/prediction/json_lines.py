@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from src.data.columns import said, shown
 from src.data.encoding import scan_text
-from src.data.json_lines import _objects
+from src.data.json_lines import objects
 from src.errors import UserError
 
 ROWS = 4096
@@ -56,8 +56,8 @@ def write(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]
 
 
 def _batches(path: Path) -> Iterator[list[tuple[int, dict[str, Any]]]]:
-    objects = _objects(path)
-    while rows := list(islice(objects, ROWS)):
+    rest = objects(path)
+    while rows := list(islice(rest, ROWS)):
         yield rows
 
 

@@ -39,7 +39,7 @@ def _load(model: str, tracking_uri: str) -> SentenceTransformer:
     if model == EMBEDDED and not path.exists():
         return load_encoder(EmbeddedEncoder())
     if HUB_NAME.fullmatch(model) and not path.exists() and not path.parent.is_dir():
-        return _from_hub(HubEncoder(name=model))
+        return _from_hub(HubEncoder(name=model), f"model={model} is no folder here ({Path.cwd()}), so ")
     return _from_hub(HubEncoder(path=str(_model_folder(path))))
 
 
@@ -60,11 +60,11 @@ def _model_folder(path: Path) -> Path:
     )
 
 
-def _from_hub(model: HubEncoder) -> SentenceTransformer:
+def _from_hub(model: HubEncoder, remark: str = "") -> SentenceTransformer:
     try:
         return load_hub(model)
     except UserError as error:  # says what to do in the words of a training
-        raise UserError(str(error).replace("model.path", "model")) from error
+        raise UserError(remark + str(error).replace("model.path", "model")) from error
 
 
 def _from_registry(address: str, tracking_uri: str) -> SentenceTransformer:

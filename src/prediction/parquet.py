@@ -7,8 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from src.data.columns import said
-from src.errors import UserError
+from src.data.files import open_parquet
 
 ROWS = 8192
 """Rows read at a time."""
@@ -18,13 +17,13 @@ GROUP = 65_536
 
 def schema(path: Path) -> pa.Schema:
     """Return the columns without what other programs noted about them; raise `UserError` unless it is Parquet."""
-    with _faults_named(path), pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         return file.schema_arrow.remove_metadata()
 
 
 def read(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows in file order."""
-    with _faults_named(path), pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         for batch in file.iter_batches(ROWS):
             yield pa.Table.from_batches([batch]).replace_schema_metadata(schema.metadata)
 
@@ -47,11 +46,3 @@ def write(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]
         yield append
         if waiting:
             flush()
-
-
-@contextmanager
-def _faults_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: expected a Parquet file, found {said(error)}: write it again.") from error

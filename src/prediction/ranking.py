@@ -21,8 +21,11 @@ HITS = 200_000
 """Answers held at a time."""
 
 
-def text_column(column: str | None) -> Choose:
-    """Return what finds the text column: the one named, else the only one, else `text`, else `sentence1`."""
+def text_column(key: str, column: str | None) -> Choose:
+    """Return what finds the text column: the one named, else the only one, else `text`, else `sentence1`.
+
+    `key` is what names it on the command line.
+    """
 
     def choose(where: str, names: Sequence[str]) -> Sequence[str]:
         known = [name for name in DEFAULTS if name in names]
@@ -30,9 +33,9 @@ def text_column(column: str | None) -> Choose:
         if name is None:
             raise UserError(
                 f"{where}: expected one column or one of {list(DEFAULTS)}, found {shown(list(names))}:"
-                " set column=COLUMN."
+                f" set {key}=COLUMN."
             )
-        Columns(name, name, score=name, rename="rename the column or set column=COLUMN").require(names, where)
+        Columns(name, name, score=name, rename=f"rename the column or set {key}=COLUMN").require(names, where)
         return (name,)
 
     return choose

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from src.data.columns import ROW, said
-from src.data.files import _check_readable
+from src.data.delimited import read_pieces, text_schema
+from src.data.files import by_ending, check_readable
 from src.data.values import check_text
 from src.errors import UserError
 from src.files import replacing
@@ -37,8 +38,8 @@ class Format:
 
 def _delimited(delimiter: str) -> Format:
     return Format(
-        partial(delimited.schema, delimiter=delimiter),
-        partial(delimited.read, delimiter=delimiter),
+        partial(text_schema, delimiter=delimiter),
+        partial(read_pieces, delimiter=delimiter),
         partial(delimited.write, delimiter=delimiter),
     )
 
@@ -85,8 +86,8 @@ def open_source(name: str, choose: Choose) -> Source:
     where a text is missing or blank: all of it with the place.
     """
     path = Path(name).expanduser()
+    check_readable(path)
     form = format_of(path)
-    _check_readable(path)
     schema = form.schema(path)
     twice = [column for column, count in Counter(schema.names).items() if count > 1]
     if twice:
@@ -100,18 +101,14 @@ def open_source(name: str, choose: Choose) -> Source:
 
 def format_of(path: Path) -> Format:
     """Return the format that the file's ending names; raise `UserError` for another ending."""
-    form = FORMATS.get(path.suffix.lower())
-    if form is None:
-        raise UserError(
-            f"{path}: expected a file that ends in one of {list(FORMATS)}, found {path.suffix!r}: convert or rename it."
-        )
-    return form
+    return by_ending(path, FORMATS)
 
 
 def check_output(name: str, inputs: Sequence[str]) -> Path:
     """Return the path to write to; raise `UserError` where nothing can be written there, or an input lies there."""
     path = Path(name).expanduser()
-    format_of(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"output={name}: expected a name that ends in one of {list(FORMATS)}: give it such an ending.")
     if not path.parent.is_dir():
         raise UserError(f"output={name}: expected a folder at {path.parent}, found none: make it or correct the path.")
     if path.is_dir():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -25,7 +26,7 @@ def bars() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def tracked(progress: Progress, title: str, source: Source, rows: int = PIECE) -> Iterator[Piece]:
@@ -38,16 +39,37 @@ def tracked(progress: Progress, title: str, source: Source, rows: int = PIECE) -
         progress.update(bar, rate=f"{task.completed / (task.elapsed or 1):,.0f}")
 
 
-def print_rows(rows: pa.Table, total: int) -> None:
-    """Print the answers to the first of `total` rows."""
+def print_pairs(rows: pa.Table, total: int) -> None:
+    """Print the first of `total` scored pairs, the score in front: it shows where a row of long texts begins."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for field in rows.schema:
-        table.add_column(escape(field.name), justify="right" if pa.types.is_floating(field.type) else "left")
-    for row in rows.to_pylist():
-        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else escape(str(value)) for value in row.values()))
+    *given, score = rows.schema.names
+    table.add_column(score, justify="right")
+    for name in given:
+        table.add_column(escape(name), overflow="fold")
+    for *values, scored in zip(*rows.to_pydict().values(), strict=True):
+        table.add_row(f"{scored:.4f}", *(escape(str(value)) for value in values))
     console.print(table)
+    _print_rest("pairs", total)
+
+
+def print_ranking(rows: pa.Table, top_k: int, total: int) -> None:
+    """Print the first of `total` queries, below each its `top_k` candidates: rank, score, text."""
+    for start in range(0, rows.num_rows, top_k):
+        hits = rows.slice(start, top_k)
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(justify="right")
+        table.add_column(justify="right")
+        table.add_column(overflow="fold")
+        for rank, candidate, score in zip(*hits.drop_columns("query").to_pydict().values(), strict=True):
+            table.add_row(str(rank), f"{score:.4f}", escape(candidate))
+        console.print(hits["query"][0].as_py(), style="bold", markup=False)
+        console.print(Padding(table, (0, 0, 1, 2)))
+    _print_rest("queries", total)
+
+
+def _print_rest(kind: str, total: int) -> None:
     if total > SHOWN:
-        console.print(f"The first {SHOWN} of {total:,} rows; output=FILE writes all.")
+        console.print(f"The first {SHOWN} of {total:,} {kind}; output=FILE writes all.")
 
 
 def print_written(output: str, rows: int, encoded: int, seconds: float) -> None:

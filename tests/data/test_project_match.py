@@ -14,6 +14,7 @@ from src.config import Config
 from src.config.data import ProjectMatch
 from src.data import PairData, load_pairs
 from src.data.project_match import minimal_pairs
+from src.data.project_match.card import USAGE_POSTINGS, USAGE_PROFILE
 from src.data.project_match.rule import Combination, score, stacks_compatible
 from src.data.project_match.vocabulary import (
     POSTING,
@@ -35,7 +36,6 @@ CARD_PROFILE = re.compile(r"(?P<region>.+) 거주, (?P<years>.+) 개발자, 스�
 CARD_POSTING = re.compile(
     r"(?P<region>.+) 지역 프로젝트, 요구 스택: (?P<stack>.+), 필요 경력: (?P<years>.+) 이상\. 특이사항: (?P<extras>.+)"
 )
-USAGE = "경상북도 거주, 2년차 개발자, 스택: Java. 추가: 비전공자, 온라인 중심"
 LABELLED = [
     (
         "경기도 거주, 1년 이하 개발자, 스택: Django. 추가: CS 전공자, 오프라인 중심",
@@ -53,16 +53,8 @@ LABELLED = [
         "경기도 지역 프로젝트, 요구 스택: Spring Boot, 필요 경력: 3년차 이상. 특이사항: 리서치 중심, 프로젝트 중심",
         0.0,
     ),
-    (
-        USAGE,
-        "경상북도 지역 프로젝트, 요구 스택: Java, 필요 경력: 1년차 이상. 특이사항: 스터디, 프로젝트 중심",
-        1.0,
-    ),
-    (
-        USAGE,
-        "강원도 지역 프로젝트, 요구 스택: JPA, 필요 경력: 2년차 이상. 특이사항: 비전공자 환영, 프로젝트 중심",
-        0.0,
-    ),
+    (USAGE_PROFILE, USAGE_POSTINGS[0], 1.0),
+    (USAGE_PROFILE, USAGE_POSTINGS[1], 0.0),
 ]
 """The labelled samples of the card, and its usage example."""
 MORE_PROFILES = [
@@ -214,6 +206,26 @@ def test_training_pairs_hold_every_value_on_both_sides_and_no_pair_twice(data: P
     assert len({(combination(CARD_PROFILE, a), combination(CARD_POSTING, b)) for a, b in pairs}) == 1000
 
 
+def test_the_usage_example_of_the_card_is_generated_in_no_wording(data: PairData) -> None:
+    trained = {
+        (combination(CARD_PROFILE, a), combination(CARD_POSTING, b))
+        for a, b in zip(data.train["sentence1"], data.train["sentence2"], strict=True)
+    }
+    for profile, posting, _ in LABELLED[3:]:
+        assert (combination(CARD_PROFILE, profile), combination(CARD_POSTING, posting)) not in trained
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_regions_are_met_by_the_same_region_for_the_most_part_as_on_the_card(seed: int) -> None:
+    train = load_pairs(ProjectMatch(seed=seed)).train
+    regions = [
+        (read(CARD_PROFILE, a)["region"], read(CARD_POSTING, b)["region"])
+        for a, b in zip(train["sentence1"], train["sentence2"], strict=True)
+    ]
+    met = [pair for pair in regions if pair[0] == pair[1] or "재택" in pair]
+    assert np.mean([first == second for first, second in met]) == pytest.approx(5 / 6, abs=0.04)
+
+
 def test_incompatible_pairs_meet_region_and_years_in_all_four_ways_equally_often(data: PairData) -> None:
     rows = zip(data.train["sentence1"], data.train["sentence2"], data.train["score"], strict=True)
     incompatible = [(read(CARD_PROFILE, a), read(CARD_POSTING, b)) for a, b, label in rows if label == 0]
@@ -249,15 +261,15 @@ def test_origin_says_that_the_pairs_are_generated(data: PairData) -> None:
 
 
 def test_lengths_are_near_those_of_the_card(data: PairData) -> None:
-    """The card's are tokens of KR-SBERT, these are of e5_small_ko: 20 / 28.2 / 35 and 26 / 34.3 / 42."""
+    """The card counts in KR-SBERT's tokens: the mean is compared with that of the card's own sentences."""
     source = read_q4(model_file(MODEL))
     tokenizer = build_tokenizer(source.pieces, source.scores)
-    found = [
-        [len(ids) for ids in tokenizer(data.train[column][:])["input_ids"]] for column in ("sentence1", "sentence2")
-    ]
-    (profile, posting) = ((min(lengths), np.mean(lengths), max(lengths)) for lengths in found)
-    assert profile == pytest.approx((19, 25.76, 33), abs=2.5)
-    assert posting == pytest.approx((26, 32.16, 42), abs=2.5)
+    profiles = [*{pair[0] for pair in LABELLED}, *MORE_PROFILES]
+    postings = [*{pair[1] for pair in LABELLED}, *MORE_POSTINGS]
+    for column, shown, limits in (("sentence1", profiles, (19, 33)), ("sentence2", postings, (26, 42))):
+        ours, theirs = ([len(ids) for ids in tokenizer(texts)["input_ids"]] for texts in (data.train[column][:], shown))
+        assert (min(ours), max(ours)) == pytest.approx(limits, abs=2.5)
+        assert np.mean(ours) == pytest.approx(np.mean(theirs), abs=0.6)
 
 
 def test_a_perfect_order_scores_below_one_and_the_surface_far_lower(data: PairData) -> None:

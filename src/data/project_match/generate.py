@@ -1,6 +1,7 @@
 """Developer profiles against project postings, generated with a seed and scored by the rule."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from src.config.data import ProjectMatch
 from src.data.columns import COLUMNS
 from src.data.pair_data import Origin, PairData
 from src.data.pairs import to_dataset
+from src.data.project_match.card import USAGE_COMBINATIONS
 from src.data.project_match.rule import CRITERIA, Combination, score_of
 from src.data.project_match.split import combinations_of
 from src.data.project_match.vocabulary import (
@@ -43,8 +45,9 @@ TENTHS = {
     (False, False, False): 1,
 }
 """How many of ten pairs meet which `CRITERIA`: scores of 0, 0.4, 0.7 and 1 in 4 : 2 : 2 : 2, their mean 0.42."""
-SAME_REGION_WEIGHT = 2
-"""How much likelier pairs of the same region are drawn; else two of three met regions would be met by 재택."""
+SAME_REGION_WEIGHT = 10
+"""How much likelier pairs of the same region are drawn, so that five of six met regions are the same, as on the card;
+else two of three would be met by 재택."""
 
 
 def load_project_match(data: ProjectMatch) -> PairData:
@@ -80,7 +83,8 @@ def _draw(
     """Return `size` different rows (profile, posting, and for each criterion whether it is met) in groups."""
     met = {name: _met(name, profiles, postings) for name in CRITERIA}
     regions = [np.array([combination.region for combination in side]) for side in (profiles, postings)]
-    weights = np.where(regions[0][:, None] == regions[1], SAME_REGION_WEIGHT, 1.0)
+    seen = np.array([[pair not in USAGE_COMBINATIONS for pair in product([profile], postings)] for profile in profiles])
+    weights = seen * np.where(regions[0][:, None] == regions[1], SAME_REGION_WEIGHT, 1.0)
     groups = []
     for wanted, count in _counts(size).items():
         rows = np.argwhere(np.logical_and.reduce([met[name] == held for name, held in zip(met, wanted, strict=True)]))
