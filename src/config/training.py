@@ -9,7 +9,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 BATCHINGS = ("packed", "padded")
 EVALUATIONS = ("direct", "dataloader")
 KEEPS = ("last", "best")
-RESUMES = ("auto", "never")
+RESUMES = ("auto", "if_same", "never")
 
 
 @dataclass
@@ -61,7 +61,8 @@ class TrainerConfig:
     checkpoints: bool = True
     """Keep a checkpoint at each evaluation, the last two, to go on from after an interruption."""
     resume: str = "auto"
-    """auto: go on from the last checkpoint of an unfinished run; never: start anew."""
+    """auto: go on with an unfinished training, and stop where its settings were others; if_same: start anew there;
+    never: start anew."""
 
     def __post_init__(self) -> None:
         for key, held, expected in (
