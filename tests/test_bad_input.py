@@ -12,6 +12,7 @@ from unicodedata import normalize
 
 import pytest
 import torch
+from hydra.core.config_store import ConfigStore
 from safetensors.torch import load_file, save_file
 
 import src.bench
@@ -67,7 +68,6 @@ DATA = {
     "a NUL byte": of("bad.csv", CSV + b"a\0,b,1\n", "line 5", "a NUL byte"),
     "a spreadsheet": of("bad.csv", b"PK\x03\x04\xff", "Excel", "save the file as UTF-8"),
     "10 MB on one line": of("bad.csv", CSV + b"x" * 10_000_000 + b",b,1\n", "data row 4", "'sentence1'", "100,000"),
-    "40 MB on one line": of("bad.csv", CSV + b"x" * 40_000_000 + b",b,1\n", "bytes", "open quotation mark"),
     "a quotation mark not closed": of("bad.csv", CSV + b'"a,b,1\nc,d,1\n', "data row 4", "quotation mark", "close it"),
     "a row with an extra value": of("bad.csv", CSV + b"a,b,c,1\n", "data row 4", "3 values, found 4"),
     "a row with a value less": of("bad.csv", CSV + b"a,1\n", "data row 4", "3 values, found 2"),
@@ -147,6 +147,9 @@ CONFIG = {
     "a password in the store": Case(
         f"train {TINY} tracking.uri=http://me:secret@host", ("tracking.uri", "MLFLOW_TRACKING_PASSWORD", "'host'")
     ),
+    "an address for a folder": Case(
+        f"train {TINY} tracking.artifacts=s3://me:secret@bucket", ("tracking.artifacts", "a folder", "'bucket'")
+    ),
     "too many generated pairs": Case(
         "train +experiment=project_match data.dev_pairs=2000", ("data.dev_pairs", "1,000")
     ),
@@ -217,6 +220,9 @@ def folder(tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("KLUE_STS_DIR", raising=False)
+    store = ConfigStore.instance()  # commands differ in what they register: each starts as in a process of its own
+    ours = ("schema", "data", "model", "tuned", "predict.yaml", "predict_schema.yaml")
+    monkeypatch.setattr(store, "repo", {name: node for name, node in store.repo.items() if name not in ours})
     handler = signal.getsignal(signal.SIGTERM)
     yield tmp_path
     signal.signal(signal.SIGTERM, handler)
@@ -290,7 +296,7 @@ MODELS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "pickled weights": (pickle_weights, ("only a pickle", "convert it with `cd", "weights_only=True")),
     "weights of another architecture": (rename_weights, ("encoder", "encoder.layer.0")),
     "weights of another size": (lambda at: rewrite(at / "config.json", hidden_size=64), ("encoder",)),
-    "weights that are no numbers": (break_weights, ("encoder", "nan to nan")),
+    "weights that are no numbers": (break_weights, ("encoder", "finite weights")),
     "an unknown architecture": (lambda at: rewrite(at / "config.json", model_type="own"), ("encoder", "own")),
     "an architecture without text": (lambda at: rewrite(at / "config.json", model_type="resnet"), ("encoder",)),
     "no tokenizer": (lambda at: (at / "tokenizer.json").unlink(), ("a tokenizer", "add the model's")),

@@ -1,11 +1,14 @@
 """Encoders from the Hugging Face Hub or from a folder."""
 
 import json
+import math
 import shlex
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
+from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
+from torch.nn.utils import get_total_norm
 
 from src.config.model import HubEncoder
 from src.errors import UserError
@@ -36,16 +39,44 @@ def load_hub(model: HubEncoder) -> SentenceTransformer:
     if problem := folder_problem(folder):
         raise UserError(problem)
     try:
-        return SentenceTransformer(
+        encoder = SentenceTransformer(
             str(folder),
             device="cpu",
             trust_remote_code=False,
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        encoder.encode("가", show_progress_bar=False)
+    except Exception as error:  # a folder can be wrong in as many ways as there are models
         found = _first_line(error)
-        raise UserError(f"expected a model that loads from {folder}, found: {found}. Choose another model.") from error
+        raise UserError(
+            f"expected a model that loads from {folder} and embeds text, found: {found}. Choose another model."
+        ) from error
+    if problem := weights_problem(encoder, folder / _first_module(folder)):
+        raise UserError(problem)
+    return encoder
+
+
+def weights_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
+    """Return in one sentence why the weights are not those of the model, or None if they are.
+
+    transformers only warns of weights that the file lacks, and draws them at random.
+    """
+    weights = {name: weight for name, weight in encoder[0].model.named_parameters() if "pooler" not in name}
+    given: set[str] = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as opened:
+            given |= set(opened.keys())
+    missing = [name for name in weights if not any(name.endswith(key) or key.endswith(name) for key in given)]
+    # some are named otherwise in older files
+    if len(missing) > len(weights) / 2:
+        return (
+            f"expected the weights of the model that config.json in {folder} describes, found {len(missing)} of"
+            f" {len(weights)} missing, such as {missing[0]}: set model.path to a folder with a whole model."
+        )
+    if not get_total_norm(weights.values(), math.inf).isfinite():
+        return f"expected finite weights in {folder}, found some that are no numbers: choose another model."
+    return None
 
 
 def folder_problem(folder: Path) -> str | None:
