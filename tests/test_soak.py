@@ -34,6 +34,8 @@ CURVES = ("training_loss", "learning_rate", "validation_loss", "spearman_cosine"
 IDS = re.compile(r"[0-9a-f]{32}")
 LOG = re.compile(r"### Training Logs\n(.*?)\n#", re.DOTALL)
 
+FINISHED = ("FINISHED", True)
+
 Start = Callable[..., BaseProcess]
 
 
@@ -47,7 +49,8 @@ class Outcome(NamedTuple):
     """Training log of the model card."""
     files: Counter[str]
     """All files of the result and the store, without the ids of runs and models."""
-    statuses: Counter[str]
+    runs: Counter[tuple[str, bool]]
+    """States of the runs, and whether anything is recorded in them."""
     versions: int
 
 
@@ -56,7 +59,6 @@ def outcome(folder: Path) -> Outcome:
     metrics = json.loads((result / "metrics.json").read_text(encoding="utf-8"))
     client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
-    assert all(run.info.run_id == metrics["run_id"] or not run.data.metrics for run in runs)
     points = {name: client.get_metric_history(metrics["run_id"], name) for name in CURVES}
     files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     found = LOG.search((result / "model" / "README.md").read_text(encoding="utf-8"))
@@ -66,16 +68,26 @@ def outcome(folder: Path) -> Outcome:
         curves={name: sorted((point.step, point.value) for point in history) for name, history in points.items()},
         log=found[1],
         files=Counter(IDS.sub("ID", name) for name in files),
-        statuses=Counter(run.info.status for run in runs),
+        runs=Counter((run.info.status, bool(run.data.metrics)) for run in runs),
         versions=len(client.search_model_versions("name = 'tiny'")),
     )
 
 
+def prepare(folder: Path, store: Path | None) -> None:
+    """Write the pairs; without a store the training makes one."""
+    write_pairs(folder / "pairs.csv")
+    if store:
+        (folder / "mlruns").mkdir()
+        shutil.copy(store, folder / "mlruns" / "mlflow.db")
+
+
 @pytest.fixture(scope="module")
-def undisturbed(start_training: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, float]:
+def undisturbed(
+    start_training: Start, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Outcome, float]:
     """What a training leaves that nobody kills, and the seconds it takes."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    write_pairs(folder / "pairs.csv")
+    prepare(folder, empty_store)
     process = start_training(folder)
     began = time.monotonic()
     process.join()
@@ -88,22 +100,20 @@ def test_killed_at_a_random_moment_a_training_ends_as_if_undisturbed(
     kill: int, undisturbed: tuple[Outcome, float], start_training: Start, empty_store: Path, tmp_path: Path
 ) -> None:
     expected, seconds = undisturbed
-    write_pairs(tmp_path / "pairs.csv")
-    if kill % 3:  # else the store is made by the process that is killed
-        (tmp_path / "mlruns").mkdir()
-        shutil.copy(empty_store, tmp_path / "mlruns" / "mlflow.db")
+    prepare(tmp_path, empty_store if kill % 3 else None)
     first = start_training(tmp_path)
     first.join((kill + random.Random(kill).random()) / KILLS * seconds)
     first.kill()
     first.join()
+    result = tmp_path / "experiments" / "tiny"
+    over = (result / "metrics.json").exists() and not (result / "checkpoints").exists()
     second = start_training(tmp_path)
     second.join()
-    assert (first.exitcode in (-signal.SIGKILL, 0), second.exitcode) == (True, 0)
+    assert first.exitcode in (-signal.SIGKILL, 0) and second.exitcode == 0
     found = outcome(tmp_path)
     for name in ("metrics", "curves", "log"):
         assert getattr(found, name) == getattr(expected, name), name
-    if first.exitcode:
+    assert found.runs[FINISHED] == found.versions == 1 + over  # a finished training is not gone on with
+    assert set(found.runs) <= {FINISHED, ("KILLED", False)}
+    if not over:
         assert found.files == expected.files
-        assert found.versions == 1
-        assert found.statuses["FINISHED"] == 1
-        assert set(found.statuses) <= {"FINISHED", "KILLED"}

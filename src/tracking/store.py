@@ -26,7 +26,7 @@ def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient,
         client = MlflowClient()
         return client, _experiment_id(client, experiment, tracking.artifacts)
     database = Path(tracking.uri.removeprefix("sqlite:///"))
-    check_database(database)
+    check_database(tracking.uri)
     # the schema is made at the first use: two processes doing so at once would break each other's
     with FileLock(f"{database}.lock"):
         if not database.exists():
@@ -36,9 +36,15 @@ def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient,
         return client, _experiment_id(client, experiment, tracking.artifacts)
 
 
-def check_database(path: Path) -> None:
-    """Make the folder of an SQLite file; raise `UserError` where there can be none, or is something else."""
-    expected, advice = f"tracking.uri=sqlite:///{path}: expected an SQLite file", "give another file"
+def check_database(uri: str) -> None:
+    """Make the folder of an SQLite file; raise `UserError` where there can be none, or is something else.
+
+    The address of a server passes.
+    """
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///"))
+    expected, advice = f"tracking.uri={uri}: expected an SQLite file", "give another file"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         head = path.open("rb").read(len(SQLITE)) if path.exists() else b""
