@@ -190,7 +190,7 @@ ANSWERS = {
     "a model in no store": Case("predict model=models:/tiny/1 pairs=pairs.csv", ("models:/tiny/1", "train first")),
     "a model in a store that is none": Case(
         "predict model=models:/tiny/1 pairs=pairs.csv tracking.uri=sqlite:///bad.db",
-        ("sqlite:///bad.db", "another kind", "give another"),
+        ("models:/tiny/1", "bad.db", "tracking.uri"),
         {"bad.db": b"no database, though longer than the hundred bytes of the head of one " * 9},
     ),
     "one run to compare": Case("compare one", ("2 to 26 runs", "found 1")),

@@ -9,9 +9,10 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from src.errors import UserError
-from src.tracking.store import check_database, find_run
+from src.tracking.store import find_run
 
 
 def download_model(address: str, uri: str, folder: Path) -> Path:
@@ -23,14 +24,13 @@ def download_model(address: str, uri: str, folder: Path) -> Path:
     advice = "give models:/NAME/VERSION as `make ui` shows it under Models, or set tracking.uri"
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise UserError(f"{expected}, found no such file (from {Path.cwd()}): train first, or set tracking.uri.")
-    check_database(uri)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is down costs minutes
     mlflow.set_tracking_uri(uri)  # `download_artifacts` resolves models:/ there, whatever it is given itself
     try:
         copy = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
         data = Model.load(copy).flavors["sentence_transformers"]
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         found = " ".join(str(error).split())[:200].rstrip(".")
         raise UserError(f"{expected}, found: {found}: {advice}.") from error
     except KeyError as error:
@@ -47,13 +47,12 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
     expected = f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in"
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise UserError(f"{expected} {uri}, found neither folder nor store: check the name and --uri.")
-    check_database(uri)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     client = MlflowClient(uri)
     try:
         run_id = find_run(client, reference)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         found = " ".join(str(error).split())[:200].rstrip(".")
         raise UserError(f"{expected} {uri.split('@')[-1]}, found: {found}: check the name and --uri.") from error
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,11 +12,7 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.tracking import MlflowClient
 
 from src.config.tracking import TrackingConfig
-from src.errors import UserError
 from src.files import replacing
-
-SQLITE = b"SQLite format 3\0"
-"""How every SQLite file begins."""
 
 
 def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient, str]:
@@ -26,7 +22,7 @@ def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient,
         client = MlflowClient()
         return client, _experiment_id(client, experiment, tracking.artifacts)
     database = Path(tracking.uri.removeprefix("sqlite:///"))
-    check_database(tracking.uri)
+    database.parent.mkdir(parents=True, exist_ok=True)
     # the schema is made at the first use: two processes doing so at once would break each other's
     with FileLock(f"{database}.lock"):
         if not database.exists():
@@ -34,24 +30,6 @@ def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient,
                 MlflowClient(f"sqlite:///{draft}").search_experiments()
         client = MlflowClient()
         return client, _experiment_id(client, experiment, tracking.artifacts)
-
-
-def check_database(uri: str) -> None:
-    """Make the folder of an SQLite file; raise `UserError` where there can be none, or is something else.
-
-    The address of a server passes.
-    """
-    if not uri.startswith("sqlite:///"):
-        return
-    path = Path(uri.removeprefix("sqlite:///"))
-    expected, advice = f"tracking.uri={uri}: expected an SQLite file", "give another file"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        head = path.open("rb").read(len(SQLITE)) if path.exists() else b""
-    except OSError as error:
-        raise UserError(f"{expected}, found: {error.strerror}: {advice}.") from error
-    if head and head != SQLITE:
-        raise UserError(f"{expected}, found a file of another kind: {advice}.")
 
 
 def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
