@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,9 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import src.train
+from src.config import Config
 from src.errors import UserError
 from src.files import replacing, sole_use
 from src.prediction.tables import write_pieces
+from src.training.checkpoints import Checkpoints
 
 DEAD = 2**22 + 1
 """No process has a number above 2**22."""
@@ -58,16 +61,29 @@ def test_a_folder_whose_replacement_was_killed_between_two_names_is_there_again(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system of a size, such as 256k, or give it another size."""
+    path = tmp_path / "disk"
+    path.mkdir()
+
+    def mount(size: str) -> Path:
+        options = f"remount,size={size}" if path.is_mount() else f"size={size}"
+        try:
+            command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no file system can be mounted here: {error}")
+        return path
+
+    yield mount
+    if path.is_mount():
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def small_disk(disk: Callable[[str], Path]) -> Path:
     """A file system of 256 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no file system can be mounted here: {error}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    return disk("256k")
 
 
 def write_text(draft: Path) -> None:
@@ -85,12 +101,12 @@ def write_state(draft: Path) -> None:
 
 @pytest.mark.parametrize("write", [write_text, write_weights, write_state])
 def test_a_full_disk_is_one_sentence_with_path_and_bytes_and_the_former_file_is_whole(
-    write: object, small_disk: Path
+    write: Callable[[Path], None], small_disk: Path
 ) -> None:
     path = small_disk / "result"
     path.write_text("former")
     with pytest.raises(UserError) as caught, replacing(path, 500_000) as draft:
-        write(draft)  # type: ignore[operator]
+        write(draft)
     assert f"{path}: expected room for 500,000 bytes" in str(caught.value)
     assert path.read_text() == "former"
     assert names(small_disk) == {"result"}
@@ -105,6 +121,22 @@ def test_a_table_on_a_full_disk_is_one_sentence_with_path_and_bytes(ending: str,
         write_pieces(path, table.schema, iter([table]))
     assert path.read_text() == "former"
     assert names(small_disk) == {path.name}
+
+
+def test_a_training_whose_checkpoint_finds_no_room_goes_on_once_there_is(
+    disk: Callable[[str], Path], tiny_config: Callable[..., Config]
+) -> None:
+    undisturbed = src.train.run(tiny_config("trainer.precision=fp32"))
+    config = tiny_config("trainer.precision=fp32", f"folder={disk('12m')}")
+    checkpoints = Path(config.folder) / "checkpoints"
+    with pytest.raises(UserError, match=rf"{checkpoints}/checkpoint-9: expected room for 4,[\d,]+ bytes"):
+        src.train.run(config)
+    assert names(checkpoints) == {"checkpoint-3", "checkpoint-6", "training.json"}
+    assert Checkpoints(checkpoints, {}).last() == checkpoints / "checkpoint-6"
+    disk("64m")
+    resumed = src.train.run(config)
+    assert resumed.spearman_cosine == undisturbed.spearman_cosine
+    assert not checkpoints.exists()
 
 
 def test_another_error_stays_as_it_is(tmp_path: Path) -> None:

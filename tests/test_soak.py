@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 
 from tests.conftest import write_pairs
 
-KILLS = int(os.environ.get("SOAK", "3"))
+KILLS = int(os.environ.get("SOAK", "2"))
 SAME = (
     "spearman_cosine",
     "spearman_cosine_low",
