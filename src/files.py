@@ -58,7 +58,7 @@ def room_for(path: Path, draft: Path, size: int = 0) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _says_full(error):
+        if isinstance(error, UserError) or not _says_full(error):
             raise
         needed, free = max(size, size_of(draft) + 1), shutil.disk_usage(path.parent).free
         remove(draft)
@@ -120,7 +120,8 @@ def sole_use(folder: Path) -> Iterator[None]:
         ) from None
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
+        with room_for(owner, owner):
+            owner.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
         yield
     finally:
         owner.unlink(missing_ok=True)
