@@ -1,6 +1,7 @@
 """The main job: what it leaves in its folder and in MLflow."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -177,6 +178,8 @@ def test_a_killed_training_goes_on_in_its_run_and_ends_as_if_undisturbed(
     assert [point.step for point in history] == [3, 6, 9, 10]
     curve = pd.read_csv(Path(tiny_config().folder) / "curve.csv")
     assert curve["step"].tolist() == [3, 6, 9, 10]
+    card = (Path(tiny_config().folder) / "model" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| [\d.]+ +\| (\d+) ", card, re.MULTILINE) == ["3", "6", "9", "10"]
     assert not (Path(tiny_config().folder) / "checkpoints").exists()
 
 

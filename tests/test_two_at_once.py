@@ -12,8 +12,10 @@ from mlflow import MlflowClient
 
 import src.train
 from src.config import Config
+from src.config.tracking import TrackingConfig
 from src.errors import UserError
 from src.files import sole_use
+from src.tracking.store import open_store
 from tests.conftest import write_pairs
 
 Start = Callable[..., BaseProcess]
@@ -50,3 +52,14 @@ def test_two_first_runs_share_a_store_that_neither_has_found(start_training: Sta
         (run,) = client.search_runs([client.get_experiment_by_name(name).experiment_id])
         assert run.info.status == "FINISHED"
         assert (tmp_path / "experiments" / name / "metrics.json").exists()
+
+
+def test_a_store_whose_making_is_cut_off_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(_: MlflowClient) -> None:
+        raise KeyboardInterrupt
+
+    tracking = TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(MlflowClient, "search_experiments", killed)
+    with pytest.raises(KeyboardInterrupt):
+        open_store(tracking, "tiny")
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db.lock"]
