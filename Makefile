@@ -2,13 +2,15 @@
 # make train   the main job
 # make test    format, lint, types and tests
 # make ui      the runs in MLflow
+# make soak    thirty trainings killed at random moments, each started again
+# make audit   known vulnerabilities of the pinned dependencies (needs the network)
 # make lock    renew constraints.txt with the newest versions that pyproject.toml allows
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup train test ui lock
+.PHONY: setup train test ui soak audit lock
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -28,6 +30,16 @@ test: setup
 ui: setup
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
 		--backend-store-uri sqlite:///mlruns/mlflow.db --artifacts-destination mlruns/artifacts
+
+soak: setup
+	SOAK=30 $(BIN)/pytest tests/test_soak.py
+
+audit: setup
+	$(BIN)/python -m pip check
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet pip-audit
+	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	rm -r .venv-audit
 
 lock:
 	$(PYTHON) -m venv .venv-lock

@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 from datasets import disable_progress_bars
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from transformers.utils.logging import disable_progress_bar
@@ -81,5 +81,6 @@ def one_sentence() -> Iterator[None]:
 def _sentence(error: Exception) -> str:
     """Return the message on one line; Hydra's and OmegaConf's own have several, the cause among them."""
     cause = "" if isinstance(error, UserError) else error.__cause__ or ""
-    lines = [line.strip() for line in f"{error}\n{cause}".splitlines()]
+    given = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+    lines = [line.strip() for line in f"{given}{error}\n{cause}".splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith("object_type")))

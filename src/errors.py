@@ -10,3 +10,7 @@ class UserError(Exception):
 
     The entry points print it without a traceback and leave with exit code 2.
     """
+
+
+class Diverged(UserError):
+    """A training whose losses, weights or predictions tell nothing any more; its run is recorded as FAILED."""

@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,9 +22,14 @@ PLACES = ("folder", "tracking")
 
 def config_hash(config: Config) -> str:
     """Return 12 hexadecimal digits that are equal for configurations that train the same model."""
+    return hashlib.sha256(json.dumps(deciding(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def deciding(config: Config) -> dict[str, Any]:
+    """Return the settings that decide which model is trained, nested as in the configuration."""
     settings = {key: value for key, value in asdict(config).items() if key not in PLACES}
     settings["trainer"] = {key: value for key, value in settings["trainer"].items() if key != "resume"}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return settings
 
 
 def git_state() -> dict[str, str]:

@@ -11,15 +11,16 @@ from src.data import PairData, digest, load_pairs
 from src.encoder import base_of, load_encoder
 from src.entry import entry
 from src.files import sole_use
-from src.provenance import config_hash, provenance
+from src.provenance import deciding, provenance
 from src.report.card import complete, describe
 from src.report.console import ProgressView
 from src.report.result import ARTIFACTS, Metrics, measure, write_model, write_result
 from src.report.summary import print_behind, print_sources, print_summary
-from src.tracking import start_run
+from src.tracking import flatten, start_run
 from src.training import fine_tune
 from src.training.checkpoints import Checkpoints
 from src.training.curve import Listener
+from src.training.divergence import check_encoder
 from src.training.evaluation import evaluate
 from src.training.losses import build_loss
 
@@ -49,23 +50,26 @@ def train(
         describe(encoder, config.name, pairs, base)
         loss = build_loss(encoder, config.loss.name)
         before = evaluate(encoder, pairs.dev, loss, config.trainer)
+        check_encoder(before, base.name)
         told: list[Listener] = [view, tracked, *listeners]
         training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, told)
         after = evaluate(encoder, pairs.reported, loss, config.trainer)
+        check_encoder(after, config.name)
         complete(encoder, training.curve, pairs, after.correlations)
         write_model(encoder, folder)
         version = tracked.log_model(folder / "model", training.steps)
         metrics = measure(config, pairs, base, training, before, after, tracked.run_id, version)
         write_result(folder, config, metrics, training, pairs.reported, after)
         tracked.log_result(folder, ARTIFACTS, asdict(metrics))
-        checkpoints.remove()
+    checkpoints.remove()
     print_summary(metrics, config, tracked.behind)
     return metrics
 
 
 def identity(config: Config, pairs: PairData) -> dict[str, str]:
     """Return what a training depends on, by name: it is gone on with only if all of it is the same."""
-    return {"configuration": config_hash(config), "pairs": digest(pairs.train) + digest(pairs.dev)}
+    settings = {name: str(value) for name, value in flatten(deciding(config))}
+    return {**settings, "pairs": f"{digest(pairs.train)} and {digest(pairs.dev)}"}
 
 
 if __name__ == "__main__":

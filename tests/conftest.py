@@ -1,8 +1,12 @@
 """Fixtures that several parts of the tests share."""
 
+import runpy
 import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +151,23 @@ def sweep_config_in(tiny_config_in: Callable[..., Config]) -> Callable[..., Swee
 def sweep_config(sweep_config_in: Callable[..., SweepSettings], tmp_path: Path) -> Callable[..., SweepSettings]:
     """Compose a sweep of the tiny encoder; everything lies below tmp_path."""
     return partial(sweep_config_in, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def start_training(tiny_encoder_folder: Path) -> Callable[..., BaseProcess]:
+    """Start `python -m src.train` on `pairs.csv` in a folder, forked from a process that has the libraries imported."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["src.train"])
+    data = "name=tiny data=pairs data.train=pairs.csv data.dev=pairs.csv"
+    recipe = "trainer.batch_size=4 trainer.eval_steps=2 trainer.learning_rate=1e-3 trainer.precision=fp32"
+    line = f"{data} model=hub model.path={tiny_encoder_folder} {recipe} trainer.threads=1 tracking.system_metrics=false"
+
+    def started(folder: Path, *overrides: str) -> BaseProcess:
+        process = context.Process(target=runpy.run_module, args=("src.train",), kwargs={"run_name": "__main__"})
+        with pytest.MonkeyPatch.context() as patch:  # the process takes both over
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", ["src/train.py", *line.split(), *overrides])
+            process.start()
+        return process
+
+    return started

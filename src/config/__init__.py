@@ -1,5 +1,6 @@
 """The configuration: dataclasses behind the YAML files of conf/, and the way from one to the other."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -8,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.config.bench import BenchConfig
+from src.config.checks import require
 from src.config.data import KlueSts, PairFiles, ProjectMatch
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.sweep import SweepConfig
@@ -16,6 +18,9 @@ from src.config.training import LossConfig, TrainerConfig
 
 DataConfig = KlueSts | PairFiles | ProjectMatch
 ModelConfig = EmbeddedEncoder | HubEncoder
+
+NAME = re.compile(r"\w[\w .-]*")
+"""Names that serve as a folder, as an experiment and as a registered model alike."""
 
 
 @dataclass
@@ -35,6 +40,10 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     published: dict[str, float] = field(default_factory=dict)
     """Metrics of a published model card on the same dev pairs, to be shown beside ours."""
+
+    def __post_init__(self) -> None:
+        plain = bool(NAME.fullmatch(self.name))
+        require(plain, "name", "letters, digits, spaces and any of _ . - after the first", self.name)
 
 
 @dataclass

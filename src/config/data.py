@@ -1,5 +1,6 @@
 """Where sentence pairs come from: one dataclass for each kind of source."""
 
+import math
 from dataclasses import dataclass, field
 
 from src.config.checks import require
@@ -61,9 +62,9 @@ class PairFiles:
 
     def __post_init__(self) -> None:
         require(0 < self.dev_fraction < 1, "data.dev_fraction", "between 0 and 1", self.dev_fraction)
-        require(
-            self.min_score < self.max_score, "data.max_score", f"above data.min_score {self.min_score}", self.max_score
-        )
+        require(math.isfinite(self.min_score), "data.min_score", "a finite number", self.min_score)
+        upright = self.min_score < self.max_score and math.isfinite(self.max_score - self.min_score)
+        require(upright, "data.max_score", f"above data.min_score {self.min_score} and finite", self.max_score)
 
 
 @dataclass

@@ -24,4 +24,6 @@ class TrackingConfig:
         known = self.uri.split(":", 1)[0] in ("sqlite", "http", "https")
         named = "without a password in it (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
         require("@" not in self.uri.split("//", 1)[-1], "tracking.uri", named, self.uri.split("@")[-1])
+        local = self.artifacts is None or "://" not in self.artifacts
+        require(local, "tracking.artifacts", "a folder, or empty for a server", (self.artifacts or "").split("@")[-1])
         require(known, "tracking.uri", "sqlite:///PATH or http(s)://HOST:PORT", self.uri.split("@")[-1])

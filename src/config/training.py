@@ -1,5 +1,6 @@
 """How the encoder is trained: the loss and the trainer."""
 
+import math
 from dataclasses import dataclass
 
 from src.config.checks import require
@@ -9,7 +10,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 BATCHINGS = ("packed", "padded")
 EVALUATIONS = ("direct", "dataloader")
 KEEPS = ("last", "best")
-RESUMES = ("auto", "never")
+RESUMES = ("auto", "if_same", "never")
 
 
 @dataclass
@@ -63,21 +64,22 @@ class TrainerConfig:
     checkpoints: bool = True
     """Keep a checkpoint at each evaluation, the last two, to go on from after an interruption."""
     resume: str = "auto"
-    """auto: go on from the last checkpoint of an unfinished run; never: start anew."""
+    """auto: go on with an unfinished training, and stop where its settings were others; if_same: start anew there;
+    never: start anew."""
 
     def __post_init__(self) -> None:
         for key, held, expected in (
             ("batch_size", self.batch_size >= 1, "at least 1"),
             ("eval_batch_size", self.eval_batch_size >= 1, "at least 1"),
-            ("epochs", self.epochs > 0, "above 0"),
+            ("epochs", 0 < self.epochs < math.inf, "above 0 and finite"),
             ("max_steps", self.max_steps == -1 or self.max_steps >= 1, "at least 1, or -1 for no limit"),
             ("learning_rate", 0 < self.learning_rate < 1, "above 0 and below 1"),
             ("warmup_ratio", 0 <= self.warmup_ratio < 1, "at least 0 and below 1"),
-            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0 and finite"),
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
             ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
-            ("eval_steps", self.eval_steps > 0, "above 0"),
-            ("eval_steps", self.eval_steps < 1 or self.eval_steps == int(self.eval_steps), "whole from 1 on"),
+            ("eval_steps", 0 < self.eval_steps < math.inf, "above 0 and finite"),
+            ("eval_steps", self.eval_steps < 1 or self.eval_steps % 1 == 0, "whole from 1 on"),
             ("batching", self.batching in BATCHINGS, f"one of {list(BATCHINGS)}"),
             ("used_rows", not self.used_rows or self.batching == "packed", "false with padded batches"),
             ("used_rows", not self.used_rows or self.weight_decay == 0, "false with weight_decay"),

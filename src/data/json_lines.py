@@ -1,6 +1,7 @@
 """Reader of JSON lines that names the row at fault."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pyarrow.json
 from src.data.columns import Columns, said, shown
 from src.data.encoding import BLOCK, scan_text
 from src.errors import UserError
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character beyond U+FFFF, which JSON can write and no text can hold."""
 
 
 def read_json_lines(path: Path, columns: Columns) -> pa.Table:
@@ -38,6 +42,11 @@ def _refuse_first_bad_object(path: Path, columns: Columns) -> None:
         for name in columns.names:
             value = fields.get(name)
             expected = (int, float) if name == columns.score else (str,)
+            if isinstance(value, str) and LONE_SURROGATE.search(value):
+                raise UserError(
+                    f"{path}, data row {row}, column {name!r}: expected characters, found half of one in"
+                    f" {shown(value)}: correct the row."
+                )
             if value is not None and (not isinstance(value, expected) or isinstance(value, bool)):
                 kind = "a number without quotation marks" if name == columns.score else "a text in quotation marks"
                 raise UserError(

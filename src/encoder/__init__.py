@@ -50,7 +50,7 @@ def load_encoder(model: EmbeddedEncoder | HubEncoder) -> SentenceTransformer:
         UserError: it cannot be loaded, or `max_length` is more than it has positions for.
 
     """
-    with _no_progress_bars():
+    with _quiet():
         encoder = LOADERS[type(model)](model).float().eval()
     _set_max_length(encoder, model.max_length)
     if model.dropout is not None:
@@ -73,12 +73,15 @@ def base_of(model: EmbeddedEncoder | HubEncoder) -> BaseModel:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    shown = logging.is_progress_bar_enabled()
+def _quiet() -> Iterator[None]:
+    """Keep progress bars and reports of transformers from the terminal: what is wrong is one sentence."""
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 

@@ -1,25 +1,17 @@
 """Encoders from the Hugging Face Hub or from a folder."""
 
-import json
-import shlex
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from sentence_transformers import SentenceTransformer
 
 from src.config.model import HubEncoder
+from src.encoder.folder import PICKLES, folder_problem, weights_problem
 from src.errors import UserError
 from src.hub import hub_reachable
 
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
 UNWANTED = ["onnx/*", "openvino/*"]
-PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth")
-TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-CONVERT = (
-    'python -c "import torch, safetensors.torch as s; '
-    "w = torch.load('pytorch_model.bin', 'cpu', weights_only=True); "
-    "s.save_file({k: v.clone().contiguous() for k, v in w.items()}, 'model.safetensors', {'format': 'pt'})\""
-)
 
 
 def load_hub(model: HubEncoder) -> SentenceTransformer:
@@ -36,31 +28,22 @@ def load_hub(model: HubEncoder) -> SentenceTransformer:
     if problem := folder_problem(folder):
         raise UserError(problem)
     try:
-        return SentenceTransformer(
+        encoder = SentenceTransformer(
             str(folder),
             device="cpu",
             trust_remote_code=False,
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        encoder.encode("가", show_progress_bar=False)
+    except Exception as error:  # a folder can be wrong in as many ways as there are models
         found = _first_line(error)
-        raise UserError(f"expected a model that loads from {folder}, found: {found}. Choose another model.") from error
-
-
-def folder_problem(folder: Path) -> str | None:
-    """Return in one sentence why the folder holds no loadable model, or None if it looks loadable."""
-    inner = folder / _first_module(folder)
-    if not (inner / "config.json").is_file():
-        return f"expected config.json in {inner}, found none: set model.path to a folder with a whole model."
-    if not any(inner.glob("*.safetensors")):
-        if any(path for pattern in PICKLES for path in inner.glob(pattern)):
-            convert = f"cd {shlex.quote(str(inner))} && {CONVERT}"
-            return f"expected weights as safetensors in {inner}, found only a pickle: convert it with `{convert}`."
-        return f"expected *.safetensors in {inner}, found none: set model.path to a folder with a whole model."
-    if not any(path for pattern in TOKENIZERS for path in inner.glob(pattern)):
-        return f"expected a tokenizer in {inner}, found none of {list(TOKENIZERS)}: add the model's tokenizer files."
-    return None
+        raise UserError(
+            f"expected a model that loads from {folder} and embeds text, found: {found}. Choose another model."
+        ) from error
+    if problem := weights_problem(encoder, folder):
+        raise UserError(problem)
+    return encoder
 
 
 def find_folder(model: HubEncoder) -> Path | None:
@@ -108,11 +91,3 @@ def _download(model: HubEncoder) -> Path:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-
-
-def _first_module(folder: Path) -> str:
-    """Return the subfolder that a sentence-transformers model keeps its transformer in; empty: the folder itself."""
-    try:
-        return str(json.loads((folder / "modules.json").read_text("utf-8"))[0]["path"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""

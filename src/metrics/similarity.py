@@ -11,6 +11,9 @@ from torch import Tensor
 
 from src.metrics.names import PEARSON, SPEARMAN
 
+RESOLUTION = 1e-6
+"""Cosines in float32 that differ by less are equal; their order would be that of the rounding."""
+
 
 def embed_pairs(encoder: SentenceTransformer, pairs: Dataset, batch_size: int) -> tuple[Tensor, Tensor]:
     """Return the embeddings (pairs, dimension) of both columns; equal sentences are encoded once."""
@@ -30,7 +33,12 @@ def cosine_similarities(embeddings: tuple[Tensor, Tensor]) -> np.ndarray:
 
 
 def correlations(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Return Spearman's and Pearson's correlation; both arrays have shape (pairs,)."""
+    """Return Spearman's and Pearson's correlation, not a number where predictions hardly differ or are none.
+
+    Both arrays have shape (pairs,).
+    """
+    if not np.ptp(predicted) > RESOLUTION:
+        return {SPEARMAN: float("nan"), PEARSON: float("nan")}
     return {
         SPEARMAN: float(spearmanr(gold, predicted).statistic),
         PEARSON: float(pearsonr(gold, predicted).statistic),

@@ -125,7 +125,7 @@ def measure(
 
 def write_model(encoder: SentenceTransformer, folder: Path) -> None:
     """Write the encoder to `folder`/model, with safetensors weights and its model card."""
-    with replacing(folder / "model") as draft:
+    with replacing(folder / "model", sum(weight.nbytes for weight in encoder.parameters())) as draft:
         encoder.save_pretrained(str(draft), safe_serialization=True)
 
 

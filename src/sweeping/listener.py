@@ -41,8 +41,6 @@ class TrialListener:
     def on_row(self, row: CurveRow) -> None:
         """Report the evaluation under its progress in per cent."""
         progress, value = round(100 * row.step / self.steps), row.spearman_cosine
-        if not math.isfinite(value):
-            raise Pruned(f"diverged: no Spearman at {progress} % of the training")
         if progress not in self.known:
             self.trial.report(value, progress)
         if progress < 100 and self.trial.should_prune():

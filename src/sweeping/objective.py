@@ -6,7 +6,7 @@ import traceback
 
 from optuna.trial import TrialState
 
-from src.errors import UserError
+from src.errors import Diverged, UserError
 from src.sweeping.listener import Pruned, TrialListener
 from src.sweeping.space import draw
 from src.sweeping.study import Claim, best_first
@@ -52,7 +52,7 @@ class TrialRunner:
             )
             claim.trial.set_user_attr("run_id", metrics["run_id"])
             self.study.tell(claim.number, metrics["spearman_cosine"])
-        except Pruned as reason:
+        except (Pruned, Diverged) as reason:
             claim.trial.set_user_attr("reason", str(reason))
             self.study.tell(claim.number, state=TrialState.PRUNED)
         except Exception as error:

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,14 +15,12 @@ from src.config import Config
 from src.config.training import TrainerConfig
 from src.data import PairData
 from src.encoder import load_encoder
-from src.provenance import config_hash
 from src.report.console import console
 from src.report.result import Metrics
 from src.sweeping.listener import warmup_steps
 from src.sweeping.space import Value, with_values
 from src.sweeping.study import SweepStudy
 from src.tracking import start_run
-from src.training.checkpoints import IDENTITY
 
 Train = Callable[..., Metrics]
 """`src.train.train`; only the entry imports another entry."""
@@ -52,7 +49,7 @@ def trial_config(
         eval_steps=math.ceil(steps_of(trainer, pairs) / study.config.sweep.evaluations),
         keep="best",
         checkpoints=True,
-        resume="auto",
+        resume="if_same",  # not so with another number of threads: the trial starts anew
         precision=study.noted("precision") or trainer.precision,
         seed=trainer.seed if seed is None else seed,
     )
@@ -90,19 +87,11 @@ class Trainings:
             with start_run(config, {}, metrics["run_id"]):  # it may have been killed on its very last step
                 return metrics
         result.unlink(missing_ok=True)
-        drop_other(checkpoints, config)
         listeners = [given["listen"](config)] if "listen" in given else []
         with quiet():
             done = self.train(config, self.pairs, self.encoder(config), listeners, tags)
         assert done.warmup_steps == warmup_steps(config, done.steps), f"{done.warmup_steps} steps of warm-up"
         return json.loads(result.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-
-
-def drop_other(checkpoints: Path, config: Config) -> None:
-    """Remove checkpoints of other settings, such as of another number of threads: the trial starts anew."""
-    note = checkpoints / IDENTITY
-    if note.exists() and json.loads(note.read_text(encoding="utf-8"))["configuration"] != config_hash(config):
-        shutil.rmtree(checkpoints)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from src.errors import UserError
 from src.tracking.store import find_run
@@ -29,7 +30,7 @@ def download_model(address: str, uri: str, folder: Path) -> Path:
     try:
         copy = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
         data = Model.load(copy).flavors["sentence_transformers"]
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         found = " ".join(str(error).split())[:200].rstrip(".")
         raise UserError(f"{expected}, found: {found}: {advice}.") from error
     except KeyError as error:
@@ -51,7 +52,7 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
     client = MlflowClient(uri)
     try:
         run_id = find_run(client, reference)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         found = " ".join(str(error).split())[:200].rstrip(".")
         raise UserError(f"{expected} {uri.split('@')[-1]}, found: {found}: check the name and --uri.") from error
     folder.mkdir(parents=True, exist_ok=True)

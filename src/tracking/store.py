@@ -12,6 +12,7 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.tracking import MlflowClient
 
 from src.config.tracking import TrackingConfig
+from src.files import replacing
 from src.tracking.outage import SQLITE, wait_for_turn
 
 PARENT = "mlflow.parentRunId"
@@ -30,6 +31,9 @@ def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient,
     database.parent.mkdir(parents=True, exist_ok=True)
     # the schema is made at the first use: two processes doing so at once would break each other's
     with FileLock(f"{database}.lock", timeout=60):
+        if not database.exists():
+            with replacing(database) as draft:  # a process that is killed must not leave half a schema
+                MlflowClient(f"{SQLITE}{draft}").search_experiments()
         wait_for_turn(tracking.uri)
         client = MlflowClient()
         return client, _experiment_id(client, experiment, tracking.artifacts)

@@ -11,7 +11,7 @@ from transformers import PrinterCallback
 
 from src.config.training import TrainerConfig
 from src.training.arguments import build_arguments
-from src.training.checkpoints import Checkpoints, MarkWhole
+from src.training.checkpoints import Checkpoints
 from src.training.curve import CurveCallback, CurveRow, Listener, curve_rows
 from src.training.dropout import fast_dropout
 from src.training.losses import PairLoss
@@ -72,7 +72,6 @@ def fine_tune(
         trainer.remove_callback(PrinterCallback)
         curve = CurveCallback(trainer.losses, listeners)
         trainer.add_callback(curve)
-        trainer.add_callback(MarkWhole())
         checkpoint = checkpoints.last()
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

@@ -43,7 +43,6 @@ def build_arguments(
         logging_steps=steps,
         save_strategy="steps" if trainer.checkpoints else "no",
         save_steps=steps,
-        save_total_limit=2,
         load_best_model_at_end=trainer.keep == "best",
         metric_for_best_model=f"{DEV}_{SPEARMAN}",
         greater_is_better=True,

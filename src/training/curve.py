@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from src.metrics.names import DEV, LEARNING_RATE, PEARSON, SPEARMAN, TRAINING_LOSS
+from src.training.divergence import check_evaluation, mean_loss
 
 STEPS_BETWEEN_VALUES = 10
 
@@ -79,18 +80,33 @@ class CurveCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, lr_scheduler: Any, **_: Any
     ) -> None:
-        """Tell loss and learning rate now and then; see to an evaluation after the last step."""
+        """Tell loss and learning rate now and then; see to an evaluation after the last step.
+
+        Raises:
+            Diverged: a loss is not a finite number.
+
+        """
         if state.global_step == state.max_steps:
             control.should_log = control.should_evaluate = True
             control.should_save = args.save_strategy != "no"
         if state.global_step % STEPS_BETWEEN_VALUES == 0 or control.should_evaluate:
-            recent = torch.stack(list(self.losses)).mean().item()
+            recent = torch.stack(list(self.losses))
             self.losses.clear()
-            values = {TRAINING_LOSS: recent, LEARNING_RATE: lr_scheduler.get_last_lr()[0]}
+            loss = mean_loss(recent, state.global_step, args)
+            values = {TRAINING_LOSS: loss, LEARNING_RATE: lr_scheduler.get_last_lr()[0]}
             for listener in self.listeners:
                 listener.on_values(state.global_step, values)
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Tell the new row of the curve."""
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any, **_: Any
+    ) -> None:
+        """Tell the new row of the curve; the checkpoint of this step is written after it.
+
+        Raises:
+            Diverged: the row or a weight holds no finite number.
+
+        """
+        row = curve_rows(state.log_history)[-1]
+        check_evaluation(row.validation_loss, row.spearman_cosine, model.parameters(), row.step, args)
         for listener in self.listeners:
-            listener.on_row(curve_rows(state.log_history)[-1])
+            listener.on_row(row)

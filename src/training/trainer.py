@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -11,11 +12,17 @@ from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimil
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import TrainerControl
+from transformers.trainer_utils import rotate_checkpoints
 
 from src.config.training import TrainerConfig
+from src.files import room_for
 from src.metrics.names import DEV
+from src.training.checkpoints import mark_whole
 from src.training.evaluation import evaluate
 from src.training.packing import PackedCollator, embed_packed, tokenize
+
+KEPT = 2
+"""Checkpoints on disk: the last two, or the last and the best."""
 
 
 class PairTrainer(SentenceTransformerTrainer):
@@ -67,6 +74,22 @@ class PairTrainer(SentenceTransformerTrainer):
         if norm > self.args.max_grad_norm:
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), self.args.max_grad_norm, norm)
         return norm
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint, mark it as whole, and only then remove the ones before the last two.
+
+        Raises:
+            UserError: the disk is full.
+
+        """
+        checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        # the optimizer keeps two values a weight
+        with room_for(checkpoint, checkpoint, 3 * sum(weight.nbytes for weight in model.parameters())):
+            super()._save_checkpoint(model, trial)
+            if self.args.should_save:
+                mark_whole(checkpoint)
+        if self.args.should_save:
+            rotate_checkpoints(self.args.output_dir, KEPT, self.state.best_model_checkpoint)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return loss, Spearman and Pearson on the dev pairs and tell the callbacks."""

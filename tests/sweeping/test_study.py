@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from src.config import SweepSettings
-from src.errors import UserError
+from src.errors import Diverged, UserError
 from src.sweeping.objective import TrialRunner
 from src.sweeping.study import SweepStudy, best_first, identity_of
 
@@ -132,10 +132,14 @@ def test_a_training_that_diverges_is_pruned_with_the_reason(
 ) -> None:
     study = study_of(bare_config(trials=2))
     runner = runner_of(study)
-    monkeypatch.setattr(runner.trainings, "spearman", lambda *_: float("nan"))
+
+    def diverging(*_: object, **__: object) -> None:
+        raise Diverged("step 3: expected a number")
+
+    monkeypatch.setattr(runner.trainings, "run", diverging)
     runner.work("parent")
     assert {trial.state for trial in study.trials()} == {TrialState.PRUNED}
-    assert study.trials()[0].user_attrs["reason"] == "diverged: no Spearman at 25 % of the training"
+    assert study.trials()[0].user_attrs["reason"] == "step 3: expected a number"
 
 
 def test_only_the_best_trials_keep_their_models(bare_config: Sweep, study_of: Open, runner_of: Make) -> None:

@@ -1,0 +1,157 @@
+"""Files are whole or not there: on failure, on a full disk, after kill -9, and with two at work."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import src.train
+from src.config import Config
+from src.errors import UserError
+from src.files import replacing, sole_use
+from src.prediction.tables import write_pieces
+from src.training.checkpoints import Checkpoints
+
+DEAD = 2**22 + 1
+"""No process has a number above 2**22."""
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("former")
+    with pytest.raises(ValueError, match="half"), replacing(path) as draft:
+        draft.write_text("new")
+        raise ValueError("half way")
+    assert path.read_text() == "former"
+    assert names(tmp_path) == {"file"}
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    for text in ("former", "new"):
+        with replacing(tmp_path / "model") as draft:
+            draft.mkdir()
+            (draft / text).touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "new"]
+
+
+def test_what_a_killed_process_was_writing_is_removed_and_that_of_a_live_one_stays(tmp_path: Path) -> None:
+    (tmp_path / f".file.{DEAD}.tmp").touch()
+    (tmp_path / f".file.{os.getppid()}.tmp").touch()
+    (tmp_path / f".file.csv.{DEAD}.tmp").touch()
+    with replacing(tmp_path / "file") as draft:
+        draft.touch()
+    left = {f".file.{os.getppid()}.tmp", f".file.csv.{DEAD}.tmp", "file"}
+    assert names(tmp_path) == left
+
+
+def test_a_folder_whose_replacement_was_killed_between_two_names_is_there_again(tmp_path: Path) -> None:
+    (tmp_path / f".model.{DEAD}.former.tmp").mkdir()
+    with pytest.raises(ValueError), replacing(tmp_path / "model"):
+        raise ValueError
+    assert names(tmp_path) == {"model"}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system of a size, such as 256k, or give it another size."""
+    path = tmp_path / "disk"
+    path.mkdir()
+
+    def mount(size: str) -> Path:
+        options = f"remount,size={size}" if path.is_mount() else f"size={size}"
+        try:
+            command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)]
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no file system can be mounted here: {error}")
+        return path
+
+    yield mount
+    if path.is_mount():
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@pytest.fixture
+def small_disk(disk: Callable[[str], Path]) -> Path:
+    """A file system of 256 KiB."""
+    return disk("256k")
+
+
+def write_text(draft: Path) -> None:
+    draft.write_text("x" * 500_000)
+
+
+def write_weights(draft: Path) -> None:
+    draft.mkdir()
+    save_file({"weight": torch.zeros(125_000)}, draft / "model.safetensors")
+
+
+def write_state(draft: Path) -> None:
+    torch.save({"weight": torch.zeros(125_000)}, draft)
+
+
+@pytest.mark.parametrize("write", [write_text, write_weights, write_state])
+def test_a_full_disk_is_one_sentence_with_path_and_bytes_and_the_former_file_is_whole(
+    write: Callable[[Path], None], small_disk: Path
+) -> None:
+    path = small_disk / "result"
+    path.write_text("former")
+    with pytest.raises(UserError) as caught, replacing(path, 500_000) as draft:
+        write(draft)
+    assert f"{path}: expected room for 500,000 bytes" in str(caught.value)
+    assert path.read_text() == "former"
+    assert names(small_disk) == {"result"}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_table_on_a_full_disk_is_one_sentence_with_path_and_bytes(ending: str, small_disk: Path) -> None:
+    path = small_disk / f"scored.{ending}"
+    path.write_text("former")
+    table = pa.table({"sentence1": [os.urandom(2000).hex() for _ in range(200)]})
+    with pytest.raises(UserError, match=rf"{path}: expected room for more than [\d,]+ bytes"):
+        write_pieces(path, table.schema, iter([table]))
+    assert path.read_text() == "former"
+    assert names(small_disk) == {path.name}
+
+
+def test_a_training_whose_checkpoint_finds_no_room_goes_on_once_there_is(
+    disk: Callable[[str], Path], tiny_config: Callable[..., Config]
+) -> None:
+    undisturbed = src.train.run(tiny_config("trainer.precision=fp32"))
+    config = tiny_config("trainer.precision=fp32", f"folder={disk('12m')}")
+    checkpoints = Path(config.folder) / "checkpoints"
+    with pytest.raises(UserError, match=rf"{checkpoints}/checkpoint-9: expected room for 4,[\d,]+ bytes"):
+        src.train.run(config)
+    assert names(checkpoints) == {"checkpoint-3", "checkpoint-6", "training.json"}
+    assert Checkpoints(checkpoints, {}).last() == checkpoints / "checkpoint-6"
+    disk("64m")
+    resumed = src.train.run(config)
+    assert resumed.spearman_cosine == undisturbed.spearman_cosine
+    assert not checkpoints.exists()
+
+
+def test_another_error_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), replacing(tmp_path / "file"):
+        raise PermissionError(13, "Permission denied")
+
+
+def test_a_folder_in_use_is_refused_and_free_again_after_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), sole_use(tmp_path):
+        with (
+            pytest.raises(UserError, match=rf"process {os.getpid()} on .* since .* is at work there"),
+            sole_use(tmp_path),
+        ):
+            pytest.fail("two at once")
+        raise ValueError
+    assert not list(tmp_path.iterdir())
+    with sole_use(tmp_path):
+        pass

@@ -1,0 +1,180 @@
+"""What holds for any input: readers lose no row, batches no pair, and a configuration is possible or refused."""
+
+import csv
+import json
+import math
+from io import StringIO
+from pathlib import Path
+from unicodedata import normalize
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from sentence_transformers import SentenceTransformer
+
+from src.config.data import PairFiles
+from src.config.training import TrainerConfig
+from src.data.columns import ROW, Columns
+from src.data.files import READERS, read_table
+from src.data.pairs import check_pairs
+from src.errors import UserError
+from src.training import packed_attention
+from src.training.arguments import build_arguments, steps_between_evaluations
+from src.training.losses import build_loss
+from src.training.packing import PackedCollator, embed_packed, tokenize
+from src.training.trainer import PairTrainer, dev_evaluator
+
+settings.register_profile(
+    "gate",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # files are written anew for each example
+)
+settings.load_profile("gate")
+
+NAMES = ("sentence1", "sentence2", "score")
+SENTENCES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).map(
+    lambda text: f"가{text}"
+)
+ROWS = st.lists(st.tuples(SENTENCES, SENTENCES, st.floats(0, 1)), min_size=1, max_size=20)
+
+
+def delimited(rows: list[tuple[str, str, float]], delimiter: str) -> bytes:
+    written = StringIO(newline="")
+    csv.writer(written, delimiter=delimiter).writerows([NAMES, *rows])
+    return written.getvalue().encode()
+
+
+def write(path: Path, rows: list[tuple[str, str, float]]) -> None:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(dict(zip(NAMES, zip(*rows, strict=True), strict=True))), path)
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(dict(zip(NAMES, row, strict=True))) for row in rows), encoding="utf-8")
+    else:
+        path.write_bytes(delimited(rows, "," if path.suffix == ".csv" else "\t"))
+
+
+@pytest.mark.parametrize("ending", READERS)
+@given(rows=ROWS)
+def test_every_row_that_is_written_is_read_in_order_and_in_nfc(
+    ending: str, rows: list[tuple[str, str, float]], tmp_path: Path
+) -> None:
+    path = tmp_path / f"pairs{ending}"
+    write(path, rows)
+    table = check_pairs(read_table(path, Columns()), str(path), Columns()).table
+    read = list(zip(*(table[name].to_pylist() for name in NAMES), strict=True))
+    assert read == [(normalize("NFC", first), normalize("NFC", second), score) for first, second, score in rows]
+    assert table[ROW].to_pylist() == list(range(1, len(rows) + 1))
+
+
+@pytest.mark.parametrize("ending", READERS)
+@settings(max_examples=200)
+@given(content=st.binary() | st.text().map(str.encode) | ROWS.map(lambda rows: delimited(rows, ",")[:-3]))
+@example(content=b'sentence1,sentence2,score\na,b,"1')
+@example(content=b'{"sentence1": "\\ud800", "sentence2": "a", "score": 1}')
+def test_any_bytes_are_read_or_refused_in_one_sentence(ending: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"pairs{ending}"
+    path.write_bytes(content)
+    try:
+        pairs = check_pairs(read_table(path, Columns()), str(path), Columns())
+    except UserError as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+    else:
+        assert all(0 <= score <= 1 for score in pairs.table["score"].to_pylist())
+
+
+NUMBERS = st.floats() | st.floats(0, 2) | st.integers(-1, 100).map(float)
+TRAINER = st.fixed_dictionaries(
+    {},
+    optional={
+        "batch_size": st.integers(-1, 64),
+        "epochs": NUMBERS,
+        "learning_rate": NUMBERS,
+        "warmup_ratio": NUMBERS,
+        "weight_decay": NUMBERS,
+        "max_grad_norm": NUMBERS,
+        "eval_steps": NUMBERS,
+        "max_steps": st.integers(-2, 100),
+        "seed": st.integers(-1, 2**33),
+        "precision": st.sampled_from(["fp32", "fp16", "auto"]),
+    },
+)
+
+
+@given(values=TRAINER, pairs=st.integers(2, 10_000))
+def test_a_trainer_is_refused_by_its_key_or_trains_and_evaluates_at_whole_steps(
+    values: dict[str, object], pairs: int, tmp_path: Path
+) -> None:
+    try:
+        config = TrainerConfig(**values)  # type: ignore[arg-type]
+    except UserError as error:
+        assert any(f"trainer.{key}" in str(error) for key in values)
+        return
+    assert steps_between_evaluations(config, pairs) >= 1
+    arguments = build_arguments(config, "fp32", pairs, tmp_path)
+    assert all(math.isfinite(value) for value in (arguments.learning_rate, arguments.num_train_epochs))
+    assert arguments.eval_steps == arguments.save_steps
+    assert OmegaConf.to_object(OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(config)))) == vars(config)
+
+
+@given(low=st.floats(), high=st.floats())
+def test_a_range_of_scores_is_finite_and_upright_or_refused(low: float, high: float) -> None:
+    try:
+        PairFiles(train="pairs.csv", min_score=low, max_score=high)
+    except UserError as error:
+        assert "data.m" in str(error)
+        assert not low < high or not math.isfinite(high - low)
+    else:
+        assert 0 < high - low < math.inf
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
+    return SentenceTransformer(str(tiny_encoder_folder), device="cpu").eval()
+
+
+@settings(max_examples=10)
+@given(pairs=st.integers(2, 60), batch=st.integers(1, 20), seed=st.integers(0, 2**31))
+def test_every_pair_is_in_exactly_one_batch_of_an_epoch(
+    pairs: int, batch: int, seed: int, encoder: SentenceTransformer, tmp_path: Path
+) -> None:
+    numbers = [number / pairs for number in range(pairs)]
+    texts = ["방" * (1 + 7 * number % 11) for number in range(pairs)]
+    data = Dataset.from_dict({"sentence1": texts, "sentence2": texts, "score": numbers})
+    config = TrainerConfig(batch_size=batch, seed=seed)
+    trainer = PairTrainer(
+        config,
+        model=encoder,
+        args=build_arguments(config, "fp32", pairs, tmp_path),
+        train_dataset=data,
+        eval_dataset=data,
+        loss=build_loss(encoder, "cosine_similarity"),
+        evaluator=dev_evaluator(data, 32),
+    )
+    batches = [labels["label"].tolist() for labels in trainer.get_train_dataloader()]
+    assert sorted(label for batch in batches for label in batch) == pytest.approx(numbers)
+    assert len(batches) == math.ceil(pairs / batch)
+    assert max(map(len, batches)) <= batch
+
+
+WORDS = st.lists(st.text("방침대욕실 주방동네좋아요!", min_size=1, max_size=30), min_size=2, max_size=12)
+
+
+@settings(max_examples=25)
+@given(words=WORDS)
+def test_a_packed_batch_gives_what_each_sentence_gives_alone(words: list[str], encoder: SentenceTransformer) -> None:
+    first, second = words[: len(words) // 2], words[len(words) // 2 :][: len(words) // 2]
+    data = Dataset.from_dict({"sentence1": first, "sentence2": second, "score": [0.5] * len(first)})
+    batch = PackedCollator(heads=2, dtype=torch.float32)(list(tokenize(data, encoder)))
+    features = {key.removeprefix("pairs_"): value for key, value in batch.items() if key != "label"}
+    with torch.no_grad(), packed_attention(encoder, enabled=True):
+        packed = torch.cat(embed_packed(encoder, features))
+    alone = torch.cat([encoder.encode([text], convert_to_tensor=True) for text in (*first, *second)])
+    torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-4)

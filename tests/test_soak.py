@@ -1,0 +1,119 @@
+"""Trainings killed with kill -9 at random moments: the same command ends as if nothing had happened.
+
+SOAK=30 (make soak) gives the number of kills; the gate makes do with a few.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.conftest import write_pairs
+
+KILLS = int(os.environ.get("SOAK", "2"))
+SAME = (
+    "spearman_cosine",
+    "spearman_cosine_low",
+    "pearson_cosine",
+    "validation_loss",
+    "spearman_cosine_before",
+    "steps",
+)
+CURVES = ("training_loss", "learning_rate", "validation_loss", "spearman_cosine", "pearson_cosine", "epoch")
+IDS = re.compile(r"[0-9a-f]{32}")
+LOG = re.compile(r"### Training Logs\n(.*?)\n#", re.DOTALL)
+
+FINISHED = ("FINISHED", True)
+
+Start = Callable[..., BaseProcess]
+
+
+class Outcome(NamedTuple):
+    """What a training has left in its folder."""
+
+    metrics: dict[str, Any]
+    curves: dict[str, list[tuple[int, float]]]
+    """Steps and values of the finished run in MLflow."""
+    log: str
+    """Training log of the model card."""
+    files: Counter[str]
+    """All files of the result and the store, without the ids of runs and models."""
+    runs: Counter[tuple[str, bool]]
+    """States of the runs, and whether anything is recorded in them."""
+    versions: int
+
+
+def outcome(folder: Path) -> Outcome:
+    result = folder / "experiments" / "tiny"
+    metrics = json.loads((result / "metrics.json").read_text(encoding="utf-8"))
+    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    points = {name: client.get_metric_history(metrics["run_id"], name) for name in CURVES}
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    found = LOG.search((result / "model" / "README.md").read_text(encoding="utf-8"))
+    assert found
+    return Outcome(
+        metrics={name: metrics[name] for name in SAME},
+        curves={name: sorted((point.step, point.value) for point in history) for name, history in points.items()},
+        log=found[1],
+        files=Counter(IDS.sub("ID", name) for name in files),
+        runs=Counter((run.info.status, bool(run.data.metrics)) for run in runs),
+        versions=len(client.search_model_versions("name = 'tiny'")),
+    )
+
+
+def prepare(folder: Path, store: Path | None) -> None:
+    """Write the pairs; without a store the training makes one."""
+    write_pairs(folder / "pairs.csv")
+    if store:
+        (folder / "mlruns").mkdir()
+        shutil.copy(store, folder / "mlruns" / "mlflow.db")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    start_training: Start, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Outcome, float]:
+    """What a training leaves that nobody kills, and the seconds it takes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    prepare(folder, empty_store)
+    process = start_training(folder)
+    began = time.monotonic()
+    process.join()
+    assert process.exitcode == 0
+    return outcome(folder), time.monotonic() - began
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+def test_killed_at_a_random_moment_a_training_ends_as_if_undisturbed(
+    kill: int, undisturbed: tuple[Outcome, float], start_training: Start, empty_store: Path, tmp_path: Path
+) -> None:
+    expected, seconds = undisturbed
+    prepare(tmp_path, empty_store if kill % 3 else None)
+    first = start_training(tmp_path)
+    first.join((kill + random.Random(kill).random()) / KILLS * seconds)
+    first.kill()
+    first.join()
+    result = tmp_path / "experiments" / "tiny"
+    over = (result / "metrics.json").exists() and not (result / "checkpoints").exists()
+    second = start_training(tmp_path)
+    second.join()
+    assert first.exitcode in (-signal.SIGKILL, 0) and second.exitcode == 0
+    found = outcome(tmp_path)
+    for name in ("metrics", "curves", "log"):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert found.runs[FINISHED] == found.versions == 1 + over  # a finished training is not gone on with
+    assert set(found.runs) <= {FINISHED, ("KILLED", False)}
+    if not over:
+        assert found.files == expected.files
