@@ -13,11 +13,12 @@ from src.files import sole_use
 from src.provenance import provenance
 from src.report.result import Metrics
 from src.sweeping.cluster import run_tasks
+from src.sweeping.identity import identity_of, stay_the_same
 from src.sweeping.objective import TrialRunner
 from src.sweeping.report import log_report, print_choice, write_best, write_report
 from src.sweeping.selection import confirm, rank
 from src.sweeping.space import build_space, present
-from src.sweeping.study import SweepStudy, identity_of, sweep_folder
+from src.sweeping.study import SweepStudy, sweep_folder
 from src.sweeping.trainings import Trainings, plain
 from src.sweeping.view import TrialView
 from src.sweeping.winner import keep_model, train_winner
@@ -34,7 +35,9 @@ def run(config: SweepSettings) -> Metrics | None:
     with sole_use(sweep_folder(config)):
         pairs = load_pairs(config.data)
         study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-        if not study.lead(identity_of(config, digest(pairs.train))):
+        leads = study.lead()
+        stay_the_same(study, identity_of(config, digest(pairs.train)))
+        if not leads:
             help_out(study, pairs)
             return None
         runner = runner_of(study, pairs)

@@ -7,9 +7,10 @@ import traceback
 from optuna.trial import TrialState
 
 from src.errors import UserError
+from src.sweeping.claims import Claim, claimed
 from src.sweeping.listener import Pruned, TrialListener
 from src.sweeping.space import draw
-from src.sweeping.study import Claim, best_first
+from src.sweeping.study import best_first
 from src.sweeping.trainings import Trainings
 from src.sweeping.view import TrialView
 from src.tracking import PARENT
@@ -27,7 +28,7 @@ class TrialRunner:
     def work(self, parent_run: str) -> None:
         """Run waiting trials below a parent run until all are done, or none is left and none is running anywhere."""
         while self.study.done < self.study.config.sweep.trials:
-            with self.study.claimed() as claim:
+            with claimed(self.study) as claim:
                 if claim is not None:
                     self.run(claim, parent_run)
                     continue

@@ -49,7 +49,7 @@ def study_of() -> Callable[[SweepSettings], SweepStudy]:
 
     def opened(config: SweepSettings) -> SweepStudy:
         study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-        study.lead({})
+        study.lead()
         study.fill_up(config.sweep.trials, None)
         return study
 

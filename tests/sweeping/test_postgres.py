@@ -14,6 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from src.config import SweepSettings
+from src.sweeping.claims import claimed
 from src.sweeping.objective import TrialRunner
 from src.sweeping.space import build_space
 from src.sweeping.study import SweepStudy
@@ -53,11 +54,11 @@ def server(tmp_path: Path) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def opened(config: SweepSettings, folder: Path, identity: dict[str, str]) -> tuple[SweepStudy, bool]:
+def opened(config: SweepSettings, folder: Path) -> tuple[SweepStudy, bool]:
     """Return the study as a machine with this result folder sees it, and whether that machine leads."""
     config = replace(config, folder=str(folder))
     study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-    return study, study.lead(identity)
+    return study, study.lead()
 
 
 def test_two_machines_share_the_trials_and_a_killed_one_costs_only_its_trial(
@@ -67,20 +68,20 @@ def test_two_machines_share_the_trials_and_a_killed_one_costs_only_its_trial(
     tmp_path: Path,
 ) -> None:
     config = bare_config(trials=6, pruner="none", storage=server, heartbeat=1)
-    here, leads = opened(config, tmp_path / "here", {"a": "b"})
-    there, helps = opened(config, tmp_path / "there", {"a": "b"})
+    here, leads = opened(config, tmp_path / "here")
+    there, helps = opened(config, tmp_path / "there")
     assert (leads, helps) == (True, False)
     here.fill_up(6, None)
     dying = os.fork()
     if not dying:  # a machine that dies in the middle of a trial
-        study, _ = opened(config, tmp_path / "lost", {"a": "b"})
-        with study.claimed() as claim:
+        study, _ = opened(config, tmp_path / "lost")
+        with claimed(study) as claim:
             assert claim is not None
             claim.trial.suggest_float("trainer.learning_rate", 1e-4, 1e-2, log=True)
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(dying, 0)
     (lost,) = here.trials(TrialState.RUNNING)
-    with there.claimed() as other:
+    with claimed(there) as other:
         assert other is not None
         assert other.number != lost.number
     runners = [runner_of(here), runner_of(there)]

@@ -15,8 +15,10 @@ from optuna.trial import TrialState
 
 from src.config import SweepSettings
 from src.errors import UserError
+from src.sweeping.claims import claimed
+from src.sweeping.identity import identity_of, stay_the_same
 from src.sweeping.objective import TrialRunner
-from src.sweeping.study import SweepStudy, best_first, identity_of
+from src.sweeping.study import SweepStudy, best_first
 
 Sweep = Callable[..., SweepSettings]
 Open = Callable[[SweepSettings], SweepStudy]
@@ -232,11 +234,11 @@ def test_workers_that_share_a_file_run_each_trial_once(bare_config: Sweep, study
 def test_a_trial_whose_process_lives_is_nobody_elses(bare_config: Sweep, study_of: Open) -> None:
     config = bare_config(trials=2)
     first, second = study_of(config), study_of(config)
-    with first.claimed() as one, second.claimed() as other:
+    with claimed(first) as one, claimed(second) as other:
         assert one is not None
         assert other is not None
         assert {one.number, other.number} == {0, 1}
-        with second.claimed() as none_left:
+        with claimed(second) as none_left:
             assert none_left is None
 
 
@@ -245,12 +247,12 @@ def test_a_trial_of_another_machine_is_run_again_only_when_its_heart_has_stopped
 ) -> None:
     config = bare_config(trials=1, storage=f"sqlite:///{tmp_path}/shared.db")
     here, there = (study_of(with_sweep(config, tmp_path / name)) for name in ("here", "there"))
-    with there.claimed():
-        with here.claimed() as taken:
+    with claimed(there):
+        with claimed(here) as taken:
             assert taken is None
         (trial,) = there.trials(TrialState.RUNNING)
         monkeypatch.setattr(here.storage, "_get_stale_trial_ids", lambda _: [trial._trial_id])
-        with here.claimed() as taken:
+        with claimed(here) as taken:
             assert taken is not None
 
 
@@ -264,17 +266,17 @@ def test_other_settings_are_refused_with_the_difference(bare_config: Sweep, stud
         (bare_config(seed=1), "sweep.seed was 42, is 1"),
     ):
         with pytest.raises(UserError) as refused:
-            SweepStudy(changed, {}).stay_the_same(identity_of(changed, "pairs"))
+            stay_the_same(SweepStudy(changed, {}), identity_of(changed, "pairs"))
         assert told in str(refused.value)
     with pytest.raises(UserError, match="pairs was pairs, is others"):
-        SweepStudy(config, {}).stay_the_same(identity_of(config, "others"))
+        stay_the_same(SweepStudy(config, {}), identity_of(config, "others"))
 
 
 def test_what_does_not_change_the_result_may_change(bare_config: Sweep, study_of: Open) -> None:
     config = bare_config()
     study_of(config).note("identity", identity_of(config, "pairs"))
     other = bare_config("tracking.models=false", trials=30, workers=2, failures=9)
-    SweepStudy(other, {}).stay_the_same(identity_of(other, "pairs"))
+    stay_the_same(SweepStudy(other, {}), identity_of(other, "pairs"))
 
 
 def test_a_database_that_cannot_be_opened_is_one_sentence(bare_config: Sweep) -> None:
