@@ -4,6 +4,7 @@ import signal
 import time
 from dataclasses import replace
 
+from datasets import disable_progress_bars
 from transformers.utils.logging import disable_progress_bar
 
 from src.config import SweepSettings
@@ -22,7 +23,7 @@ from src.sweeping.study import SweepStudy, sweep_folder
 from src.sweeping.trainings import Trainings, plain
 from src.sweeping.view import TrialView
 from src.sweeping.winner import keep_model, train_winner
-from src.sweeping.workers import run_workers
+from src.sweeping.workers import check_store, run_workers
 from src.tracking import Run, known_run, start_run
 from src.train import train
 
@@ -62,7 +63,7 @@ def run_trials(config: SweepSettings, runner: TrialRunner, parent_run: str) -> N
     if config.sweep.engine == "ray":
         run_tasks(config, parent_run, work)
     elif config.sweep.workers > 1:
-        run_workers(config, parent_run, work)
+        run_workers(config, parent_run, work_apart)
     else:
         runner.work(parent_run)
 
@@ -87,18 +88,26 @@ def runner_of(study: SweepStudy, pairs: PairData) -> TrialRunner:
 
 
 def work(config: SweepSettings, parent_run: str) -> None:
-    """Run trials in a process of its own until none is left."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run trials in a task of a Ray cluster until none is left."""
     disable_progress_bar()
+    disable_progress_bars()
+    study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
+    check_store(config, parent_run)
+    runner_of(study, load_pairs(config.data)).work(parent_run)
+
+
+def work_apart(config: SweepSettings, parent_run: str) -> None:
+    """Run trials in a process of this machine until none is left."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with one_sentence():
-        study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-        runner_of(study, load_pairs(config.data)).work(parent_run)
+        work(config, parent_run)
 
 
 def help_out(study: SweepStudy, pairs: PairData) -> None:
     """Run trials of a study that another machine has made."""
     while (parent_run := study.noted("parent")) is None or not study.trials():
         time.sleep(1)
+    check_store(study.config, parent_run)
     run_trials(study.config, runner_of(study, pairs), parent_run)
 
 

@@ -1,9 +1,11 @@
 """Trials claimed by the process that runs them: no two processes run one, and a dead process loses none."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Event, Thread
+from typing import Any
 
 from filelock import FileLock, Timeout
 from optuna.exceptions import StorageInternalError
@@ -24,6 +26,16 @@ class Claim:
     number: int
     known: dict[int, float]
     """Values of evaluations, by progress, that were reported before the trial was interrupted."""
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.earlier = float(self.trial.user_attrs.get("seconds", 0))
+
+    def note(self, **facts: Any) -> None:
+        """Write down facts about the trial, and the seconds it has taken so far, interruptions not counted."""
+        seconds = round(self.earlier + time.monotonic() - self.started, 1)
+        for key, value in {**facts, "seconds": seconds}.items():
+            self.trial.set_user_attr(key, value)
 
 
 @contextmanager

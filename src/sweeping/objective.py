@@ -48,13 +48,11 @@ class TrialRunner:
         values = draw(claim.trial, self.study.space)
         tags = {"role": "trial", "trial.number": str(claim.number), PARENT: parent_run}
         try:
-            metrics = self.trainings.run(
-                values, folder, tags, listen=lambda config: TrialListener(claim.trial, claim.known, config)
-            )
-            claim.trial.set_user_attr("run_id", metrics["run_id"])
+            metrics = self.trainings.run(values, folder, tags, listen=lambda config: TrialListener(claim, config))
+            claim.note(run_id=metrics["run_id"])
             self.study.tell(claim.number, metrics["spearman_cosine"])
         except Pruned as reason:
-            claim.trial.set_user_attr("reason", str(reason))
+            claim.note(reason=str(reason))
             self.study.tell(claim.number, state=TrialState.PRUNED)
         except Exception as error:
             self._fail(claim, error)
@@ -65,7 +63,7 @@ class TrialRunner:
     def _fail(self, claim: Claim, error: Exception) -> None:
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
-        claim.trial.set_user_attr("reason", reason[:1000])
+        claim.note(reason=reason[:1000])
         self.study.tell(claim.number, state=TrialState.FAIL)
         self.failures += 1
         if self.failures >= self.study.config.sweep.failures or isinstance(error, AssertionError):

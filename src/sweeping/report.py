@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from src.files import replacing
 from src.report.console import print_table
@@ -54,15 +54,18 @@ def write_best(study: SweepStudy, winner: Standing) -> Path:
 
 
 def table_of(study: SweepStudy) -> pd.DataFrame:
-    """Return a row for each trial that was run: number, state, Spearman, progress in per cent, seconds, values, why."""
+    """Return a row for each trial that was run: number, state, Spearman, progress in per cent, steps and seconds,
+    values, and why it ended early.
+    """
     rows = [
         {
             "trial": trial.number,
             "state": WORDS.get(trial.state, trial.state.name.lower()),
             "spearman_cosine": trial.value if trial.state == TrialState.COMPLETE else math.nan,
             "best_evaluation": max(trial.intermediate_values.values(), default=math.nan),
-            "progress": 100 if trial.state == TrialState.COMPLETE else max(trial.intermediate_values, default=0),
-            "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else math.nan,
+            "progress": _progress(trial),
+            "steps": round(trial.user_attrs.get("steps", 0) * _progress(trial) / 100),
+            "seconds": trial.user_attrs.get("seconds", math.nan),
             **trial.params,
             "reason": trial.user_attrs.get("reason", ""),
         }
@@ -70,6 +73,10 @@ def table_of(study: SweepStudy) -> pd.DataFrame:
         if trial.params
     ]
     return pd.DataFrame(rows)
+
+
+def _progress(trial: FrozenTrial) -> int:
+    return 100 if trial.state == TrialState.COMPLETE else max(trial.intermediate_values, default=0)
 
 
 def importances(study: optuna.Study) -> pd.DataFrame:
