@@ -12,16 +12,18 @@ from src.data import PairData, digest, load_pairs, split_off
 from src.entry import entry, one_sentence
 from src.files import sole_use
 from src.provenance import provenance
+from src.report.console import console
 from src.report.result import Metrics
 from src.sweeping.cluster import run_tasks
 from src.sweeping.identity import identity_of, stay_the_same
 from src.sweeping.objective import TrialRunner
-from src.sweeping.report import log_report, print_choice, write_best, write_report
+from src.sweeping.report import log_report, write_best, write_report
 from src.sweeping.selection import confirm, rank
-from src.sweeping.space import build_space, present
+from src.sweeping.space import build_space
 from src.sweeping.study import SweepStudy, sweep_folder
 from src.sweeping.trainings import Trainings, plain
-from src.sweeping.view import TrialView
+from src.sweeping.values import present
+from src.sweeping.view import TrialView, print_choice
 from src.sweeping.winner import keep_model, train_winner
 from src.sweeping.workers import check_store, run_workers
 from src.tracking import Run, known_run, start_run
@@ -73,7 +75,7 @@ def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: R
     standings = rank(confirm(trainings, parent.run_id), study.config.sweep.seed)
     best = write_best(study, standings[0])
     log_report(parent, study, standings, write_report(study, standings), best)
-    keep_model(study, standings[0])
+    keep_model(study, standings[0], trainings, parent)
     metrics = train_winner(study, standings[0], pairs, trainings, parent)
     print_choice(study, standings, best)
     return metrics
@@ -105,6 +107,7 @@ def work_apart(config: SweepSettings, parent_run: str) -> None:
 
 def help_out(study: SweepStudy, pairs: PairData) -> None:
     """Run trials of a study that another machine has made."""
+    console.print(f"Trials of the sweep that {study.noted('leader')} has started and will conclude.")
     while (parent_run := study.noted("parent")) is None or not study.trials():
         time.sleep(1)
     check_store(study.config, parent_run)

@@ -28,8 +28,9 @@ from src.entry import CONF
 from src.errors import UserError
 from src.report.console import console
 from src.report.result import Metrics
-from src.sweeping.space import build_space, present
+from src.sweeping.space import build_space
 from src.sweeping.trainings import plain
+from src.sweeping.values import present
 from src.tracking import PARENT
 
 Sweep = Callable[..., SweepSettings]

@@ -9,9 +9,9 @@ from optuna.trial import TrialState
 from src.errors import UserError
 from src.sweeping.claims import Claim, claimed
 from src.sweeping.listener import Pruned, TrialListener
-from src.sweeping.space import draw
 from src.sweeping.study import best_first
 from src.sweeping.trainings import Trainings
+from src.sweeping.values import draw
 from src.sweeping.view import TrialView
 from src.tracking import PARENT
 

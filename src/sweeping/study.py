@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.config import SweepSettings
 from src.errors import UserError
 from src.sweeping.search import build_pruner, build_sampler
-from src.sweeping.space import Space, Value
+from src.sweeping.values import Space, Value
 from src.training.precision import choose_precision
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)

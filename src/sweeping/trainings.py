@@ -20,8 +20,8 @@ from src.provenance import config_hash
 from src.report.console import console
 from src.report.result import Metrics
 from src.sweeping.listener import warmup_steps
-from src.sweeping.space import Value, with_values
 from src.sweeping.study import SweepStudy
+from src.sweeping.values import Value, with_values
 from src.tracking import start_run
 from src.training.checkpoints import IDENTITY
 

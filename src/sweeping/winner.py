@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
@@ -9,24 +10,35 @@ from sentence_transformers import SentenceTransformer
 from src.data import PairData
 from src.report.result import Metrics
 from src.sweeping.selection import Standing
-from src.sweeping.space import with_values
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, plain, steps_of
+from src.sweeping.values import with_values
 from src.tracking import PARENT, Run, known_run, start_run
 
 
-def keep_model(study: SweepStudy, winner: Standing) -> None:
-    """Record the model of the winning trial in its run, once; on another machine's trial there is none to record."""
-    model = study.trial_folder(winner.number) / "model"
+def keep_model(study: SweepStudy, winner: Standing, trainings: Trainings, parent: Run) -> None:
+    """Record the model of the winning trial in its run, once."""
     run_id = known_run(study.config, study.trials()[winner.number].user_attrs.get("run_id"))
-    if run_id is None or not model.is_dir() or study.noted("model_of") == winner.number:
+    if run_id is None or study.noted("model_of") == winner.number:
         return
+    folder = model_folder(study, winner, trainings, parent.run_id)
     config = replace(plain(study.config), tracking=replace(study.config.tracking, models=True, register=False))
-    metrics = json.loads((model.parent / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    encoder = SentenceTransformer(str(folder / "model"), device="cpu", local_files_only=True)
     with start_run(config, {}, run_id) as tracked:
-        tracked.log_model(SentenceTransformer(str(model), device="cpu", local_files_only=True), metrics["steps"])
+        tracked.log_model(encoder, metrics["steps"])
         tracked.set_tags({"sweep.winner": "true"})
     study.note("model_of", winner.number)
+
+
+def model_folder(study: SweepStudy, winner: Standing, trainings: Trainings, parent_run: str) -> Path:
+    """Return the folder of the winning trial's training; one that lies on another machine is done again here."""
+    folder = study.trial_folder(winner.number)
+    if not (folder / "model").is_dir():
+        folder = study.folder / "confirm" / f"{winner.number:04d}-again"
+        tags = {"role": "confirmation", "trial.number": str(winner.number), PARENT: parent_run}
+        trainings.run(winner.values, folder, tags)
+    return folder
 
 
 def train_winner(study: SweepStudy, winner: Standing, pairs: PairData, trainings: Trainings, parent: Run) -> Metrics:

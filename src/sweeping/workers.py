@@ -38,8 +38,10 @@ def run_workers(config: SweepSettings, parent_run: str, work: Work) -> None:
         UserError: every one of them ended with an error.
 
     """
-    # forked processes would inherit the threads and database connections of this one in an unknown state
-    context = get_context("spawn")
+    # forked from this process they would inherit its threads and database connections in an unknown state; their own
+    # forerunner has imported what takes seconds, and nothing else
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["src.sweeping.trainings"])
     share = share_of(config, len(os.sched_getaffinity(0)))
     workers = [context.Process(target=work, args=(share, parent_run)) for _ in range(config.sweep.workers)]
     try:

@@ -39,8 +39,8 @@ def kill_at_work(folder: Path, sweep: Future[Metrics | None]) -> int:
 def test_a_killed_task_costs_its_trial_s_time_only(
     sweep_config: Callable[..., SweepSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not find_spec("ray"):  # not imported here: it reads its environment when it is
-        pytest.skip("needs Ray: pip install -e '.[ray]'")
+    # not imported here: Ray reads its environment when it is
+    assert find_spec("ray"), "needs Ray: pip install -e '.[ray]'"
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     config = sweep_config(engine="ray", workers=2, trials=4, validation=0.4)
     config.sweep.confirm.seeds = 0

@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,8 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/p
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The address of an empty database on a free port of this machine; PostgreSQL does not run as root."""
-    if not PROGRAMS:
-        pytest.skip("needs PostgreSQL: apt-get install postgresql")
-    pytest.importorskip("psycopg", reason="needs psycopg: pip install -e '.[postgres]'")
+    assert PROGRAMS, "needs PostgreSQL: apt-get install postgresql"
+    assert find_spec("psycopg"), "needs psycopg: pip install -e '.[postgres]'"
     folder = Path(tmp_path.root) / "tmp" / f"postgres-{os.getpid()}"  # its user cannot enter pytest's own folders
     folder.mkdir()
     user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name

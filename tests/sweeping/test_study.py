@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,13 @@ from optuna.trial import TrialState
 
 from src.config import SweepSettings
 from src.errors import UserError
+from src.metrics.statistics import Interval
 from src.sweeping.claims import claimed
 from src.sweeping.identity import identity_of, stay_the_same
 from src.sweeping.objective import TrialRunner
+from src.sweeping.selection import Standing
 from src.sweeping.study import SweepStudy, best_first
+from src.sweeping.winner import model_folder
 
 Sweep = Callable[..., SweepSettings]
 Open = Callable[[SweepSettings], SweepStudy]
@@ -282,3 +286,21 @@ def test_what_does_not_change_the_result_may_change(bare_config: Sweep, study_of
 def test_a_database_that_cannot_be_opened_is_one_sentence(bare_config: Sweep) -> None:
     with pytest.raises(UserError, match=r"sweep\.storage=127\.0\.0\.1:1/none: expected a database"):
         SweepStudy(bare_config(storage="postgresql://somebody:secret@127.0.0.1:1/none"), {})
+
+
+def test_a_winner_that_another_machine_has_trained_is_trained_again_here(
+    bare_config: Sweep, study_of: Open, runner_of: Make
+) -> None:
+    study = study_of(bare_config(trials=2, pruner="none"))
+    runner = runner_of(study)
+    runner.work("parent")
+    trial = best_first(study)[0]
+    unknown = Interval(0, 0)
+    winner = Standing(trial.number, trial.params, 0.0, 0.0, unknown, unknown)
+    here = study.trial_folder(trial.number)
+    assert model_folder(study, winner, runner.trainings, "parent") == here
+    shutil.rmtree(here)
+    runner.trainings.values.clear()  # type: ignore[attr-defined]
+    again = model_folder(study, winner, runner.trainings, "parent")
+    assert (again / "model").is_dir()
+    assert runner.trainings.values == {trial.number: trial.params}  # type: ignore[attr-defined]
