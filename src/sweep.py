@@ -9,11 +9,13 @@ from transformers.utils.logging import disable_progress_bar
 
 from src.config import SweepSettings
 from src.data import PairData, digest, load_pairs, split_off
+from src.encoder import base_of
 from src.entry import entry, one_sentence
 from src.files import sole_use
 from src.provenance import provenance
 from src.report.console import console
 from src.report.result import Metrics
+from src.report.summary import print_sources
 from src.sweeping.cluster import run_tasks
 from src.sweeping.identity import identity_of, stay_the_same
 from src.sweeping.objective import TrialRunner
@@ -23,7 +25,7 @@ from src.sweeping.space import build_space
 from src.sweeping.study import SweepStudy, sweep_folder
 from src.sweeping.trainings import Trainings, plain
 from src.sweeping.values import present
-from src.sweeping.view import TrialView, print_choice
+from src.sweeping.view import TrialView, print_choice, print_head
 from src.sweeping.winner import keep_model, train_winner
 from src.sweeping.workers import check_store, run_workers
 from src.tracking import Run, known_run, start_run
@@ -44,6 +46,8 @@ def run(config: SweepSettings) -> Metrics | None:
             help_out(study, pairs)
             return None
         runner = runner_of(study, pairs)
+        print_sources(pairs, base_of(config.model))
+        print_head(study, runner.trainings.pairs)
         with start_run(parent_of(config), provenance(config) | {"role": "sweep"}, former(study)) as parent:
             study.note("parent", parent.run_id)
             search(study, runner, parent)

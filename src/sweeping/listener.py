@@ -20,6 +20,8 @@ class TrialListener:
 
     claim: Claim
     config: Config
+    evaluations: int
+    """Equal parts of a training after which trials are compared."""
     steps: int = 0
 
     def on_start(self, steps: int, step: int) -> None:
@@ -37,8 +39,9 @@ class TrialListener:
             raise KeyboardInterrupt
 
     def on_row(self, row: CurveRow) -> None:
-        """Report the evaluation under its progress in per cent."""
-        progress, value = round(100 * row.step / self.steps), row.spearman_cosine
+        """Report the evaluation under its progress in per cent, the same for trainings of any length."""
+        progress = 100 * (self.evaluations * row.step // self.steps) // self.evaluations
+        value = row.spearman_cosine
         if not math.isfinite(value):
             raise Pruned(f"diverged: no Spearman at {progress} % of the training")
         if progress not in self.claim.known:

@@ -47,8 +47,11 @@ class TrialRunner:
         folder = self.study.trial_folder(claim.number)
         values = draw(claim.trial, self.study.space)
         tags = {"role": "trial", "trial.number": str(claim.number), PARENT: parent_run}
+        evaluations = self.study.config.sweep.evaluations
         try:
-            metrics = self.trainings.run(values, folder, tags, listen=lambda config: TrialListener(claim, config))
+            metrics = self.trainings.run(
+                values, folder, tags, listen=lambda config: TrialListener(claim, config, evaluations)
+            )
             claim.note(run_id=metrics["run_id"])
             self.study.tell(claim.number, metrics["spearman_cosine"])
         except Pruned as reason:

@@ -105,9 +105,11 @@ class SweepStudy:
         default = self.config.sweep.storage is None
         if self.create() or (default and self.noted("leader") is None):
             self._forget()
-            self.note("precision", choose_precision(self.config.trainer.precision))
             self.note("leader", self.where)
-        return default or self.noted("leader") == self.where
+        leads = default or self.noted("leader") == self.where
+        if leads and self.noted("precision") is None:
+            self.note("precision", choose_precision(self.config.trainer.precision))
+        return leads
 
     def _forget(self) -> None:
         """Remove what a former study of another database has left in the folder."""

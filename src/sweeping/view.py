@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from src.data import PairData
 from src.report.console import console, print_table
 from src.sweeping.selection import Standing
 from src.sweeping.study import SweepStudy
@@ -36,6 +37,16 @@ class TrialView:
             f"  {done}/{self.total} done, {duration(left)} left  {in_words(values)}",
             soft_wrap=True,
         )
+
+
+def print_head(study: SweepStudy, parts: PairData) -> None:
+    """Print what is searched, on what, and how far it is."""
+    keys = ", ".join(key.rpartition(".")[2] for key in study.space)
+    console.print(
+        f"Search: {keys}; {len(parts.train):,} pairs to train on, {len(parts.dev):,} others of train to compare on;"
+        f" {study.done} of {study.config.sweep.trials} trials done",
+        soft_wrap=True,
+    )
 
 
 def _value(trial: Any) -> str:

@@ -1,11 +1,14 @@
-"""A sweep without trainings: what the database of trials does can be seen in milliseconds."""
+"""A sweep without trainings, in which what the database does is seen in milliseconds, and sweeps in processes."""
 
 from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import src.sweep
 from src.config import SweepSettings
 from src.sweeping.objective import TrialRunner
 from src.sweeping.space import build_space
@@ -68,6 +71,20 @@ def runner_of() -> Callable[[SweepStudy], TrialRunner]:
         return TrialRunner(InstantTrainings(study), view)  # type: ignore[arg-type]
 
     return made
+
+
+@pytest.fixture
+def start() -> Callable[[SweepSettings], ForkServerProcess]:
+    """Start a sweep in a process of its own, forked from one that has imported everything."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["src.sweep"])
+
+    def started(config: SweepSettings) -> ForkServerProcess:
+        process = context.Process(target=src.sweep.run, args=(config,))
+        process.start()
+        return process
+
+    return started
 
 
 @pytest.fixture

@@ -7,11 +7,15 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import optuna
 import pytest
+from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from src.config import SweepSettings
@@ -68,9 +72,10 @@ def test_two_machines_share_the_trials_and_a_killed_one_costs_only_its_trial(
     tmp_path: Path,
 ) -> None:
     config = bare_config(trials=6, pruner="none", storage=server, heartbeat=1)
-    here, leads = opened(config, tmp_path / "here")
-    there, helps = opened(config, tmp_path / "there")
-    assert (leads, helps) == (True, False)
+    with ThreadPoolExecutor(2) as pool:
+        machines = list(pool.map(lambda name: opened(config, tmp_path / name), ("here", "there")))
+    (here, _), (there, _) = sorted(machines, key=lambda machine: not machine[1])
+    assert [leads for _, leads in machines].count(True) == 1
     here.fill_up(6, None)
     dying = os.fork()
     if not dying:  # a machine that dies in the middle of a trial
@@ -90,3 +95,29 @@ def test_two_machines_share_the_trials_and_a_killed_one_costs_only_its_trial(
     assert len(here.trials(TrialState.COMPLETE)) == len(here.trials()) == 6
     again = here.trials()[lost.number]
     assert again.params["trainer.learning_rate"] == lost.params["trainer.learning_rate"]
+
+
+def test_the_same_command_on_a_second_machine_helps_and_may_die(
+    server: str, sweep_config: Callable[..., SweepSettings], start: Callable[..., ForkServerProcess], tmp_path: Path
+) -> None:
+    config = sweep_config(trials=8, pruner="none", storage=server, heartbeat=1, validation=0.4)
+    config.sweep.confirm.seeds = 0
+    first = start(replace(config, folder=str(tmp_path / "first")))
+    wait_for(tmp_path, "first/sweep/trials/*/checkpoints/checkpoint-*", first)
+    second = start(replace(config, folder=str(tmp_path / "second")))
+    wait_for(tmp_path, "second/sweep/trials/*/checkpoints/checkpoint-*", first)
+    second.kill()
+    first.join()
+    assert first.exitcode == 0
+    trials = optuna.load_study(study_name="tiny", storage=server).trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
+    assert (tmp_path / "first" / "sweep" / "best.yaml").exists()
+    client = MlflowClient(config.tracking.uri)
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+
+
+def wait_for(folder: Path, pattern: str, process: ForkServerProcess) -> None:
+    while not any(folder.glob(pattern)):
+        assert process.is_alive()
+        process.join(0.01)

@@ -19,10 +19,13 @@ from src.errors import UserError
 from src.metrics.statistics import Interval
 from src.sweeping.claims import claimed
 from src.sweeping.identity import identity_of, stay_the_same
+from src.sweeping.listener import TrialListener
 from src.sweeping.objective import TrialRunner
 from src.sweeping.selection import Standing
 from src.sweeping.study import SweepStudy, best_first
+from src.sweeping.trainings import plain
 from src.sweeping.winner import model_folder
+from src.training.curve import CurveRow
 
 Sweep = Callable[..., SweepSettings]
 Open = Callable[[SweepSettings], SweepStudy]
@@ -304,3 +307,20 @@ def test_a_winner_that_another_machine_has_trained_is_trained_again_here(
     again = model_folder(study, winner, runner.trainings, "parent")
     assert (again / "model").is_dir()
     assert runner.trainings.values == {trial.number: trial.params}  # type: ignore[attr-defined]
+
+
+def test_trainings_of_any_length_are_compared_at_the_same_points(bare_config: Sweep, study_of: Open) -> None:
+    config = bare_config(trials=6, pruner="none")
+    study = study_of(config)
+    points = []
+    for steps in (9, 57, 61, 122, 183, 1000):
+        with claimed(study) as claim:
+            assert claim is not None
+            listener = TrialListener(claim, plain(config), evaluations=8)
+            listener.on_start(steps, 0)
+            for step in (*range(interval := -(-steps // 8), steps, interval), steps):
+                listener.on_row(CurveRow(step / steps, step, 0.1, 0.1, step / steps, 0.5))
+            study.tell(claim.number, 1.0)
+            points.append(list(study.trials()[claim.number].intermediate_values))
+    assert points[1:] == [[12, 25, 37, 50, 62, 75, 87, 100]] * 5
+    assert set(points[0]) <= set(points[1])
