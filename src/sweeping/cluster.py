@@ -26,7 +26,7 @@ def run_tasks(config: SweepSettings, parent_run: str, work: Work) -> None:
     """
     ray = _connected()
     try:
-        _check_storage(config, [node for node in ray.nodes() if node["Alive"]])
+        check_storage(config, [node for node in ray.nodes() if node["Alive"]])
         share = share_of(config, int(ray.cluster_resources()["CPU"]))
         share = replace(share, folder=str(Path(config.folder).resolve()))
         task = ray.remote(num_cpus=share.trainer.threads or 1, max_retries=-1)(work)
@@ -56,7 +56,8 @@ def _connected() -> Any:
     return ray
 
 
-def _check_storage(config: SweepSettings, nodes: list[Any]) -> None:
+def check_storage(config: SweepSettings, nodes: list[Any]) -> None:
+    """Raise `UserError` where several machines (Ray's nodes) would share a database that is a file of one."""
     if len(nodes) > 1 and not (config.sweep.storage or "").startswith("postgresql"):
         raise UserError(
             f"sweep.storage must be a database for all {len(nodes)} machines of the cluster, found a file of one:"

@@ -16,9 +16,10 @@ from mlflow import MlflowClient
 
 import src.sweep
 from src.config import SweepSettings
+from src.errors import UserError
 from src.report.result import Metrics
-
-pytestmark = pytest.mark.ray
+from src.sweeping.cluster import check_storage
+from src.sweeping.workers import check_store
 
 
 def kill_at_work(folder: Path, sweep: Future[Metrics | None]) -> int:
@@ -36,6 +37,7 @@ def kill_at_work(folder: Path, sweep: Future[Metrics | None]) -> int:
     return tasks[0].pid
 
 
+@pytest.mark.ray
 def test_a_killed_task_costs_its_trial_s_time_only(
     sweep_config: Callable[..., SweepSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,3 +61,14 @@ def test_a_killed_task_costs_its_trial_s_time_only(
         str(trial.number) for trial in trials if trial.state.name == "COMPLETE"
     )
     assert {child.info.status for child in children} <= {"FINISHED", "KILLED"}
+
+
+def test_several_machines_need_a_database_and_an_mlflow_store_that_all_of_them_reach(
+    sweep_config: Callable[..., SweepSettings],
+) -> None:
+    check_storage(sweep_config(), ["one"])
+    check_storage(sweep_config(storage="postgresql://sweeper@host/sweep"), ["one", "other"])
+    with pytest.raises(UserError, match=r"sweep\.storage must be a database for all 2 machines"):
+        check_storage(sweep_config(), ["one", "other"])
+    with pytest.raises(UserError, match="expected the sweep's run unknown in the MLflow store"):
+        check_store(sweep_config(), "unknown")
