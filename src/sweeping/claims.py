@@ -12,6 +12,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from src.sweeping.database import alone
 from src.sweeping.study import SweepStudy
 
 WHERE = "where"
@@ -63,7 +64,7 @@ def claimed(study: SweepStudy) -> Iterator[Claim | None]:
 def release_stale(study: SweepStudy) -> None:
     """Let trials wait again whose process has died: here its lock is free, elsewhere its heart has stopped."""
     silent = study.storage._get_stale_trial_ids(study.id)
-    with study.alone():
+    with alone(study.url):
         for trial in study.trials(TrialState.RUNNING):
             lock = _lock(study, trial.number)
             if lock is None:
@@ -76,7 +77,7 @@ def release_stale(study: SweepStudy) -> None:
 
 def _claim(study: SweepStudy) -> tuple[FrozenTrial, FileLock] | None:
     release_stale(study)
-    with study.alone():
+    with alone(study.url):
         for trial in study.trials(TrialState.WAITING):
             lock = _lock(study, trial.number)
             if lock is None:

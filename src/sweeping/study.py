@@ -3,20 +3,18 @@
 import shutil
 import socket
 import warnings
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage, get_storage
+from optuna.storages import get_storage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from src.config import SweepSettings
-from src.errors import UserError
+from src.sweeping.database import alone, open_storage
 from src.sweeping.search import build_pruner, build_sampler
 from src.sweeping.values import Space, Value
 from src.training.precision import choose_precision
@@ -41,34 +39,14 @@ class SweepStudy:
         self.folder = sweep_folder(config)
         self.name = config.name
         self.url = config.sweep.storage or f"sqlite:///{self.folder.resolve()}/study.db"
-        self.file = Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:///") else None
         self.where = f"{socket.gethostname()}:{self.folder.resolve()}"
-        self.storage = self._open()
+        self.storage = open_storage(self.url, config.sweep.heartbeat)
         self.view = get_storage(self.storage)
         """The same database, in which a finished trial is read only once."""
 
-    def _open(self) -> RDBStorage:
-        beat = self.config.sweep.heartbeat
-        options = {"connect_args": {"timeout": 60}} if self.file else {"pool_pre_ping": True}
-        if self.file:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with self.alone():
-                return RDBStorage(self.url, engine_kwargs=options, heartbeat_interval=beat, grace_period=3 * beat)
-        except (SQLAlchemyError, ImportError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"sweep.storage={self.url.split('@')[-1]}: expected a database that can be opened, found: {reason}:"
-                " check the address, or leave it out for a file in the result folder."
-            ) from error
-
-    def alone(self) -> AbstractContextManager[Any]:
-        """Return what keeps other processes away from an SQLite file; a server has locks of its own."""
-        return nullcontext() if self.file is None else FileLock(f"{self.file}.lock")
-
     def create(self) -> bool:
         """Make the study unless there is one; return whether it was made now."""
-        with self.alone(), suppress(DuplicatedStudyError):
+        with alone(self.url), suppress(DuplicatedStudyError):
             optuna.create_study(storage=self.storage, study_name=self.name, direction="maximize")
             return True
         return False
