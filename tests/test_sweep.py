@@ -1,17 +1,12 @@
-"""The sweep: what it leaves in its folder, in MLflow and on the console, and that it goes on after kill -9."""
+"""The sweep: what it leaves in its folder, in MLflow and on the console."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import optuna
 import pandas as pd
@@ -151,48 +146,6 @@ def test_the_console_shows_a_line_for_each_trial(finished: Finished) -> None:
 def test_the_same_command_again_trains_nothing(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(src.sweep, "train", lambda *_: pytest.fail("trained again"))
     assert src.sweep.run(finished.config) == finished.metrics
-
-
-@pytest.fixture
-def command(tmp_path: Path, tiny_encoder_folder: Path, pairs_file: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start a module of ours in an empty folder, on the tiny encoder."""
-    environment = {**os.environ, "PYTHONPATH": str(CONF.parent), "OMP_NUM_THREADS": "1"}
-    tiny = ["model=hub", "model.name=tests/tiny", f"model.path={tiny_encoder_folder}", "trainer.batch_size=4"]
-    data = ["data=pairs", f"data.train={pairs_file}", f"data.dev={pairs_file}", "name=tiny", "trainer.precision=fp32"]
-
-    def start(module: str, *arguments: str) -> subprocess.Popen[str]:
-        line = [sys.executable, "-m", module, *arguments, *tiny, *data, "tracking.system_metrics=false"]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True)
-
-    return start
-
-
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-
-
-def test_killed_with_its_workers_a_sweep_goes_on(command: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    sweep = ["sweep.trials=4", "sweep.workers=2", "sweep.confirm.seeds=0", "sweep.validation=0.4"]
-    folder = tmp_path / "experiments" / "tiny" / "sweep"
-    first = command("src.sweep", *sweep)
-    wait_for(lambda: any(folder.glob("trials/*/checkpoints/*/whole")), first)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    second = command("src.sweep", *sweep)
-    _, errors = second.communicate()
-    assert second.returncode == 0, errors
-    trials = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder}/study.db").trials
-    assert len(trials) == 4
-    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db")
-    assert {run.info.status for role in ("sweep", "trial", "winner") for run in runs(client, role)} <= {
-        "FINISHED",
-        "KILLED",
-    }
-    assert len(runs(client, "sweep")) == 1
 
 
 def test_train_takes_the_result_by_name(finished: Finished, compose: Callable[..., Config]) -> None:

@@ -75,6 +75,21 @@ def test_killed_at_random_moments_a_sweep_has_its_trials_and_its_winner(
     check_runs(disturbed)
 
 
+def test_killed_with_its_workers_a_sweep_goes_on(sweep_config: Callable[..., SweepSettings], start: Start) -> None:
+    config = sweep_config(trials=4, workers=2, validation=0.4, confirm=ConfirmConfig(top_k=1))
+    first = start(config)
+    while not any(Path(config.folder).glob("sweep/trials/*/checkpoints/checkpoint-*")):
+        assert first.is_alive()
+        first.join(0.01)
+    first.kill()
+    first.join()
+    seconds_of(start(config))
+    trials = trials_of(config)
+    assert len(trials) == 4
+    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
+    check_runs(config)
+
+
 def check_runs(config: SweepSettings) -> None:
     """Check that every run has ended, and that each finished trial has one child that has finished."""
     client = MlflowClient(config.tracking.uri)
