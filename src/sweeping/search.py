@@ -27,7 +27,8 @@ def build_sampler(sweep: SweepConfig, space: Space, number: int) -> BaseSampler:
 def build_pruner(name: str) -> BasePruner:
     """Return the pruner of that name for trials whose evaluations are reported at per cents of their training."""
     if name == "median":
-        # two whole trials to compare with, the first of them the recipe itself; with three, more than half of the cost often remained
+        # two whole trials to compare with, the first of them the recipe itself: with three, often more than half of the
+        # cost remained
         return MedianPruner(n_startup_trials=2, n_min_trials=2)
     if name == "hyperband":
         return HyperbandPruner(min_resource=10, max_resource=100, reduction_factor=3)
