@@ -1,6 +1,5 @@
 """What a sweep leaves: plots, a table of its trials, the winner's settings, and all of it on the parent run."""
 
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import optuna
+import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
@@ -56,8 +56,8 @@ def write_report(study: SweepStudy, standings: list[Standing]) -> Path:
     with replacing(folder / "importances.csv") as draft:
         shares.to_csv(draft)
     with replacing(folder / "choice.json") as draft:
-        told = [{**asdict(one), "tied": one.tied} for one in standings]
-        draft.write_text(json.dumps(told, indent=2, default=str), encoding="utf-8")
+        told = pd.Series([{**asdict(one), "tied": one.tied} for one in standings])
+        told.to_json(draft, orient="values", indent=2, double_precision=15)  # what is not known as null, not as NaN
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, plot in PLOTS.items():
