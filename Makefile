@@ -1,6 +1,6 @@
 # make setup   a virtual environment with pinned dependencies
 # make train   the main job
-# make test    format, lint, types and tests; TESTS='-m ""' also those that need a server (.ci/run)
+# make test    format, lint, types and tests
 # make ui      the runs in MLflow
 # make lock    renew constraints.txt with the newest versions that pyproject.toml allows
 
@@ -23,7 +23,7 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest
 
 ui: setup
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
