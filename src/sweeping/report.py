@@ -56,8 +56,8 @@ def write_report(study: SweepStudy, standings: list[Standing]) -> Path:
     with replacing(folder / "importances.csv") as draft:
         shares.to_csv(draft)
     with replacing(folder / "choice.json") as draft:
-        told = pd.Series([{**asdict(one), "tied": one.tied} for one in standings])
-        told.to_json(draft, orient="values", indent=2, double_precision=15)  # what is not known as null, not as NaN
+        told = pd.DataFrame([{**asdict(one), "tied": one.tied} for one in standings])
+        told.to_json(draft, orient="records", indent=2, double_precision=15)  # what is not known as null, not as NaN
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, plot in PLOTS.items():
