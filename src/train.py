@@ -11,6 +11,7 @@ from src.data import PairData, digest, load_pairs
 from src.encoder import base_of, load_encoder
 from src.entry import entry
 from src.files import sole_use
+from src.processes import check_share, is_first, joined
 from src.provenance import deciding, provenance
 from src.report.card import complete, describe
 from src.report.console import ProgressView
@@ -23,6 +24,16 @@ from src.training.curve import Listener
 from src.training.divergence import check_encoder
 from src.training.evaluation import evaluate
 from src.training.losses import build_loss
+
+
+def launch(config: Config) -> None:
+    """Train as configured, in this process or under torchrun in several."""
+    check_share(config.trainer.batch_size)
+    with joined():
+        if is_first():
+            run(config)
+        else:
+            follow(config)
 
 
 def run(config: Config) -> Metrics:
@@ -66,6 +77,14 @@ def train(
     return metrics
 
 
+def follow(config: Config) -> None:
+    """Train along with the first process, which alone records, writes and prints."""
+    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    describe(encoder, config.name, pairs, base_of(config.model))
+    checkpoints = Checkpoints(Path(config.folder) / "checkpoints", identity(config, pairs))
+    fine_tune(encoder, pairs.train, pairs.dev, build_loss(encoder, config.loss.name), config.trainer, checkpoints, [])
+
+
 def identity(config: Config, pairs: PairData) -> dict[str, str]:
     """Return what a training depends on, by name: it is gone on with only if all of it is the same."""
     settings = {name: str(value) for name, value in flatten(deciding(config))}
@@ -73,4 +92,4 @@ def identity(config: Config, pairs: PairData) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    entry(run)()
+    entry(launch)()

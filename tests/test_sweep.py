@@ -1,13 +1,8 @@
-"""The sweep: what it leaves in its folder, in MLflow and on the console, and that it goes on after kill -9."""
+"""The sweep: what it leaves in its folder, in MLflow and on the console."""
 
 import json
-import os
 import re
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -31,8 +26,9 @@ from src.entry import CONF
 from src.errors import UserError
 from src.report.console import console
 from src.report.result import Metrics
-from src.sweeping.space import build_space, present
+from src.sweeping.space import build_space
 from src.sweeping.trainings import plain
+from src.sweeping.values import present
 from src.tracking import PARENT, outage
 
 Sweep = Callable[..., SweepSettings]
@@ -146,6 +142,7 @@ def test_the_console_shows_a_line_for_each_trial(finished: Finished) -> None:
         r"^trial +\d+  (?:finished|pruned) .* best .*(\d)/5 done, .* left  learning_rate=", finished.printed, re.M
     )
     assert lines == ["1", "2", "3", "4", "5"]
+    assert "24 pairs to train on, 16 others of train to compare on; 0 of 5 trials done" in finished.printed
     assert "train with it" in finished.printed
 
 
@@ -175,48 +172,6 @@ def test_an_outage_of_the_store_during_the_trials_loses_none_of_them(
     assert sum("sweep.winner" in child.data.tags for child in children) == 1
     assert len(client.search_logged_models([parent.info.experiment_id])) == 2
     assert not list((tmp_path / "result").rglob("journal"))
-
-
-@pytest.fixture
-def command(tmp_path: Path, tiny_encoder_folder: Path, pairs_file: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start a module of ours in an empty folder, on the tiny encoder."""
-    environment = {**os.environ, "PYTHONPATH": str(CONF.parent), "OMP_NUM_THREADS": "1"}
-    tiny = ["model=hub", "model.name=tests/tiny", f"model.path={tiny_encoder_folder}", "trainer.batch_size=4"]
-    data = ["data=pairs", f"data.train={pairs_file}", f"data.dev={pairs_file}", "name=tiny", "trainer.precision=fp32"]
-
-    def start(module: str, *arguments: str) -> subprocess.Popen[str]:
-        line = [sys.executable, "-m", module, *arguments, *tiny, *data, "tracking.system_metrics=false"]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe, text=True)
-
-    return start
-
-
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-
-
-def test_killed_with_its_workers_a_sweep_goes_on(command: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    sweep = ["sweep.trials=4", "sweep.workers=2", "sweep.confirm.seeds=0", "sweep.validation=0.4"]
-    folder = tmp_path / "experiments" / "tiny" / "sweep"
-    first = command("src.sweep", *sweep)
-    wait_for(lambda: any(folder.glob("trials/*/checkpoints/*/whole")), first)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    second = command("src.sweep", *sweep)
-    _, errors = second.communicate()
-    assert second.returncode == 0, errors
-    trials = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder}/study.db").trials
-    assert len(trials) == 4
-    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db")
-    assert {run.info.status for role in ("sweep", "trial", "winner") for run in runs(client, role)} <= {
-        "FINISHED",
-        "KILLED",
-    }
-    assert len(runs(client, "sweep")) == 1
 
 
 def test_train_takes_the_result_by_name(finished: Finished, compose: Callable[..., Config]) -> None:

@@ -45,7 +45,7 @@ class SweepConfig:
     workers: int = 1
     """Processes that share the trials; each computes on its share of the cores."""
     engine: str = "local"
-    """local: processes of this machine; ray: tasks of a Ray cluster, with a PostgreSQL storage."""
+    """local: processes of this machine; ray: tasks on the cluster of RAY_ADDRESS, or on one of this machine alone."""
     storage: str | None = None
     """Database of the trials, such as postgresql://USER@HOST/NAME; empty: sweep/study.db in the result folder."""
     heartbeat: int = 20
@@ -71,4 +71,3 @@ class SweepConfig:
         known = self.storage is None or self.storage.split(":", 1)[0].split("+")[0] in ("postgresql", "sqlite")
         shown = (self.storage or "").split("@")[-1]
         require(known, "sweep.storage", "sqlite:///PATH or postgresql://USER@HOST/NAME", shown)
-        require(self.engine == "local" or self.storage is not None, "sweep.storage", "a database for Ray", self.storage)

@@ -4,10 +4,9 @@ import math
 import multiprocessing
 from dataclasses import dataclass
 
-from optuna.trial import Trial
-
 from src.config import Config
 from src.errors import Stopped
+from src.sweeping.claims import Claim
 from src.training.curve import CurveRow
 
 
@@ -19,15 +18,16 @@ class Pruned(Stopped):
 class TrialListener:
     """Reports each evaluation of a training to its trial, and ends the training if the trial is hopeless."""
 
-    trial: Trial
-    known: dict[int, float]
-    """Values reported before an interruption, by progress."""
+    claim: Claim
     config: Config
+    evaluations: int
+    """Equal parts of a training after which trials are compared."""
     steps: int = 0
 
     def on_start(self, steps: int, step: int) -> None:
         """Note the length of the training."""
         self.steps = steps
+        self.claim.note(steps=steps)
 
     def on_values(self, step: int, values: dict[str, float]) -> None:
         """Check that the learning rate is the one of the drawn warm-up; stop if the sweep's own process is gone."""
@@ -39,11 +39,13 @@ class TrialListener:
             raise KeyboardInterrupt
 
     def on_row(self, row: CurveRow) -> None:
-        """Report the evaluation under its progress in per cent."""
-        progress, value = round(100 * row.step / self.steps), row.spearman_cosine
-        if progress not in self.known:
-            self.trial.report(value, progress)
-        if progress < 100 and self.trial.should_prune():
+        """Report the evaluation under its progress in per cent, the same for trainings of any length."""
+        progress = 100 * (self.evaluations * row.step // self.steps) // self.evaluations
+        value = row.spearman_cosine
+        if progress not in self.claim.known:
+            self.claim.trial.report(value, progress)
+            self.claim.note()
+        if progress < 100 and self.claim.trial.should_prune():
             raise Pruned(f"pruned at {progress} % of the training with Spearman {value:.4f}")
 
 

@@ -7,10 +7,11 @@ import traceback
 from optuna.trial import TrialState
 
 from src.errors import Diverged, UserError
+from src.sweeping.claims import Claim, claimed
 from src.sweeping.listener import Pruned, TrialListener
-from src.sweeping.space import draw
-from src.sweeping.study import Claim, best_first
+from src.sweeping.study import best_first
 from src.sweeping.trainings import Trainings
+from src.sweeping.values import draw
 from src.sweeping.view import TrialView
 from src.tracking import PARENT
 
@@ -27,7 +28,7 @@ class TrialRunner:
     def work(self, parent_run: str) -> None:
         """Run waiting trials below a parent run until all are done, or none is left and none is running anywhere."""
         while self.study.done < self.study.config.sweep.trials:
-            with self.study.claimed() as claim:
+            with claimed(self.study) as claim:
                 if claim is not None:
                     self.run(claim, parent_run)
                     continue
@@ -46,14 +47,15 @@ class TrialRunner:
         folder = self.study.trial_folder(claim.number)
         values = draw(claim.trial, self.study.space)
         tags = {"role": "trial", "trial.number": str(claim.number), PARENT: parent_run}
+        evaluations = self.study.config.sweep.evaluations
         try:
             metrics = self.trainings.run(
-                values, folder, tags, listen=lambda config: TrialListener(claim.trial, claim.known, config)
+                values, folder, tags, listen=lambda config: TrialListener(claim, config, evaluations)
             )
-            claim.trial.set_user_attr("run_id", metrics["run_id"])
+            claim.note(run_id=metrics["run_id"])
             self.study.tell(claim.number, metrics["spearman_cosine"])
         except (Pruned, Diverged) as reason:
-            claim.trial.set_user_attr("reason", str(reason))
+            claim.note(reason=str(reason))
             self.study.tell(claim.number, state=TrialState.PRUNED)
         except Exception as error:
             self._fail(claim, error)
@@ -64,7 +66,7 @@ class TrialRunner:
     def _fail(self, claim: Claim, error: Exception) -> None:
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
-        claim.trial.set_user_attr("reason", reason[:1000])
+        claim.note(reason=reason[:1000])
         self.study.tell(claim.number, state=TrialState.FAIL)
         self.failures += 1
         if self.failures >= self.study.config.sweep.failures or isinstance(error, AssertionError):

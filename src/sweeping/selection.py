@@ -14,7 +14,7 @@ from src.metrics.statistics import Interval, spearman
 from src.report.console import console
 from src.sweeping.study import best_first
 from src.sweeping.trainings import Trainings
-from src.sweeping.view import in_words
+from src.sweeping.values import in_words
 from src.tracking import PARENT
 
 Floats = NDArray[np.float64]

@@ -4,26 +4,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import Trial
 
 from src.config import Config
 from src.errors import UserError
+from src.sweeping.values import Space, Value, with_values
 
-Value = float | int | str | bool | None
-Space = dict[str, BaseDistribution]
 SETTLED = ("name", "folder", "data", "tracking", "published", "sweep")
 """Parts of the configuration that say what is compared and where it goes: no trial changes them."""
 OWNED = tuple(f"trainer.{key}" for key in ("keep", "checkpoints", "resume", "eval_steps", "seed", "threads"))
 """Keys the sweep sets itself."""
-MOST_GRID_POINTS = 100_000
 
 
 @dataclass
@@ -109,81 +104,3 @@ def ends(distribution: BaseDistribution) -> list[Value]:
         return list(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     return [distribution.low, distribution.high]
-
-
-def grid_of(space: Space) -> dict[str, list[Value]]:
-    """Return all values of each key; raise `UserError` for a key that has endlessly many."""
-    grid = {key: _grid_values(key, distribution) for key, distribution in space.items()}
-    points = 1
-    for values in grid.values():
-        points *= len(values)
-    if points > MOST_GRID_POINTS:
-        raise UserError(
-            f"sweep.sampler=grid: expected at most {MOST_GRID_POINTS:,} points, found {points:,}: widen steps."
-        )
-    return grid
-
-
-def _grid_values(key: str, distribution: BaseDistribution) -> list[Value]:
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if distribution.step is None or distribution.log:
-        raise UserError(
-            f"sweep.sampler=grid: expected choices or a step for every key, found a whole range for {key}: give"
-            f" sweep.space.{key} choices, or take another sampler."
-        )
-    count = round((distribution.high - distribution.low) / distribution.step) + 1
-    return [distribution.low + index * distribution.step for index in range(count)]
-
-
-def draw(trial: Trial, space: Space) -> dict[str, Value]:
-    """Return the values of a trial: new ones, or those it was given before."""
-    values: dict[str, Value] = {}
-    for key, distribution in space.items():
-        if isinstance(distribution, CategoricalDistribution):
-            values[key] = trial.suggest_categorical(key, distribution.choices)
-        elif isinstance(distribution, IntDistribution):
-            values[key] = trial.suggest_int(
-                key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
-            )
-        elif isinstance(distribution, FloatDistribution):
-            values[key] = trial.suggest_float(
-                key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
-            )
-    return values
-
-
-def with_values(config: Config, values: dict[str, Any]) -> Config:
-    """Return a checked copy of the configuration with other values at dotted keys.
-
-    Raises:
-        UserError: a key does not exist, or a value is of another type or impossible.
-
-    """
-    composed = OmegaConf.structured(config)
-    for key, value in values.items():
-        try:
-            OmegaConf.update(composed, key, value)
-        except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"sweep.space.{key} must name a key of the configuration and fit its type, found {value!r} ({reason}):"
-                " see src/config for the keys."
-            ) from error
-    changed = OmegaConf.to_object(composed)
-    assert isinstance(changed, Config)
-    return changed
-
-
-def present(config: Config, space: Space) -> dict[str, Value] | None:
-    """Return the configuration's own values of the keys, None if one of them lies outside of the space."""
-    composed = OmegaConf.structured(config)
-    values = {key: OmegaConf.select(composed, key) for key in space}
-    return values if all(_holds(space[key], value) for key, value in values.items()) else None
-
-
-def _holds(distribution: BaseDistribution, value: Value) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    return isinstance(value, float | int) and distribution._contains(value)

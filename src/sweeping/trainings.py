@@ -18,8 +18,8 @@ from src.encoder import load_encoder
 from src.report.console import console
 from src.report.result import Metrics
 from src.sweeping.listener import warmup_steps
-from src.sweeping.space import Value, with_values
 from src.sweeping.study import SweepStudy
+from src.sweeping.values import Value, with_values
 from src.tracking import start_run
 
 Train = Callable[..., Metrics]

@@ -1,11 +1,16 @@
-"""What a sweep shows in the terminal: a line for each trial, with a forecast."""
+"""What a sweep shows in the terminal: a line for each trial with a forecast, and the choice of the winner."""
 
+import math
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import TrialState
 
-from src.report.console import console
+from src.data import PairData
+from src.report.console import console, print_table
+from src.sweeping.selection import Standing
 from src.sweeping.study import SweepStudy
+from src.sweeping.values import in_words
 
 WORDS = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -34,17 +39,19 @@ class TrialView:
         )
 
 
+def print_head(study: SweepStudy, parts: PairData) -> None:
+    """Print what is searched, on what, and how far it is."""
+    keys = ", ".join(key.rpartition(".")[2] for key in study.space)
+    console.print(
+        f"Search: {keys}; {len(parts.train):,} pairs to train on, {len(parts.dev):,} others of train to compare on;"
+        f" {study.done} of {study.config.sweep.trials} trials done",
+        soft_wrap=True,
+    )
+
+
 def _value(trial: Any) -> str:
     values = [*trial.intermediate_values.values()] if trial.value is None else [trial.value]
     return f"{max(values):.4f}" if values else "–"
-
-
-def in_words(values: dict[str, Any]) -> str:
-    """Return the values as `learning_rate=3.1e-05 epochs=2`."""
-    return " ".join(
-        f"{key.rpartition('.')[2]}={f'{value:.3g}' if isinstance(value, float) else value}"
-        for key, value in values.items()
-    )
 
 
 def duration(seconds: float) -> str:
@@ -53,3 +60,39 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def ties(standings: list[Standing]) -> str:
+    """Return the trials that cannot be told from the winner, each with the interval of the difference."""
+    return "; ".join(
+        f"trial {one.number} ({in_words(one.values)}), behind by {_span(one.behind)}"
+        for one in standings[1:]
+        if one.tied
+    )
+
+
+def _span(interval: tuple[float, float]) -> str:
+    return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
+
+
+def print_choice(study: SweepStudy, standings: list[Standing], best: Path) -> None:
+    """Print the winner, what it is worth and how to train with it."""
+    winner = standings[0]
+    seeds = study.config.sweep.confirm.seeds
+    confirmed = not math.isnan(winner.interval.low)
+    rows = {
+        "winner": f"trial {winner.number}: {in_words(winner.values)}",
+        "validation": f"{winner.found:.4f}, not confirmed with further seeds",
+    }
+    if confirmed:
+        rows["validation"] = (
+            f"{winner.mean:.4f} {_span(winner.interval)}, mean of {seeds} further seeds; found as {winner.found:.4f}"
+        )
+        rows["tied with"] = ties(standings) or "none"
+        behind = [f"trial {one.number} by {_span(one.behind)}" for one in standings[1:] if not one.tied]
+        rows["ahead of"] = "; ".join(behind) or "none"
+    rows |= {
+        "settings": str(best),
+        "train with it": f"python -m src.train +experiment={study.name} +tuned={study.name}",
+    }
+    print_table(f"{study.name}: {study.done} trials", rows)

@@ -2,30 +2,41 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from src.data import PairData
 from src.report.result import Metrics
 from src.sweeping.selection import Standing
-from src.sweeping.space import with_values
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, plain, steps_of
+from src.sweeping.values import with_values
 from src.tracking import PARENT, Run, known_run, start_run
 
 
-def keep_model(study: SweepStudy, winner: Standing) -> None:
-    """Record the model of the winning trial in its run, once; on another machine's trial there is none to record."""
-    model = study.trial_folder(winner.number) / "model"
+def keep_model(study: SweepStudy, winner: Standing, trainings: Trainings, parent: Run) -> None:
+    """Record the model of the winning trial in its run, once."""
     tracking = replace(study.config.tracking, models=True, register=False)
-    config = replace(plain(study.config), folder=str(model.parent), tracking=tracking)
+    config = replace(plain(study.config), folder=str(study.trial_folder(winner.number)), tracking=tracking)
     run_id = known_run(config, study.trials()[winner.number].user_attrs.get("run_id"))
-    if run_id is None or not model.is_dir() or study.noted("model_of") == winner.number:
+    if run_id is None or study.noted("model_of") == winner.number:
         return
-    metrics = json.loads((model.parent / "metrics.json").read_text(encoding="utf-8"))
+    folder = model_folder(study, winner, trainings, parent.run_id)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     with start_run(config, {}, run_id) as tracked:
-        tracked.log_model(model, metrics["steps"])
+        tracked.log_model(folder / "model", metrics["steps"])
         tracked.set_tags({"sweep.winner": "true"})
     study.note("model_of", winner.number)
+
+
+def model_folder(study: SweepStudy, winner: Standing, trainings: Trainings, parent_run: str) -> Path:
+    """Return the folder of the winning trial's training; one that lies on another machine is done again here."""
+    folder = study.trial_folder(winner.number)
+    if not (folder / "model").is_dir():
+        folder = study.folder / "confirm" / f"{winner.number:04d}-again"
+        tags = {"role": "confirmation", "trial.number": str(winner.number), PARENT: parent_run}
+        trainings.run(winner.values, folder, tags)
+    return folder
 
 
 def train_winner(study: SweepStudy, winner: Standing, pairs: PairData, trainings: Trainings, parent: Run) -> Metrics:

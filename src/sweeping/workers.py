@@ -7,17 +7,28 @@ from multiprocessing import get_context
 
 from src.config import SweepSettings
 from src.errors import UserError
+from src.tracking import known_run
 
 Work = Callable[[SweepSettings, str], None]
 """Runs trials of a sweep below a parent run until none is left."""
 
 
-def share_of(config: SweepSettings) -> SweepSettings:
-    """Return the settings of one worker: with its share of the threads, unless their number was given."""
+def share_of(config: SweepSettings, cores: int) -> SweepSettings:
+    """Return the settings of one worker: with its share of so many cores as threads, unless their number was given."""
     if config.trainer.threads or config.sweep.workers == 1:
         return config
-    threads = max(1, len(os.sched_getaffinity(0)) // config.sweep.workers)
+    threads = max(1, cores // config.sweep.workers)
     return replace(config, trainer=replace(config.trainer, threads=threads))
+
+
+def check_store(config: SweepSettings, parent_run: str) -> None:
+    """Raise `UserError` unless the parent run is in the MLflow store of this process, as on one machine it is."""
+    if known_run(config, parent_run) is None:
+        raise UserError(
+            f"expected the sweep's run {parent_run} in the MLflow store, found none in"
+            f" {config.tracking.uri.split('@')[-1]}: give all machines the same server, tracking=server"
+            " tracking.uri=http://HOST:5000."
+        )
 
 
 def run_workers(config: SweepSettings, parent_run: str, work: Work) -> None:
@@ -27,9 +38,12 @@ def run_workers(config: SweepSettings, parent_run: str, work: Work) -> None:
         UserError: every one of them ended with an error.
 
     """
-    # forked processes would inherit the threads and database connections of this one in an unknown state
-    context = get_context("spawn")
-    workers = [context.Process(target=work, args=(share_of(config), parent_run)) for _ in range(config.sweep.workers)]
+    # forked from this process they would inherit its threads and database connections in an unknown state; their own
+    # forerunner has imported what takes seconds, and nothing else
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["src.sweeping.trainings"])
+    share = share_of(config, len(os.sched_getaffinity(0)))
+    workers = [context.Process(target=work, args=(share, parent_run)) for _ in range(config.sweep.workers)]
     try:
         for worker in workers:
             worker.start()

@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from transformers import PrinterCallback
 
 from src.config.training import TrainerConfig
+from src.processes import agreed
 from src.training.arguments import build_arguments
 from src.training.checkpoints import Checkpoints
 from src.training.curve import CurveCallback, CurveRow, Listener, curve_rows
@@ -53,7 +54,7 @@ def fine_tune(
 
     `loss` is one of `src.training.losses` on this encoder.
     """
-    threads, precision = use_threads(config.threads), choose_precision(config.precision)
+    threads, precision = use_threads(config.threads), agreed(choose_precision(config.precision))
     with ExitStack() as modes:
         modes.enter_context(fast_dropout(encoder, config.fast_dropout))
         modes.enter_context(packed_attention(encoder, config.batching == "packed"))

@@ -8,6 +8,7 @@ from sentence_transformers import SentenceTransformerTrainingArguments
 
 from src.config.training import TrainerConfig
 from src.metrics.names import DEV, SPEARMAN
+from src.processes import processes
 
 
 def steps_between_evaluations(trainer: TrainerConfig, pairs: int) -> int:
@@ -24,7 +25,7 @@ def build_arguments(
     steps = steps_between_evaluations(trainer, pairs)
     return SentenceTransformerTrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=trainer.batch_size,
+        per_device_train_batch_size=trainer.batch_size // processes(),
         per_device_eval_batch_size=trainer.eval_batch_size,
         num_train_epochs=trainer.epochs,
         max_steps=trainer.max_steps,
@@ -48,5 +49,6 @@ def build_arguments(
         greater_is_better=True,
         report_to="none",
         disable_tqdm=True,
+        dataloader_drop_last=processes() > 1,
         dataloader_pin_memory=torch.cuda.is_available(),
     )

@@ -5,6 +5,8 @@ import time
 
 import torch
 
+from src.processes import neighbours
+
 SHAPE = (512, 384, 1536)
 """Rows, inputs and outputs of a matrix product such as a step of a small encoder is made of."""
 
@@ -34,8 +36,8 @@ def choose_precision(wanted: str) -> str:
 
 
 def use_threads(wanted: int) -> int:
-    """Compute on as many threads as wanted, for 0 on every core this process may use; return their number."""
-    threads = wanted or len(os.sched_getaffinity(0))
+    """Compute on as many threads as wanted, for 0 on this process's share of the cores; return their number."""
+    threads = wanted or max(1, len(os.sched_getaffinity(0)) // neighbours())
     torch.set_num_threads(threads)
     return threads
 

@@ -17,6 +17,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from src.config.training import TrainerConfig
 from src.files import room_for
 from src.metrics.names import DEV
+from src.processes import wait_for_all
 from src.training.checkpoints import mark_whole
 from src.training.evaluation import evaluate
 from src.training.packing import PackedCollator, embed_packed, tokenize
@@ -86,6 +87,7 @@ class PairTrainer(SentenceTransformerTrainer):
         # the optimizer keeps two values a weight
         with room_for(checkpoint, checkpoint, 3 * sum(weight.nbytes for weight in model.parameters())):
             super()._save_checkpoint(model, trial)
+            wait_for_all()
             if self.args.should_save:
                 mark_whole(checkpoint)
         if self.args.should_save:

@@ -1,16 +1,20 @@
-"""A sweep without trainings: what the database of trials does can be seen in milliseconds."""
+"""A sweep without trainings, in which what the database does is seen in milliseconds, and sweeps in processes."""
 
 from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import src.sweep
 from src.config import SweepSettings
 from src.sweeping.objective import TrialRunner
-from src.sweeping.space import Value, build_space
+from src.sweeping.space import build_space
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import plain
+from src.sweeping.values import Value
 from src.sweeping.view import TrialView
 from src.training.curve import CurveRow
 
@@ -29,13 +33,15 @@ class InstantTrainings:
     def run(self, values: dict[str, Value], folder: Path, tags: dict[str, str], **given: Any) -> dict[str, Any]:
         number = int(tags["trial.number"])
         self.values[number] = dict(values)
-        listener = given["listen"](plain(self.study.config))
-        listener.on_start(STEPS, 0)
+        listeners = [given["listen"](plain(self.study.config))] if "listen" in given else []
         (folder / "model").mkdir(parents=True, exist_ok=True)
+        for listener in listeners:
+            listener.on_start(STEPS, 0)
         for step in range(STEPS // 4, STEPS + 1, STEPS // 4):
             self.steps += STEPS // 4
             spearman = self.spearman(values, step / STEPS)
-            listener.on_row(CurveRow(step / STEPS, step, 0.1, 0.1, spearman, spearman))
+            for listener in listeners:
+                listener.on_row(CurveRow(step / STEPS, step, 0.1, 0.1, spearman, spearman))
         return {"run_id": f"run{number}", "spearman_cosine": spearman}
 
     def spearman(self, values: dict[str, Value], progress: float) -> float:
@@ -49,7 +55,7 @@ def study_of() -> Callable[[SweepSettings], SweepStudy]:
 
     def opened(config: SweepSettings) -> SweepStudy:
         study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-        study.lead({})
+        study.lead()
         study.fill_up(config.sweep.trials, None)
         return study
 
@@ -65,6 +71,20 @@ def runner_of() -> Callable[[SweepStudy], TrialRunner]:
         return TrialRunner(InstantTrainings(study), view)  # type: ignore[arg-type]
 
     return made
+
+
+@pytest.fixture
+def start() -> Callable[[SweepSettings], ForkServerProcess]:
+    """Start a sweep in a process of its own, forked from one that has imported everything."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["src.sweep"])
+
+    def started(config: SweepSettings) -> ForkServerProcess:
+        process = context.Process(target=src.sweep.run, args=(config,))
+        process.start()
+        return process
+
+    return started
 
 
 @pytest.fixture

@@ -7,13 +7,19 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import optuna
 import pytest
+from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from src.config import SweepSettings
+from src.sweeping.claims import claimed
 from src.sweeping.objective import TrialRunner
 from src.sweeping.space import build_space
 from src.sweeping.study import SweepStudy
@@ -26,9 +32,8 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/p
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The address of an empty database on a free port of this machine; PostgreSQL does not run as root."""
-    if not PROGRAMS:
-        pytest.skip("needs PostgreSQL: apt-get install postgresql")
-    pytest.importorskip("psycopg", reason="needs psycopg: pip install -e '.[postgres]'")
+    assert PROGRAMS, "needs PostgreSQL: apt-get install postgresql"
+    assert find_spec("psycopg"), "needs psycopg: pip install -e '.[postgres]'"
     folder = Path(tmp_path.root) / "tmp" / f"postgres-{os.getpid()}"  # its user cannot enter pytest's own folders
     folder.mkdir()
     user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -53,11 +58,11 @@ def server(tmp_path: Path) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def opened(config: SweepSettings, folder: Path, identity: dict[str, str]) -> tuple[SweepStudy, bool]:
+def opened(config: SweepSettings, folder: Path) -> tuple[SweepStudy, bool]:
     """Return the study as a machine with this result folder sees it, and whether that machine leads."""
     config = replace(config, folder=str(folder))
     study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-    return study, study.lead(identity)
+    return study, study.lead()
 
 
 def test_two_machines_share_the_trials_and_a_killed_one_costs_only_its_trial(
@@ -67,20 +72,21 @@ def test_two_machines_share_the_trials_and_a_killed_one_costs_only_its_trial(
     tmp_path: Path,
 ) -> None:
     config = bare_config(trials=6, pruner="none", storage=server, heartbeat=1)
-    here, leads = opened(config, tmp_path / "here", {"a": "b"})
-    there, helps = opened(config, tmp_path / "there", {"a": "b"})
-    assert (leads, helps) == (True, False)
+    with ThreadPoolExecutor(2) as pool:
+        machines = list(pool.map(lambda name: opened(config, tmp_path / name), ("here", "there")))
+    (here, _), (there, _) = sorted(machines, key=lambda machine: not machine[1])
+    assert [leads for _, leads in machines].count(True) == 1
     here.fill_up(6, None)
     dying = os.fork()
     if not dying:  # a machine that dies in the middle of a trial
-        study, _ = opened(config, tmp_path / "lost", {"a": "b"})
-        with study.claimed() as claim:
+        study, _ = opened(config, tmp_path / "lost")
+        with claimed(study) as claim:
             assert claim is not None
             claim.trial.suggest_float("trainer.learning_rate", 1e-4, 1e-2, log=True)
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(dying, 0)
     (lost,) = here.trials(TrialState.RUNNING)
-    with there.claimed() as other:
+    with claimed(there) as other:
         assert other is not None
         assert other.number != lost.number
     runners = [runner_of(here), runner_of(there)]
@@ -89,3 +95,29 @@ def test_two_machines_share_the_trials_and_a_killed_one_costs_only_its_trial(
     assert len(here.trials(TrialState.COMPLETE)) == len(here.trials()) == 6
     again = here.trials()[lost.number]
     assert again.params["trainer.learning_rate"] == lost.params["trainer.learning_rate"]
+
+
+def test_the_same_command_on_a_second_machine_helps_and_may_die(
+    server: str, sweep_config: Callable[..., SweepSettings], start: Callable[..., ForkServerProcess], tmp_path: Path
+) -> None:
+    config = sweep_config(trials=8, pruner="none", storage=server, heartbeat=1, validation=0.4)
+    config.sweep.confirm.seeds = 0
+    first = start(replace(config, folder=str(tmp_path / "first")))
+    wait_for(tmp_path, "first/sweep/trials/*/checkpoints/checkpoint-*", first)
+    second = start(replace(config, folder=str(tmp_path / "second")))
+    wait_for(tmp_path, "second/sweep/trials/*/checkpoints/checkpoint-*", first)
+    second.kill()
+    first.join()
+    assert first.exitcode == 0
+    trials = optuna.load_study(study_name="tiny", storage=server).trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 8
+    assert (tmp_path / "first" / "sweep" / "best.yaml").exists()
+    client = MlflowClient(config.tracking.uri)
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+
+
+def wait_for(folder: Path, pattern: str, process: ForkServerProcess) -> None:
+    while not any(folder.glob(pattern)):
+        assert process.is_alive()
+        process.join(0.01)

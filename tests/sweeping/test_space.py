@@ -8,7 +8,9 @@ import pytest
 
 from src.config import Config
 from src.errors import UserError
-from src.sweeping.space import build_space, draw, grid_of, present, with_values
+from src.sweeping.search import grid_of
+from src.sweeping.space import build_space
+from src.sweeping.values import draw, present, with_values
 
 TinyConfig = Callable[..., Config]
 

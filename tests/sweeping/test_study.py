@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,16 @@ from optuna.trial import TrialState
 
 from src.config import SweepSettings
 from src.errors import Diverged, UserError
+from src.metrics.statistics import Interval
+from src.sweeping.claims import claimed
+from src.sweeping.identity import identity_of, stay_the_same
+from src.sweeping.listener import TrialListener
 from src.sweeping.objective import TrialRunner
-from src.sweeping.study import SweepStudy, best_first, identity_of
+from src.sweeping.selection import Standing
+from src.sweeping.study import SweepStudy, best_first
+from src.sweeping.trainings import plain
+from src.sweeping.winner import model_folder
+from src.training.curve import CurveRow
 
 Sweep = Callable[..., SweepSettings]
 Open = Callable[[SweepSettings], SweepStudy]
@@ -236,11 +245,11 @@ def test_workers_that_share_a_file_run_each_trial_once(bare_config: Sweep, study
 def test_a_trial_whose_process_lives_is_nobody_elses(bare_config: Sweep, study_of: Open) -> None:
     config = bare_config(trials=2)
     first, second = study_of(config), study_of(config)
-    with first.claimed() as one, second.claimed() as other:
+    with claimed(first) as one, claimed(second) as other:
         assert one is not None
         assert other is not None
         assert {one.number, other.number} == {0, 1}
-        with second.claimed() as none_left:
+        with claimed(second) as none_left:
             assert none_left is None
 
 
@@ -249,12 +258,12 @@ def test_a_trial_of_another_machine_is_run_again_only_when_its_heart_has_stopped
 ) -> None:
     config = bare_config(trials=1, storage=f"sqlite:///{tmp_path}/shared.db")
     here, there = (study_of(with_sweep(config, tmp_path / name)) for name in ("here", "there"))
-    with there.claimed():
-        with here.claimed() as taken:
+    with claimed(there):
+        with claimed(here) as taken:
             assert taken is None
         (trial,) = there.trials(TrialState.RUNNING)
         monkeypatch.setattr(here.storage, "_get_stale_trial_ids", lambda _: [trial._trial_id])
-        with here.claimed() as taken:
+        with claimed(here) as taken:
             assert taken is not None
 
 
@@ -268,19 +277,54 @@ def test_other_settings_are_refused_with_the_difference(bare_config: Sweep, stud
         (bare_config(seed=1), "sweep.seed was 42, is 1"),
     ):
         with pytest.raises(UserError) as refused:
-            SweepStudy(changed, {}).stay_the_same(identity_of(changed, "pairs"))
+            stay_the_same(SweepStudy(changed, {}), identity_of(changed, "pairs"))
         assert told in str(refused.value)
     with pytest.raises(UserError, match="pairs was pairs, is others"):
-        SweepStudy(config, {}).stay_the_same(identity_of(config, "others"))
+        stay_the_same(SweepStudy(config, {}), identity_of(config, "others"))
 
 
 def test_what_does_not_change_the_result_may_change(bare_config: Sweep, study_of: Open) -> None:
     config = bare_config()
     study_of(config).note("identity", identity_of(config, "pairs"))
     other = bare_config("tracking.models=false", trials=30, workers=2, failures=9)
-    SweepStudy(other, {}).stay_the_same(identity_of(other, "pairs"))
+    stay_the_same(SweepStudy(other, {}), identity_of(other, "pairs"))
 
 
 def test_a_database_that_cannot_be_opened_is_one_sentence(bare_config: Sweep) -> None:
     with pytest.raises(UserError, match=r"sweep\.storage=127\.0\.0\.1:1/none: expected a database"):
         SweepStudy(bare_config(storage="postgresql://somebody:secret@127.0.0.1:1/none"), {})
+
+
+def test_a_winner_that_another_machine_has_trained_is_trained_again_here(
+    bare_config: Sweep, study_of: Open, runner_of: Make
+) -> None:
+    study = study_of(bare_config(trials=2, pruner="none"))
+    runner = runner_of(study)
+    runner.work("parent")
+    trial = best_first(study)[0]
+    unknown = Interval(0, 0)
+    winner = Standing(trial.number, trial.params, 0.0, 0.0, unknown, unknown)
+    here = study.trial_folder(trial.number)
+    assert model_folder(study, winner, runner.trainings, "parent") == here
+    shutil.rmtree(here)
+    runner.trainings.values.clear()  # type: ignore[attr-defined]
+    again = model_folder(study, winner, runner.trainings, "parent")
+    assert (again / "model").is_dir()
+    assert runner.trainings.values == {trial.number: trial.params}  # type: ignore[attr-defined]
+
+
+def test_trainings_of_any_length_are_compared_at_the_same_points(bare_config: Sweep, study_of: Open) -> None:
+    config = bare_config(trials=6, pruner="none")
+    study = study_of(config)
+    points = []
+    for steps in (9, 57, 61, 122, 183, 1000):
+        with claimed(study) as claim:
+            assert claim is not None
+            listener = TrialListener(claim, plain(config), evaluations=8)
+            listener.on_start(steps, 0)
+            for step in (*range(interval := -(-steps // 8), steps, interval), steps):
+                listener.on_row(CurveRow(step / steps, step, 0.1, 0.1, step / steps, 0.5))
+            study.tell(claim.number, 1.0)
+            points.append(list(study.trials()[claim.number].intermediate_values))
+    assert points[1:] == [[12, 25, 37, 50, 62, 75, 87, 100]] * 5
+    assert set(points[0]) <= set(points[1])

@@ -1,0 +1,55 @@
+"""What a sweep depends on: it is gone on with only if all of that is the same."""
+
+from dataclasses import asdict
+
+from src.config import SweepSettings
+from src.errors import UserError
+from src.sweeping.study import SweepStudy
+from src.tracking import flatten
+
+FREE_TO_CHANGE = (
+    "folder",
+    "tracking",
+    "published",
+    "trainer.resume",
+    "trainer.threads",
+    "sweep.trials",
+    "sweep.workers",
+    "sweep.engine",
+    "sweep.storage",
+    "sweep.heartbeat",
+    "sweep.failures",
+    "sweep.confirm",
+)
+"""Settings that may differ from one start of a sweep to the next."""
+
+
+def identity_of(config: SweepSettings, pairs: str) -> dict[str, str]:
+    """Return what a sweep depends on by name: all settings that decide its result, and the digest of the pairs."""
+    settings = dict(flatten(asdict(config)))
+    settled = {
+        name: str(value)
+        for name, value in settings.items()
+        if not any(name == free or name.startswith(f"{free}.") for free in FREE_TO_CHANGE)
+    }
+    return {**settled, "pairs": pairs}
+
+
+def stay_the_same(study: SweepStudy, identity: dict[str, str]) -> None:
+    """Write down what the sweep depends on at its first start.
+
+    Raises:
+        UserError: it depends on something else now.
+
+    """
+    former = study.noted("identity")
+    if former is None:
+        return study.note("identity", identity)
+    names = sorted(name for name in former.keys() | identity.keys() if former.get(name) != identity.get(name))
+    if not names:
+        return None
+    told = "; ".join(f"{name} was {former.get(name, 'not set')}, is {identity.get(name, 'not set')}" for name in names)
+    raise UserError(
+        f"{study.url.split('@')[-1]} holds a sweep of other settings ({told}): restore them to go on, or give the"
+        " new sweep another name=NAME, or remove the old one."
+    )
