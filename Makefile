@@ -1,12 +1,13 @@
 # make setup   a virtual environment with pinned dependencies
 # make train   the main job
 # make test    format, lint, types and tests
-# make ui      the runs in MLflow
+# make ui      the runs in MLflow, on port 5000 or PORT=…
 # make lock    renew constraints.txt with the newest versions that pyproject.toml allows
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PORT ?= 5000
 
 .PHONY: setup train test ui lock
 setup: $(READY)
@@ -26,7 +27,7 @@ test: setup
 	$(BIN)/pytest
 
 ui: setup
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
 		--backend-store-uri sqlite:///mlruns/mlflow.db --artifacts-destination mlruns/artifacts
 
 lock:

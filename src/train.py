@@ -7,15 +7,16 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
-from src.data import PairData, digest, load_pairs
+from src.data import PairData, load_pairs
 from src.encoder import base_of, load_encoder
 from src.entry import entry
 from src.files import sole_use
-from src.provenance import config_hash, provenance
+from src.provenance import identity, provenance
 from src.report.card import complete, describe
 from src.report.console import ProgressView
 from src.report.result import ARTIFACTS, Metrics, measure, write_model, write_result
 from src.report.summary import print_sources, print_summary
+from src.seeds.repeat import train_seeds
 from src.tracking import start_run
 from src.training import fine_tune
 from src.training.checkpoints import Checkpoints
@@ -27,7 +28,10 @@ from src.training.losses import build_loss
 def run(config: Config) -> Metrics:
     """Train as configured and return the metrics; the rest lies in `config.folder` and in the tracked run."""
     with sole_use(Path(config.folder)):
-        return train(config, load_pairs(config.data), load_encoder(config.model))
+        pairs = load_pairs(config.data)
+        if config.trainer.seeds:
+            return train_seeds(config, pairs, train)
+        return train(config, pairs, load_encoder(config.model))
 
 
 def train(
@@ -60,11 +64,6 @@ def train(
         checkpoints.remove()
     print_summary(metrics, config)
     return metrics
-
-
-def identity(config: Config, pairs: PairData) -> dict[str, str]:
-    """Return what a training depends on, by name: it is gone on with only if all of it is the same."""
-    return {"configuration": config_hash(config), "pairs": digest(pairs.train) + digest(pairs.dev)}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.config.bench import BenchConfig
+from src.config.checks import require
 from src.config.data import KlueSts, PairFiles, ProjectMatch
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.sweep import SweepConfig
@@ -43,12 +44,18 @@ class BenchSettings(Config):
 
     bench: BenchConfig = field(default_factory=BenchConfig)
 
+    def __post_init__(self) -> None:
+        require(not self.trainer.seeds, "trainer.seeds", "empty for a benchmark (bench.rounds)", self.trainer.seeds)
+
 
 @dataclass
 class SweepSettings(Config):
     """All settings of a sweep."""
 
     sweep: SweepConfig = field(default_factory=SweepConfig)
+
+    def __post_init__(self) -> None:
+        require(not self.trainer.seeds, "trainer.seeds", "empty for a sweep (sweep.confirm.seeds)", self.trainer.seeds)
 
 
 def register_schemas() -> None:

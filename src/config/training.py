@@ -1,6 +1,6 @@
 """How the encoder is trained: the loss and the trainer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from src.config.checks import require
 
@@ -42,6 +42,8 @@ class TrainerConfig:
     """Gradients above this norm are scaled down to it."""
     seed: int = 42
     """Seed of the order of the pairs, of dropout and of the bootstrap."""
+    seeds: list[int] = field(default_factory=list)
+    """Train once with each of these in place of `seed`, as children of one run; empty: train once."""
     eval_steps: float = 0.25
     """Below 1: evaluate every so many epochs; 1 and above: every so many steps."""
     eval_batch_size: int = 64
@@ -74,6 +76,7 @@ class TrainerConfig:
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
             ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
+            ("seeds", _are_seeds(self.seeds), "empty, or different numbers of at least 0 and below 2**32, two or more"),
             ("eval_steps", self.eval_steps > 0, "above 0"),
             ("eval_steps", self.eval_steps < 1 or self.eval_steps == int(self.eval_steps), "whole from 1 on"),
             ("batching", self.batching in BATCHINGS, f"one of {list(BATCHINGS)}"),
@@ -84,3 +87,7 @@ class TrainerConfig:
             ("resume", self.resume in RESUMES, f"one of {list(RESUMES)}"),
         ):
             require(held, f"trainer.{key}", expected, getattr(self, key))
+
+
+def _are_seeds(seeds: list[int]) -> bool:
+    return not seeds or (len(set(seeds)) == len(seeds) > 1 and all(0 <= seed < 2**32 for seed in seeds))

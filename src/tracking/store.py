@@ -12,6 +12,7 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.tracking import MlflowClient
 
 from src.config.tracking import TrackingConfig
+from src.tracking.view import view_tags
 
 
 def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient, str]:
@@ -33,7 +34,7 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
     if known:
         return str(known.experiment_id)
     location = None if artifacts is None else (Path(artifacts) / name).resolve().as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location, tags=view_tags()))
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
