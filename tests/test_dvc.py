@@ -54,7 +54,7 @@ for out in declared["outs"] + declared.get("metrics", []):
         path.write_text(chr(123) + chr(125) if path.suffix == ".json" else "step,spearman_cosine\\n1,0.5\\n")
     else:
         path.mkdir(parents=True)
-        for file in ("model.safetensors",) if stage == "train" else ("curve.png", "worst_pairs.html"):
+        for file in ("model.safetensors",) if stage == "train" else ("curve.png", "predicted.png", "worst_pairs.html"):
             (path / file).write_text("x")
         (path / "predictions.csv").write_text("gold,predicted\\n0.1,0.2\\n")
 """
@@ -228,3 +228,30 @@ def test_a_stage_declares_the_code_it_runs(stage: str, module: str) -> None:
         if not any(name == dep or name.startswith(f"{dep}.") for dep in (*listed, "src.tracking"))
     }
     assert unknown == set()
+
+
+def test_a_fresh_clone_is_rebuilt_although_the_lock_is_in_git(clone: Path, tmp_path: Path) -> None:
+    for line in (
+        ["add", "."],
+        ["commit", "--quiet", "--message", "results"],
+        ["clone", "--quiet", ".", f"{tmp_path}/x"],
+    ):
+        call(clone, "git", *line)
+    printed = call(tmp_path / "x", sys.executable, "-m", "dvc", "repro")
+    assert printed.count("Running stage") == 2 * len(("prepare", "train", "report"))
+    assert (tmp_path / "x/experiments/project_match/model/model.safetensors").exists()
+
+
+def test_an_experiment_with_another_learning_rate_runs(clone: Path, dvc: Dvc) -> None:
+    path = clone / "conf" / "experiment" / "review_sts.yaml"
+    former = path.read_text(encoding="utf-8")
+    setting = "conf/experiment/review_sts.yaml:trainer.learning_rate=3e-5"
+    try:
+        printed = dvc("exp", "run", "--name", "slower", "--set-param", setting)
+        written = path.read_text(encoding="utf-8")
+    finally:
+        path.write_text(former, encoding="utf-8")
+    assert "train@review_sts" in printed and "train@project_match'" not in re.findall(r"Running stage.*", printed)
+    assert written.startswith("# @package _global_\n")
+    assert yaml.safe_load(written)["trainer"]["learning_rate"] == pytest.approx(3e-5)
+    assert "slower" in dvc("exp", "list", "--name-only")

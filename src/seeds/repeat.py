@@ -76,7 +76,8 @@ def train_seed(config: Config, pairs: PairData, train: Train, parent: Run) -> No
     result = Path(config.folder) / "metrics.json"
     if result.exists() and not (result.parent / "checkpoints").exists():
         done: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        with start_run(config, {}, done["run_id"]):  # it may have been killed on its very last step
+        closing = replace(config, tracking=replace(config.tracking, system_metrics=False))
+        with start_run(closing, {}, done["run_id"]):  # it may have been killed on its very last step
             console.print("trained already")
         return
     tags = {"role": "seed", "mlflow.runName": f"seed {config.trainer.seed}", PARENT: parent.run_id}
