@@ -34,7 +34,7 @@ PLUMBING = {f"src.{name}" for name in ("entry", "errors", "files", "hub", "prove
     *(f"src.config.{name}" for name in ("checks", "tracking", "bench", "predict", "sweep")),
 }
 """Modules that do not decide what a stage writes: they move, check, print and record it."""
-PICTURES = {f"src.report.{name}" for name in ("pictures", "plots", "prediction_plots", "worst_pairs")}
+PICTURES = {f"src.report.{name}" for name in ("fonts", "pictures", "plots", "prediction_plots", "worst_pairs")}
 """Modules of src.train whose output the stage report owns."""
 TINY = {
     "review_sts": "data:\n  sources: [sample]\n",
