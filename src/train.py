@@ -7,11 +7,11 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
-from src.data import PairData, load_pairs
+from src.data import PairData, digest, load_pairs
 from src.encoder import base_of, load_encoder
 from src.entry import entry
 from src.files import sole_use
-from src.provenance import identity, provenance
+from src.provenance import config_hash, provenance
 from src.report.card import complete, describe
 from src.report.console import ProgressView
 from src.report.result import ARTIFACTS, Metrics, measure, write_model, write_result
@@ -30,7 +30,7 @@ def run(config: Config) -> Metrics:
     with sole_use(Path(config.folder)):
         pairs = load_pairs(config.data)
         if config.trainer.seeds:
-            return train_seeds(config, pairs, train)
+            return train_seeds(config, pairs, identity(config, pairs), train)
         return train(config, pairs, load_encoder(config.model))
 
 
@@ -64,6 +64,11 @@ def train(
         checkpoints.remove()
     print_summary(metrics, config)
     return metrics
+
+
+def identity(config: Config, pairs: PairData) -> dict[str, str]:
+    """Return what a training depends on, by name: it is gone on with only if all of it is the same."""
+    return {"configuration": config_hash(config), "pairs": digest(pairs.train) + digest(pairs.dev)}
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def read(finished: Finished, seed: int) -> dict[str, Any]:
 
 def test_after_a_kill_a_finished_seed_is_not_trained_again(finished: Finished) -> None:
     assert finished.before and times(Path(finished.config.folder) / "seeds" / "1") == finished.before
-    assert "seeds differ" not in finished.refused and "configuration differ from now" in finished.refused
+    assert "unfinished seeds whose configuration differ from now" in finished.refused
     (parent,) = runs(finished, "seeds")
     children = runs(finished, "seed")
     assert [child.info.run_name for child in children] == ["seed 1", "seed 2"]
@@ -115,7 +115,7 @@ def test_the_folder_holds_the_result_of_the_first_seed_and_the_registry_its_mode
     assert (first["model_version"], read(finished, 2)["model_version"]) == ("1", None)
     table = pd.read_csv(folder / "seeds" / "seeds.csv")
     assert table["seed"].tolist() == [1, 2] and table["run_id"].iloc[0] == first["run_id"]
-    assert not list(folder.rglob("*.tmp")) and not (folder / "seeds" / "training.json").exists()
+    assert not list(folder.rglob("*.tmp")) and not (folder / "seeds" / "unfinished.json").exists()
 
 
 def test_a_seed_among_others_gives_what_it_gives_alone(finished: Finished, tiny_config: TinyConfig) -> None:

@@ -10,54 +10,69 @@ from typing import Any
 from src.config import Config
 from src.data import PairData
 from src.encoder import base_of, load_encoder
-from src.provenance import identity, provenance
+from src.errors import UserError
+from src.files import replacing
+from src.provenance import provenance
 from src.report.console import console
 from src.report.result import ARTIFACTS, Metrics
 from src.seeds.result import SEEDS, log_seeds, print_seeds, write_seeds
 from src.tracking import PARENT, Run, known_run, start_run
-from src.training.checkpoints import IDENTITY, former_run, note_run
 
 Train = Callable[..., Metrics]
 """`src.train.train`; only entries import entries."""
+UNFINISHED = "unfinished.json"
+"""File that is there from the first seed's start to the last one's end."""
 
 
-def train_seeds(config: Config, pairs: PairData, train: Train) -> Metrics:
+def train_seeds(config: Config, pairs: PairData, identity: dict[str, str], train: Train) -> Metrics:
     """Train with each of `trainer.seeds` in seeds/SEED and return the metrics of the first, with those of all beside.
 
     The result of the first seed becomes that of `config.folder`: the best one's score would be too good by chance.
-    After an interruption a seed that is finished is not trained again.
+    After an interruption a seed that is finished is not trained again. `identity`: what it all depends on, by name.
     """
-    folder = Path(config.folder)
-    known = identity(config, pairs)
-    former = known_run(config, unfinished_run(folder / SEEDS, known, config.trainer.resume))
+    note = Path(config.folder) / SEEDS / UNFINISHED
+    former = known_run(config, unfinished_run(note, identity, config.trainer.resume))
     with start_run(config, provenance(config) | {"role": "seeds"}, former) as parent:
-        note_run(folder / SEEDS, known, parent.run_id)
+        with replacing(note) as draft:
+            draft.write_text(json.dumps({"identity": identity, "run_id": parent.run_id}), encoding="utf-8")
         parent.log_sources(pairs, base_of(config.model))
         for number, seed in enumerate(config.trainer.seeds, start=1):
             console.print(f"\nSeed {seed}, {number} of {len(config.trainer.seeds)}", style="bold")
             train_seed(seed_config(config, seed), pairs, train, parent)
         metrics = write_seeds(config, parent.run_id)
         log_seeds(parent, config, metrics)
-        (folder / SEEDS / IDENTITY).unlink()
+        note.unlink()
     print_seeds(config, metrics)
     return metrics
 
 
-def unfinished_run(folder: Path, known: dict[str, str], resume: str) -> str | None:
-    """Return the run that seeds in `folder` are unfinished of; without one the former results there are removed.
+def unfinished_run(note: Path, identity: dict[str, str], resume: str) -> str | None:
+    """Return the run that the seeds beside `note` are unfinished of; without one their former results are removed.
 
     Raises:
         UserError: the unfinished training is another one.
 
     """
-    if resume != "never" and (folder / IDENTITY).exists():
-        return former_run(folder, known)
-    for result in folder.glob("*"):
-        for name in ("checkpoints", "model", "plots"):
-            shutil.rmtree(result / name, ignore_errors=True)
-        for name in ARTIFACTS:
-            (result / name).unlink(missing_ok=True)
-    return None
+    former = json.loads(note.read_text(encoding="utf-8")) if note.exists() and resume != "never" else None
+    if former is None:
+        for result in note.parent.glob("*/"):
+            remove_result(result)
+        return None
+    changed = [name for name, value in identity.items() if former["identity"].get(name) != value]
+    if changed:
+        raise UserError(
+            f"{note.parent} holds unfinished seeds whose {' and '.join(changed)} differ from now: set"
+            " trainer.resume=never to start anew, or restore them to go on."
+        )
+    return str(former["run_id"])
+
+
+def remove_result(folder: Path) -> None:
+    """Remove a result, and nothing else that a run keeps there."""
+    for name in ("checkpoints", "model", "plots"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ARTIFACTS:
+        (folder / name).unlink(missing_ok=True)
 
 
 def seed_config(config: Config, seed: int) -> Config:

@@ -14,24 +14,6 @@ WHOLE = "whole"
 IDENTITY = "training.json"
 
 
-def note_run(folder: Path, identity: dict[str, str], run_id: str) -> None:
-    """Write down that the folder belongs to this run of a training of this identity."""
-    with replacing(folder / IDENTITY) as draft:
-        draft.write_text(json.dumps({**identity, "run_id": run_id}), encoding="utf-8")
-
-
-def former_run(folder: Path, identity: dict[str, str]) -> str:
-    """Return the run id that was written down; raise `UserError` if the training was another one."""
-    former = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
-    changed = [name for name, value in identity.items() if former.get(name) != value]
-    if changed:
-        raise UserError(
-            f"{folder} holds an unfinished training whose {' and '.join(changed)} differ from now: set "
-            "trainer.resume=never to start anew, or restore them to go on."
-        )
-    return str(former["run_id"])
-
-
 class MarkWhole(TrainerCallback):
     """Marks each checkpoint once all of it is written."""
 
@@ -65,14 +47,23 @@ class Checkpoints:
             UserError: the unfinished training is another one.
 
         """
-        if resume == "never" or self.last() is None or not (self.folder / IDENTITY).exists():
+        note = self.folder / IDENTITY
+        if resume == "never" or self.last() is None or not note.exists():
             self.remove()
             return None
-        return former_run(self.folder, self.identity)
+        former = json.loads(note.read_text(encoding="utf-8"))
+        changed = [name for name, value in self.identity.items() if former.get(name) != value]
+        if changed:
+            raise UserError(
+                f"{self.folder} holds an unfinished training whose {' and '.join(changed)} differ from now: set "
+                "trainer.resume=never to start anew, or restore them to go on."
+            )
+        return str(former["run_id"])
 
     def belong_to(self, run_id: str) -> None:
         """Write down to which run the checkpoints will belong."""
-        note_run(self.folder, self.identity, run_id)
+        with replacing(self.folder / IDENTITY) as draft:
+            draft.write_text(json.dumps({**self.identity, "run_id": run_id}), encoding="utf-8")
 
     def remove(self) -> None:
         """Remove the folder."""
