@@ -54,12 +54,13 @@ def trained(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory
 
 
 @contextmanager
-def serving(line: Callable[[int], list[str]], folder: Path, path: str) -> Iterator[str]:
+def serving(line: Callable[[int], list[str]], folder: Path, path: str, store: str = "") -> Iterator[str]:
     """Run a server's command line on a free port until the block ends; yield its address once `path` is answered."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": store}
+    environment["PATH"] = f"{PROGRAMS}:{os.environ['PATH']}"  # MLflow starts uvicorn by its name
     log = folder / "server.log"
     with log.open("w") as output:
         server = subprocess.Popen(
@@ -87,14 +88,12 @@ def answers(address: str) -> bool:
 @pytest.mark.serve
 def test_a_served_model_answers_with_the_embeddings_of_the_library(trained: Trained) -> None:
     model = f"models:/tiny/{trained.metrics[1].model_version}"
-    store = {"MLFLOW_TRACKING_URI": trained.config.tracking.uri}
 
     def line(port: int) -> list[str]:
-        given = [f"{key}={value}" for key, value in store.items()]
         options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-        return ["env", *given, str(PROGRAMS / "mlflow"), "models", "serve", "--model-uri", model, *options]
+        return [str(PROGRAMS / "mlflow"), "models", "serve", "--model-uri", model, *options]
 
-    with serving(line, trained.folder, "/ping") as address:
+    with serving(line, trained.folder, "/ping", trained.config.tracking.uri) as address:
         body = json.dumps({"inputs": SENTENCES}).encode()
         request = Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
         with urlopen(request, timeout=60) as reply:
@@ -138,7 +137,6 @@ def page(ui: str) -> Iterator["Page"]:
         page.get_by_role("link", name="tiny").first.click()
         page.get_by_test_id("saved-views-trigger").click()
         page.get_by_role("menuitem", name="Scores").click()
-        page.get_by_role("button", name="Close").first.click()
         yield page
     assert asked == {ui.removeprefix("http://")}
 
