@@ -57,7 +57,7 @@ def train(
         after = evaluate(encoder, pairs.reported, loss, config.trainer)
         complete(encoder, training.curve, pairs, after.correlations)
         write_model(encoder, folder)
-        version = tracked.log_model(encoder, training.steps)
+        version = tracked.log_model(encoder, training.steps, after.correlations)
         metrics = measure(config, pairs, base, training, before, after, tracked.run_id, version)
         write_result(folder, config, metrics, training, pairs.reported, after)
         tracked.log_result(folder, ARTIFACTS, asdict(metrics))

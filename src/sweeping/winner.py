@@ -24,7 +24,7 @@ def keep_model(study: SweepStudy, winner: Standing) -> None:
     config = replace(plain(study.config), tracking=replace(study.config.tracking, models=True, register=False))
     metrics = json.loads((model.parent / "metrics.json").read_text(encoding="utf-8"))
     with start_run(config, {}, run_id) as tracked:
-        tracked.log_model(SentenceTransformer(str(model), device="cpu", local_files_only=True), metrics["steps"])
+        tracked.log_model(SentenceTransformer(str(model), device="cpu", local_files_only=True), metrics["steps"], {})
         tracked.set_tags({"sweep.winner": "true"})
     study.note("model_of", winner.number)
 

@@ -106,8 +106,11 @@ class Run:
         for child in self.client.search_runs([experiment], lost):
             self.client.set_terminated(child.info.run_id, "KILLED")
 
-    def log_model(self, encoder: SentenceTransformer, step: int) -> str | None:
-        """Record the model with signature and input example; return its new version if models are registered."""
+    def log_model(self, encoder: SentenceTransformer, step: int, scores: dict[str, float]) -> str | None:
+        """Record the model with signature and input example; return its new version if models are registered.
+
+        The version carries the scores as tags: its page in the UI shows nothing else of them.
+        """
         if not self.config.tracking.models:
             return None
         versions = library_versions()
@@ -123,12 +126,13 @@ class Run:
             input_example=EXAMPLE,
             pip_requirements=[f"{name}=={versions[f'version.{name}'].split('+')[0]}" for name in MODEL_LIBRARIES],
         )
-        return self._register(info.model_id) if self.config.tracking.register else None
+        return self._register(info.model_id, scores) if self.config.tracking.register else None
 
-    def _register(self, model_id: str) -> str:
+    def _register(self, model_id: str, scores: dict[str, float]) -> str:
         with suppress(MlflowException):
             self.client.create_registered_model(self.config.name)
+        tags = {name: f"{value:.4f}" for name, value in scores.items()}
         version = self.client.create_model_version(
-            self.config.name, f"models:/{model_id}", run_id=self.run_id, model_id=model_id
+            self.config.name, f"models:/{model_id}", run_id=self.run_id, tags=tags, model_id=model_id
         )
         return str(version.version)

@@ -71,7 +71,7 @@ def test_coverage_of_the_interval_of_a_mean_over_three_trainings() -> None:
     def interval(seed: int) -> Interval:
         gold, shared = rng.integers(0, 36, 255) / 35, rng.normal(0, 0.25, 255)
         predicted = gold + shared + rng.normal(0, 0.15, (3, 255))
-        return percentile_interval(resampled_means(spearman, gold, predicted, seed, resamples=200))
+        return percentile_interval(resampled_means(spearman, gold, predicted, seed, resamples=100))
 
     assert 0.93 <= np.mean([low <= truth <= high for low, high in map(interval, range(400))]) <= 0.97
 
