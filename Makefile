@@ -1,7 +1,7 @@
 # make setup   a virtual environment with pinned dependencies
 # make train   the main job
 # make test    format, lint, types and tests
-# make ui      the runs in MLflow
+# make ui      the runs in MLflow, on port 5000 or PORT=…
 # make soak    thirty trainings killed at random moments, each started again
 # make audit   known vulnerabilities of the pinned dependencies (needs the network)
 # make lock    renew constraints.txt with the newest versions that pyproject.toml allows
@@ -9,6 +9,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PORT ?= 5000
 
 .PHONY: setup train test ui soak audit lock
 setup: $(READY)
@@ -28,7 +29,7 @@ test: setup
 	$(BIN)/pytest
 
 ui: setup
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \
+	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
 		--backend-store-uri sqlite:///mlruns/mlflow.db --artifacts-destination mlruns/artifacts
 
 soak: setup

@@ -7,16 +7,18 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
+from src.config.checks import require
 from src.data import PairData, digest, load_pairs
 from src.encoder import base_of, load_encoder
 from src.entry import entry
 from src.files import sole_use
-from src.processes import check_share, is_first, joined
+from src.processes import check_share, is_first, joined, processes
 from src.provenance import deciding, provenance
 from src.report.card import complete, describe
 from src.report.console import ProgressView
 from src.report.result import ARTIFACTS, Metrics, measure, write_model, write_result
 from src.report.summary import print_behind, print_sources, print_summary
+from src.seeds.repeat import train_seeds
 from src.tracking import flatten, start_run
 from src.training import fine_tune
 from src.training.checkpoints import Checkpoints
@@ -29,6 +31,7 @@ from src.training.losses import build_loss
 def launch(config: Config) -> None:
     """Train as configured, in this process or under torchrun in several."""
     check_share(config.trainer.batch_size)
+    require(processes() == 1 or not config.trainer.seeds, "trainer.seeds", "empty under torchrun", config.trainer.seeds)
     with joined():
         if is_first():
             run(config)
@@ -39,7 +42,10 @@ def launch(config: Config) -> None:
 def run(config: Config) -> Metrics:
     """Train as configured and return the metrics; the rest lies in `config.folder` and in the tracked run."""
     with sole_use(Path(config.folder)):
-        return train(config, load_pairs(config.data), load_encoder(config.model))
+        pairs = load_pairs(config.data)
+        if config.trainer.seeds:
+            return train_seeds(config, pairs, identity(config, pairs), train)
+        return train(config, pairs, load_encoder(config.model))
 
 
 def train(
@@ -68,7 +74,7 @@ def train(
         check_encoder(after, config.name)
         complete(encoder, training.curve, pairs, after.correlations)
         write_model(encoder, folder)
-        version = tracked.log_model(folder / "model", training.steps)
+        version = tracked.log_model(folder / "model", training.steps, after.correlations)
         metrics = measure(config, pairs, base, training, before, after, tracked.run_id, version)
         write_result(folder, config, metrics, training, pairs.reported, after)
         tracked.log_result(folder, ARTIFACTS, asdict(metrics))

@@ -1,6 +1,7 @@
 """Fixtures that several parts of the tests share."""
 
 import runpy
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -18,6 +19,14 @@ from mlflow import MlflowClient
 from src.config import Config, SweepSettings, register_schemas, to_config
 from src.config.sweep import ConfirmConfig, SweepConfig
 from src.entry import CONF
+
+
+def pytest_configure() -> None:
+    """Give each parallel test process a core of its own: two that use all cores slow each other down many times."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker:
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 import src.prepare
 import src.train
@@ -29,12 +30,13 @@ from src.report.__main__ import run as report
 ROOT = CONF.parent
 COPIED = ("src", "conf", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 EXPERIMENTS = ("review_sts", "project_match")
+STAGES = ("prepare", "train", "report")
 PLUMBING = {f"src.{name}" for name in ("entry", "errors", "files", "hub", "provenance", "tracking", "config")} | {
     *(f"src.report.{name}" for name in ("console", "summary")),
     *(f"src.config.{name}" for name in ("checks", "tracking", "bench", "predict", "sweep")),
 }
 """Modules that do not decide what a stage writes: they move, check, print and record it."""
-PICTURES = {f"src.report.{name}" for name in ("pictures", "plots", "prediction_plots", "worst_pairs")}
+PICTURES = {f"src.report.{name}" for name in ("fonts", "pictures", "plots", "prediction_plots", "worst_pairs")}
 """Modules of src.train whose output the stage report owns."""
 TINY = {
     "review_sts": "data:\n  sources: [sample]\n",
@@ -54,7 +56,7 @@ for out in declared["outs"] + declared.get("metrics", []):
         path.write_text(chr(123) + chr(125) if path.suffix == ".json" else "step,spearman_cosine\\n1,0.5\\n")
     else:
         path.mkdir(parents=True)
-        for file in ("model.safetensors",) if stage == "train" else ("curve.png", "worst_pairs.html"):
+        for file in ("model.safetensors",) if stage == "train" else ("curve.png", "predicted.png", "worst_pairs.html"):
             (path / file).write_text("x")
         (path / "predictions.csv").write_text("gold,predicted\\n0.1,0.2\\n")
 """
@@ -114,7 +116,7 @@ def declared(stage: str, name: str) -> list[str]:
 
 def test_everything_is_built(clone: Path) -> None:
     for name in EXPERIMENTS:
-        for stage in ("prepare", "train", "report"):
+        for stage in STAGES:
             assert all((clone / path).exists() for path in declared(stage, name)), stage
 
 
@@ -132,7 +134,7 @@ def test_the_commands_write_what_their_stages_declare(tiny_config: TinyConfig) -
     shutil.rmtree(folder / "plots")
     report(folder)
     assert {path.name: path.read_bytes() for path in (folder / "plots").iterdir()} == drawn
-    for stage in ("prepare", "train", "report"):
+    for stage in STAGES:
         for path in declared(stage, "NAME"):
             assert (folder / path.removeprefix("experiments/NAME/")).exists(), path
 
@@ -228,3 +230,31 @@ def test_a_stage_declares_the_code_it_runs(stage: str, module: str) -> None:
         if not any(name == dep or name.startswith(f"{dep}.") for dep in (*listed, "src.tracking"))
     }
     assert unknown == set()
+
+
+def test_a_fresh_clone_is_rebuilt_although_the_lock_is_in_git(clone: Path, tmp_path: Path) -> None:
+    for line in (
+        ["add", "."],
+        ["commit", "--quiet", "--message", "results"],
+        ["clone", "--quiet", ".", f"{tmp_path}/x"],
+    ):
+        call(clone, "git", *line)
+    assert not (tmp_path / "x/experiments/review_sts/model").exists()
+    assert "Running stage 'train@review_sts'" in call(tmp_path / "x", sys.executable, "-m", "dvc", "repro")
+    for name in EXPERIMENTS:
+        assert all((tmp_path / "x" / path).exists() for stage in STAGES for path in declared(stage, name))
+
+
+def test_an_experiment_with_another_learning_rate_runs(clone: Path, dvc: Dvc) -> None:
+    path = clone / "conf" / "experiment" / "review_sts.yaml"
+    former = path.read_text(encoding="utf-8")
+    setting = "conf/experiment/review_sts.yaml:trainer.learning_rate=3e-5"
+    try:
+        printed = dvc("exp", "run", "--name", "slower", "--set-param", setting)
+        written = path.read_text(encoding="utf-8")
+    finally:
+        path.write_text(former, encoding="utf-8")
+    assert "train@review_sts" in printed and "train@project_match'" not in re.findall(r"Running stage.*", printed)
+    assert written.startswith("# @package _global_\n")
+    assert OmegaConf.create(written).trainer.learning_rate == 3e-5
+    assert "slower" in dvc("exp", "list", "--name-only")

@@ -16,12 +16,18 @@ from src.reproduce import difference, restored, run, verdict
 TinyConfig = Callable[..., Config]
 
 
-def test_a_run_gives_the_same_curve_again_and_its_folder_is_left_alone(tiny_config: TinyConfig, tmp_path: Path) -> None:
+def test_a_run_gives_the_same_curve_again_and_all_folders_are_left_alone(
+    tiny_config: TinyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tiny_config("tracking.models=false", "trainer.max_steps=4")
     metrics = src.train.run(config)
     assert restored(Path(config.folder) / "config.yaml", tmp_path).trainer == config.trainer
     before = {path: path.stat().st_mtime_ns for path in Path(config.folder).rglob("*")}
+    working_tree = tmp_path / "working_tree"
+    working_tree.mkdir()
+    monkeypatch.chdir(working_tree)
     assert run(metrics.run_id, config.tracking.uri) == 0
+    assert not list(working_tree.iterdir())
     assert {path: path.stat().st_mtime_ns for path in Path(config.folder).rglob("*")} == before
     client = MlflowClient(config.tracking.uri)
     assert len(client.search_runs([client.get_experiment_by_name("tiny").experiment_id])) == 1

@@ -52,12 +52,20 @@ class BenchSettings(Config):
 
     bench: BenchConfig = field(default_factory=BenchConfig)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(not self.trainer.seeds, "trainer.seeds", "empty for a benchmark (bench.rounds)", self.trainer.seeds)
+
 
 @dataclass
 class SweepSettings(Config):
     """All settings of a sweep."""
 
     sweep: SweepConfig = field(default_factory=SweepConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(not self.trainer.seeds, "trainer.seeds", "empty for a sweep (sweep.confirm.seeds)", self.trainer.seeds)
 
 
 def register_schemas() -> None:

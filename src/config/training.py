@@ -1,7 +1,7 @@
 """How the encoder is trained: the loss and the trainer."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from src.config.checks import require
 
@@ -43,6 +43,8 @@ class TrainerConfig:
     """Gradients above this norm are scaled down to it."""
     seed: int = 42
     """Seed of the order of the pairs, of dropout and of the bootstrap."""
+    seeds: list[int] = field(default_factory=list)
+    """Train once with each of these in place of `seed`, as children of one run; empty: train once."""
     eval_steps: float = 0.25
     """Below 1: evaluate every so many epochs; 1 and above: every so many steps."""
     eval_batch_size: int = 64
@@ -78,6 +80,7 @@ class TrainerConfig:
             ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0 and finite"),
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
             ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
+            ("seeds", _are_seeds(self.seeds), "empty, or different numbers of at least 0 and below 2**32, two or more"),
             ("eval_steps", 0 < self.eval_steps < math.inf, "above 0 and finite"),
             ("eval_steps", self.eval_steps < 1 or self.eval_steps % 1 == 0, "whole from 1 on"),
             ("batching", self.batching in BATCHINGS, f"one of {list(BATCHINGS)}"),
@@ -90,3 +93,7 @@ class TrainerConfig:
             ("resume", self.resume in RESUMES, f"one of {list(RESUMES)}"),
         ):
             require(held, f"trainer.{key}", expected, getattr(self, key))
+
+
+def _are_seeds(seeds: list[int]) -> bool:
+    return not seeds or (len(set(seeds)) == len(seeds) > 1 and all(0 <= seed < 2**32 for seed in seeds))

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from typing import NamedTuple
+from warnings import catch_warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap, permutation_test, rankdata
+from scipy.stats import DegenerateDataWarning, bootstrap, permutation_test, rankdata
 
 Floats = NDArray[np.float64]
 
@@ -72,17 +73,43 @@ def difference_interval(gold: Floats, a: Floats, b: Floats, seed: int, resamples
 def _paired_bootstrap(
     columns: tuple[Floats, ...], statistic: Callable[..., Floats], seed: int, level: float, resamples: int
 ) -> Interval:
-    result = bootstrap(
-        columns,
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=resamples,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+    with np.errstate(invalid="ignore"), catch_warnings(category=DegenerateDataWarning, action="ignore"):
+        result = bootstrap(
+            columns,
+            statistic,
+            paired=True,
+            vectorized=True,
+            n_resamples=resamples,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+    return percentile_interval(result.bootstrap_distribution, level)
+
+
+def resampled_means(
+    statistic: Callable[..., Floats], gold: Floats, predicted: Floats, seed: int, resamples: int = 2000
+) -> Floats:
+    """Return resampled means of a correlation over several trainings of one recipe, shape (resamples,).
+
+    `gold` has shape (pairs,), `predicted` (trainings, pairs). Pairs and trainings are resampled together, so that the
+    spread holds both the choice of the pairs and the luck of a seed. The same `seed` draws the same for every recipe.
+    """
+    rng = np.random.default_rng(seed)
+    trainings, pairs = predicted.shape
+    rows = rng.integers(pairs, size=(resamples, pairs))
+    weights = rng.multinomial(trainings, np.full(trainings, 1 / trainings), size=resamples) / trainings
+    by_training = np.stack([statistic(gold[rows], one[rows]) for one in predicted], axis=1)
+    means: Floats = (by_training * weights).sum(axis=1)
+    return means
+
+
+def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
+    """Return the interval that holds the middle `level` of resampled values.
+
+    Resamples of equal scores only, which have no correlation, are left out.
+    """
+    low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])
+    return Interval(float(low), float(high))
 
 
 def permutation_p_value(gold: Floats, a: Floats, b: Floats, seed: int, resamples: int = 4999) -> float:

@@ -1,6 +1,5 @@
 """Pictures of a run: its curves and its losses, and what all pictures share."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib
@@ -11,11 +10,10 @@ from matplotlib.figure import Figure
 
 from src.files import replacing
 from src.metrics.statistics import Interval
+from src.report.fonts import korean_font
 
-# the package would change every later figure's font on import, and needs distutils: only its font file is used
-_package = find_spec("koreanize_matplotlib")
-if _package and _package.origin:
-    font_manager.fontManager.addfont(Path(_package.origin).parent / "fonts" / "NanumGothic.ttf")
+if font := korean_font():
+    font_manager.fontManager.addfont(font)
     matplotlib.rcParams["font.family"] = ["DejaVu Sans", "NanumGothic"]
 
 

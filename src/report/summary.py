@@ -44,7 +44,7 @@ def print_summary(metrics: Metrics, config: Config, behind: str | None = None) -
             "peak memory": f"{metrics.peak_memory_mb:,.0f} MB",
             "model": str(Path(config.folder) / "model")
             + (f", registered as models:/{config.name}/{metrics.model_version}" if metrics.model_version else ""),
-            "look at it": f"make ui, experiment {config.name}"
+            "look at it": f"make ui, Model training, experiment {config.name}, Views, Scores"
             if config.tracking.uri.startswith("sqlite")
             else config.tracking.uri.split("@")[-1],
             **({"tracking": f"behind: {behind}"} if behind else {}),

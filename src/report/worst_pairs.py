@@ -7,6 +7,7 @@ import pandas as pd
 
 from src.files import replacing
 from src.metrics.slices import overlap
+from src.report.fonts import font_face
 
 PAGE = """<!doctype html>
 <html lang="ko">
@@ -14,7 +15,8 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <title>{title}</title>
 <style>
-body {{ font-family: "Noto Sans KR", "Apple SD Gothic Neo", "Malgun Gothic", NanumGothic, sans-serif; margin: 2rem; }}
+{font}
+body {{ font-family: Korean, "Noto Sans KR", "Apple SD Gothic Neo", "Malgun Gothic", sans-serif; margin: 2rem; }}
 table {{ border-collapse: collapse; }}
 th, td {{ padding: 0.4rem 0.8rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
@@ -40,12 +42,13 @@ COLUMNS = ["sentence1", "sentence2", "gold", "predicted", "error"]
 
 
 def write_worst_pairs(pairs: pd.DataFrame, title: str, path: Path, count: int = 25) -> None:
-    """Write the `count` pairs whose predicted score is farthest from gold, worst first, as HTML."""
+    """Write the `count` pairs whose predicted score is farthest from gold, worst first, as HTML with its own font."""
     error = pairs["predicted"] - pairs["gold"]
     worst = error.abs().nlargest(count).index
     rows = "\n".join(_row(*each) for each in pairs.assign(error=error).loc[worst, COLUMNS].itertuples(index=False))
     with replacing(path) as draft:
-        draft.write_text(PAGE.format(title=html.escape(title), rows=rows), encoding="utf-8")
+        page = PAGE.format(title=html.escape(title), rows=rows, font="{font}")
+        draft.write_text(page.replace("{font}", font_face(page, "Korean"), 1), encoding="utf-8")
 
 
 def _row(first: str, second: str, gold: float, predicted: float, error: float) -> str:

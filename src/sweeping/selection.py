@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from src.errors import UserError
-from src.metrics.statistics import Interval, spearman
+from src.metrics.statistics import Interval, percentile_interval, resampled_means, spearman
 from src.report.console import console
 from src.sweeping.study import best_first
 from src.sweeping.trainings import Trainings
@@ -18,8 +18,6 @@ from src.sweeping.values import in_words
 from src.tracking import PARENT
 
 Floats = NDArray[np.float64]
-RESAMPLES = 2000
-LEVEL = 95
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,8 @@ def rank(candidates: list[Candidate], seed: int) -> list[Standing]:
     if not all(candidate.spearmans for candidate in candidates):
         alone = Interval(float("nan"), float("nan"))
         return [Standing(one.number, one.values, one.found, one.found, alone, alone) for one in candidates]
-    means = [_resampled_means(candidate, seed) for candidate in candidates]
-    intervals = [_interval(mean) for mean in means]
+    means = [resampled_means(spearman, candidate.gold, candidate.predicted, seed) for candidate in candidates]
+    intervals = [percentile_interval(mean) for mean in means]
     order = sorted(range(len(candidates)), key=lambda index: -intervals[index].low)
     return [
         Standing(
@@ -112,23 +110,7 @@ def rank(candidates: list[Candidate], seed: int) -> list[Standing]:
             candidates[index].found,
             float(np.mean(candidates[index].spearmans)),
             intervals[index],
-            _interval(means[order[0]] - means[index]),
+            percentile_interval(means[order[0]] - means[index]),
         )
         for index in order
     ]
-
-
-def _resampled_means(candidate: Candidate, seed: int) -> Floats:
-    """Return the mean Spearman over resampled seeds on resampled pairs, shape (RESAMPLES,)."""
-    rng = np.random.default_rng(seed)
-    seeds, pairs = candidate.predicted.shape
-    rows = rng.integers(pairs, size=(RESAMPLES, pairs))
-    weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) / seeds
-    by_seed = np.stack([spearman(candidate.gold[rows], one[rows]) for one in candidate.predicted], axis=1)
-    means: Floats = (by_seed * weights).sum(axis=1)
-    return means
-
-
-def _interval(values: Floats) -> Interval:
-    low, high = np.nanpercentile(values, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
-    return Interval(float(low), float(high))

@@ -24,7 +24,7 @@ def keep_model(study: SweepStudy, winner: Standing, trainings: Trainings, parent
     folder = model_folder(study, winner, trainings, parent.run_id)
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     with start_run(config, {}, run_id) as tracked:
-        tracked.log_model(folder / "model", metrics["steps"])
+        tracked.log_model(folder / "model", metrics["steps"], {})
         tracked.set_tags({"sweep.winner": "true"})
     study.note("model_of", winner.number)
 

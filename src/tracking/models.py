@@ -60,9 +60,11 @@ class Models:
         found = self.client.search_model_versions(f"run_id = '{self.run_id}'")
         return str(found[0].version) if found else None
 
-    def register(self, model_id: str, name: str) -> str:
-        """Register the model as a new version of `name` and return that."""
+    def register(self, model_id: str, name: str, scores: dict[str, float]) -> str:
+        """Register the model as a new version of `name`, with its scores as tags, and return that."""
         with suppress(MlflowException):  # the name is there from an earlier run
             self.client.create_registered_model(name)
-        made = self.client.create_model_version(name, f"models:/{model_id}", run_id=self.run_id, model_id=model_id)
+        tags = {score: f"{value:.4f}" for score, value in scores.items()}
+        address = f"models:/{model_id}"
+        made = self.client.create_model_version(name, address, run_id=self.run_id, tags=tags, model_id=model_id)
         return str(made.version)

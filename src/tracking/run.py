@@ -103,15 +103,16 @@ class Run:
         """Mark children that still count as running as killed: nobody runs them any more."""
         self.outbox.put("close_children")
 
-    def log_model(self, folder: Path, step: int) -> str | None:
+    def log_model(self, folder: Path, step: int, scores: dict[str, float]) -> str | None:
         """Record the encoder in a folder with signature and input example.
 
-        Returns its new version if models are registered and the store has taken it.
+        Returns its new version if models are registered and the store has taken it. The version carries the scores as
+        tags: its page in the UI shows nothing else of them.
         """
         if not self.config.tracking.models:
             return None
-        kept = self.outbox.journal.keep(folder)
-        self.outbox.journal.append("model", kept=kept, step=step, register=self.config.tracking.register)
+        kept, register = self.outbox.journal.keep(folder), self.config.tracking.register
+        self.outbox.journal.append("model", kept=kept, step=step, register=register, scores=scores)
         self.outbox.flush(AT_LAST)
         return self.outbox.journal.facts.get("model_version")
 

@@ -99,12 +99,12 @@ class Sender:
         self.client.log_artifact(self.run_id, str(self.journal.folder / kept), parent)
         return None
 
-    def _model(self, at: int, kept: str, step: int, register: bool) -> Facts:
+    def _model(self, at: int, kept: str, step: int, register: bool, scores: dict[str, float]) -> Facts:
         models = Models(self.client, self.experiment_id, self.run_id)
         model_id = models.logged() or models.log(self.journal.folder / kept, step)
         if not register:
             return None
-        version = models.version() or models.register(model_id, self.journal.experiment)
+        version = models.version() or models.register(model_id, self.journal.experiment, scores)
         self.client.set_tag(self.run_id, "result.model_version", version)
         return {"model_version": version}
 

@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 from src.config.tracking import TrackingConfig
 from src.files import replacing
 from src.tracking.outage import SQLITE, wait_for_turn
+from src.tracking.view import view_tags
 
 PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
@@ -44,7 +45,7 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
     if known:
         return str(known.experiment_id)
     location = None if artifacts is None else (Path(artifacts) / name).resolve().as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location, tags=view_tags()))
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,15 +1,21 @@
 """Correlations agree with scipy; intervals cover."""
 
+from collections.abc import Callable
+from warnings import catch_warnings
+
 import numpy as np
 import pytest
 from scipy.stats import kstest, pearsonr, spearmanr
 
 from src.metrics.statistics import (
+    Interval,
     bootstrap_interval,
     difference_interval,
     holm,
     pearson,
+    percentile_interval,
     permutation_p_value,
+    resampled_means,
     spearman,
 )
 
@@ -42,23 +48,39 @@ def test_interval_narrows_with_more_pairs() -> None:
     assert many.high - many.low < few.high - few.low
 
 
-def test_coverage_of_the_95_percent_interval() -> None:
-    """Of 300 samples of a population with known correlation, about 95 % must have it in their interval."""
-    rng, truth = np.random.default_rng(5), 0.8
-    covered = 0
-    for trial in range(300):
-        x, noise = rng.normal(size=(2, 150))
-        y = truth * x + np.sqrt(1 - truth**2) * noise
-        interval = bootstrap_interval(pearson, x, y, seed=trial, resamples=400)
-        covered += interval.low <= truth <= interval.high
-    assert 0.92 <= covered / 300 <= 0.98
-
-
 def two_models(rng: np.random.Generator, pairs: int, second_noise: float) -> list[np.ndarray]:
     """Gold scores with ties, and two models' scores that share a part of their error."""
     gold = rng.integers(0, 36, pairs) / 35
     shared = rng.normal(0, 0.25, pairs)
     return [gold, *(gold + shared + rng.normal(0, noise, pairs) for noise in (0.15, second_noise))]
+
+
+@pytest.mark.parametrize("statistic", [spearman, pearson])
+def test_coverage_of_the_95_percent_interval(statistic: Callable[..., np.ndarray]) -> None:
+    truth = float(statistic(*two_models(np.random.default_rng(0), 1_000_000, 0.4)[:2]))
+    rng = np.random.default_rng(5)
+    samples = [two_models(rng, 255, 0.4)[:2] for _ in range(400)]
+    intervals = [bootstrap_interval(statistic, *sample, seed, resamples=300) for seed, sample in enumerate(samples)]
+    assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
+
+
+def test_coverage_of_the_interval_of_a_mean_over_three_trainings() -> None:
+    truth = float(spearman(*two_models(np.random.default_rng(0), 1_000_000, 0.4)[:2]))
+    rng = np.random.default_rng(6)
+
+    def interval(seed: int) -> Interval:
+        gold, shared = rng.integers(0, 36, 255) / 35, rng.normal(0, 0.25, 255)
+        predicted = gold + shared + rng.normal(0, 0.15, (3, 255))
+        return percentile_interval(resampled_means(spearman, gold, predicted, seed, resamples=100))
+
+    assert 0.93 <= np.mean([low <= truth <= high for low, high in map(interval, range(400))]) <= 0.97
+
+
+def test_resamples_without_a_correlation_are_left_out() -> None:
+    gold = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
+    with catch_warnings(action="error"):
+        low, high = bootstrap_interval(spearman, gold, np.array([0.1, 0.2, 0.3, 0.4, 0.5]), seed=1)
+    assert -1 <= low < high <= 1
 
 
 @pytest.mark.parametrize("second_noise", [0.15, 0.4])

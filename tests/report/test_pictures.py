@@ -1,12 +1,15 @@
 """Pictures of a run: all are drawn, Korean renders, and the page of worst pairs is safe to open."""
 
+import base64
 import re
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.ttLib import TTFont
 
 from src.metrics.statistics import Interval
 from src.report.pictures import PICTURES, draw
@@ -59,6 +62,12 @@ def test_korean_has_glyphs(tmp_path: Path) -> None:
         save(figure, tmp_path / "korean.png")
 
 
+def glyphs(page: str) -> set[str]:
+    """Return the characters that the font in a page can show."""
+    (encoded,) = re.findall(r"@font-face .*base64,([^)]*)\)", page)
+    return {chr(code) for code in TTFont(BytesIO(base64.b64decode(encoded))).getBestCmap()}
+
+
 def test_worst_pairs_come_first_and_markup_stays_text(tmp_path: Path) -> None:
     table = pairs(40)
     table["predicted"] = table["gold"]
@@ -74,4 +83,5 @@ def test_worst_pairs_come_first_and_markup_stays_text(tmp_path: Path) -> None:
         ["1.00", "-0.25", "-1.25"],
         ["0.00", "0.50", "+0.50"],
     ]
+    assert glyphs(page) >= {"방", "숙", "소", "1"}
     assert "<script>" not in page and "<b>" not in page and 'charset="utf-8"' in page

@@ -1,0 +1,1 @@
+"""The same training with several seeds: what of a result is the recipe, and what luck."""
