@@ -1,7 +1,7 @@
 """Fixtures that several parts of the tests share."""
 
-import runpy
 import os
+import runpy
 import shutil
 import sys
 from collections.abc import Callable
