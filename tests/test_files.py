@@ -126,8 +126,8 @@ def test_a_table_on_a_full_disk_is_one_sentence_with_path_and_bytes(ending: str,
 def test_a_training_whose_checkpoint_finds_no_room_goes_on_once_there_is(
     disk: Callable[[str], Path], tiny_config: Callable[..., Config]
 ) -> None:
-    undisturbed = src.train.run(tiny_config("trainer.precision=fp32"))
-    config = tiny_config("trainer.precision=fp32", f"folder={disk('12m')}")
+    undisturbed = src.train.run(tiny_config("trainer.precision=fp32", "trainer.used_rows=false"))
+    config = tiny_config("trainer.precision=fp32", "trainer.used_rows=false", f"folder={disk('12m')}")
     checkpoints = Path(config.folder) / "checkpoints"
     with pytest.raises(UserError, match=rf"{checkpoints}/checkpoint-9: expected room for 4,[\d,]+ bytes"):
         src.train.run(config)

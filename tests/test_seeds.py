@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,6 @@ from mlflow.entities import Run
 import src.train
 from src.config import BenchSettings, Config, SweepSettings
 from src.errors import UserError
-from src.report.console import console
 from src.tracking import PARENT
 from src.training.trainer import PairTrainer
 
@@ -60,8 +60,7 @@ def finished(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactor
     before = times(Path(config.folder) / "seeds" / "1")
     with pytest.raises(UserError) as refused:
         src.train.run(tiny_config_in(Path(config.folder).parent, "trainer.seeds=[1,3]"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(console, "file", printed)
+    with redirect_stdout(printed):
         src.train.run(config)
     metrics = json.loads((Path(config.folder) / "metrics.json").read_text(encoding="utf-8"))
     client = MlflowClient(config.tracking.uri)
@@ -80,7 +79,7 @@ def read(finished: Finished, seed: int) -> dict[str, Any]:
 
 def test_after_a_kill_a_finished_seed_is_not_trained_again(finished: Finished) -> None:
     assert finished.before and times(Path(finished.config.folder) / "seeds" / "1") == finished.before
-    assert "unfinished seeds whose configuration differ from now" in finished.refused
+    assert "unfinished seeds whose trainer.seeds differ from now" in finished.refused
     (parent,) = runs(finished, "seeds")
     children = runs(finished, "seed")
     assert [child.info.run_name for child in children] == ["seed 1", "seed 2"]

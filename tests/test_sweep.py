@@ -4,7 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -24,7 +24,6 @@ from src.config import Config, SweepSettings, register_schemas, register_tuned, 
 from src.config.sweep import ConfirmConfig
 from src.entry import CONF
 from src.errors import UserError
-from src.report.console import console
 from src.report.result import Metrics
 from src.sweeping.space import build_space
 from src.sweeping.trainings import plain
@@ -49,8 +48,7 @@ def finished(sweep_config_in: Sweep, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("sweep")
     config = sweep_config_in(folder, trials=5, validation=0.4)
     printed = StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(console, "file", printed)
+    with redirect_stdout(printed):
         metrics = src.sweep.run(config)
     assert metrics is not None
     return Finished(config, metrics, folder / "result" / "sweep", MlflowClient(config.tracking.uri), printed.getvalue())

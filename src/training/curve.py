@@ -107,6 +107,6 @@ class CurveCallback(TrainerCallback):
 
         """
         row = curve_rows(state.log_history)[-1]
-        check_evaluation(row.validation_loss, row.spearman_cosine, model.parameters(), row.step, args)
+        check_evaluation(row.validation_loss, row.spearman_cosine, model.state_dict().values(), row.step, args)
         for listener in self.listeners:
             listener.on_row(row)

@@ -84,8 +84,10 @@ class PairTrainer(SentenceTransformerTrainer):
 
         """
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        # the optimizer keeps two values a weight
-        with room_for(checkpoint, checkpoint, 3 * sum(weight.nbytes for weight in model.parameters())):
+        weights = model.state_dict().values()
+        # the optimizer keeps two values for each that is trained
+        needed = sum(weight.nbytes for weight in (*weights, *model.parameters(), *model.parameters()))
+        with room_for(checkpoint, checkpoint, needed):
             super()._save_checkpoint(model, trial)
             wait_for_all()
             if self.args.should_save:

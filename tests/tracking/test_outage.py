@@ -103,7 +103,7 @@ def test_what_was_sent_but_not_confirmed_before_a_crash_is_recorded_once(
     with locked(config), start_run(config, {}) as run:
         run.log_metrics({"loss": 1.0}, 1)
         run.log_metrics({"loss": 0.5}, 2)
-        run.log_model(tiny_encoder_folder, 2)
+        run.log_model(tiny_encoder_folder, 2, {})
     folder = run.outbox.journal.folder
     kept = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for _ in range(2):  # the second time the journal is the one that knows of no confirmation
@@ -255,7 +255,7 @@ def test_a_model_has_more_time_than_a_request(
 
     monkeypatch.setattr(models.Model, "log", log)
     with start_run(config, {}) as run:
-        run.log_model(tiny_encoder_folder, 1)
+        run.log_model(tiny_encoder_folder, 1, {})
     assert set(given) == {120}
     assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 1
 
