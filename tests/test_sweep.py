@@ -97,7 +97,9 @@ def test_trials_are_compared_on_a_part_of_train_and_the_winner_is_trained_on_all
 
 
 def test_the_best_trials_are_run_again_and_the_winner_leads_by_the_lower_end(finished: Finished) -> None:
-    assert len(runs(finished.client, "confirmation")) == 4
+    confirmations = runs(finished.client, "confirmation")
+    assert len(confirmations) == 4
+    assert {run.data.params["trainer.keep"] for run in confirmations} == {"last"}
     choice = json.loads((finished.folder / "report" / "choice.json").read_text(encoding="utf-8"))
     assert len(choice) == 2
     assert choice[0]["interval"][0] >= choice[1]["interval"][0]

@@ -79,7 +79,8 @@ def _run_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run:
     for seed in range(first + 1, first + 1 + seeds):
         folder = study.folder / "confirm" / f"{number:04d}-seed{seed}"
         tags = {"role": "confirmation", "trial.number": str(number), PARENT: parent_run}
-        metrics = trainings.run(values, folder, tags, seed=seed)
+        # as the winner is trained: to the end, with no validation part to stop by
+        metrics = trainings.run(values, folder, tags, seed=seed, keep="last")
         shutil.rmtree(folder / "model", ignore_errors=True)
         pairs = pd.read_parquet(folder / "predictions.parquet")
         gold = pairs["gold"].to_numpy(float)

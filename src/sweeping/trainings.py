@@ -39,15 +39,15 @@ def steps_of(trainer: TrainerConfig, pairs: int) -> int:
 
 
 def trial_config(
-    study: SweepStudy, values: dict[str, Any], pairs: int, folder: Path, seed: int | None = None
+    study: SweepStudy, values: dict[str, Any], pairs: int, folder: Path, seed: int | None = None, keep: str = "best"
 ) -> Config:
-    """Return the settings of a training on `pairs` pairs with these values: evaluated evenly, the best weights kept."""
+    """Return the settings of a training on `pairs` pairs with these values, evaluated evenly."""
     config = with_values(plain(study.config), values)
     trainer = config.trainer
     changed = replace(
         trainer,
         eval_steps=math.ceil(steps_of(trainer, pairs) / study.config.sweep.evaluations),
-        keep="best",
+        keep=keep,
         checkpoints=True,
         resume="if_same",  # not so with another number of threads: the trial starts anew
         precision=study.noted("precision") or trainer.precision,
@@ -78,9 +78,11 @@ class Trainings:
     def run(self, values: dict[str, Value], folder: Path, tags: dict[str, str], **given: Any) -> dict[str, Any]:
         """Train with these values in `folder`, or take what a training there has left; return its metrics.
 
-        `given`: `seed` in place of the configured one, and `listen`, which makes a listener from the settings.
+        `given`: `seed` in place of the configured one, `keep` = last for the weights after the last step in place of
+        the best, and `listen`, which makes a listener from the settings.
         """
-        config = trial_config(self.study, values, len(self.pairs.train), folder, given.get("seed"))
+        changes = {name: given[name] for name in ("seed", "keep") if name in given}
+        config = trial_config(self.study, values, len(self.pairs.train), folder, **changes)
         checkpoints, result = folder / "checkpoints", folder / "metrics.json"
         if result.exists() and not checkpoints.exists():
             metrics: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
