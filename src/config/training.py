@@ -52,7 +52,8 @@ class TrainerConfig:
     batching: str = "packed"
     """packed: the sentences of a batch end to end, tokenised once, in one forward; padded: the library's own way."""
     used_rows: bool = True
-    """Train only the word embeddings that occur in the pairs, which gives the same weights; needs packed batches."""
+    """Train only the word embeddings that occur in the pairs, which gives the same weights; needs packed batches
+    and no weight decay."""
     fast_dropout: bool = True
     """Cut dropout masks from random bytes."""
     evaluation: str = "direct"
@@ -60,7 +61,8 @@ class TrainerConfig:
     precision: str = "auto"
     """bf16, fp32, or auto: bf16 where this machine computes it faster."""
     threads: int = 0
-    """CPU threads; 0: as many as there are cores for the process."""
+    """CPU threads; 0: as many as there are cores for the process, which under torchrun the processes of a
+    machine share."""
     keep: str = "last"
     """last: the weights after the last step, as on the published cards; best: those of the best dev Spearman."""
     checkpoints: bool = True

@@ -12,7 +12,7 @@ from src.data import PairData
 from src.encoder import base_of, load_encoder
 from src.errors import UserError
 from src.files import replacing
-from src.provenance import provenance
+from src.provenance import differences, provenance
 from src.report.console import console
 from src.report.result import ARTIFACTS, Metrics
 from src.seeds.result import SEEDS, log_seeds, print_seeds, write_seeds
@@ -54,15 +54,15 @@ def unfinished_run(note: Path, identity: dict[str, str], resume: str) -> str | N
 
     """
     former = json.loads(note.read_text(encoding="utf-8")) if note.exists() and resume != "never" else None
-    changed = [name for name, value in identity.items() if former and former["identity"].get(name) != value]
-    if former is None or (changed and resume == "if_same"):
+    changed = former and differences(former["identity"], identity)
+    if not former or (changed and resume == "if_same"):
         for result in note.parent.glob("*/"):
             remove_result(result)
         return None
     if changed:
         raise UserError(
-            f"{note.parent} holds unfinished seeds whose {' and '.join(changed)} differ from now: set"
-            " trainer.resume=never to start anew, or restore them to go on."
+            f"{note.parent} holds unfinished seeds of other settings ({changed}): set trainer.resume=never to start"
+            " anew, or restore them to go on."
         )
     return str(former["run_id"])
 

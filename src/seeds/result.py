@@ -11,7 +11,7 @@ import pandas as pd
 
 from src.config import Config
 from src.files import replacing
-from src.metrics.names import PEARSON, SPEARMAN
+from src.metrics.names import PEARSON, SPEARMAN, VALIDATION_LOSS
 from src.metrics.statistics import pearson, percentile_interval, resampled_means, spearman
 from src.report.console import print_table
 from src.report.plots import finish, new_figure, save
@@ -21,7 +21,7 @@ from src.tracking import Run
 SEEDS = "seeds"
 """Folder below the result, with one result a seed."""
 TABLE, CURVES = f"{SEEDS}/seeds.csv", f"{SEEDS}/curves.png"
-COLUMNS = ["run_id", SPEARMAN, PEARSON, "validation_loss", "train_seconds"]
+COLUMNS = ["run_id", SPEARMAN, PEARSON, VALIDATION_LOSS, "train_seconds"]
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,7 @@ def claimed(study: SweepStudy) -> Iterator[Claim | None]:
             view.get_trials(deepcopy=False)  # Optuna's cache writes only to trials it has read
             yield Claim(Trial(view, frozen._trial_id), frozen.number, frozen.intermediate_values)
     finally:
-        if study.storage.get_trial(frozen._trial_id).state == TrialState.RUNNING:
-            _let_wait(study, frozen._trial_id)
+        _let_wait(study, frozen._trial_id)
         lock.release()
 
 
@@ -91,6 +90,9 @@ def _claim(study: SweepStudy) -> tuple[FrozenTrial, FileLock] | None:
 
 
 def _let_wait(study: SweepStudy, trial_id: int) -> None:
+    """Let a trial wait again, unless it has an outcome: the one who told it may just have let its lock go."""
+    if study.storage.get_trial(trial_id).state != TrialState.RUNNING:
+        return
     study.storage.set_trial_user_attr(trial_id, WHERE, "")  # nowhere, until its next process says so
     study.storage.set_trial_state_values(trial_id, TrialState.WAITING)
 

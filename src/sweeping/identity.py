@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from src.config import SweepSettings
 from src.errors import UserError
+from src.provenance import differences
 from src.sweeping.study import SweepStudy
 from src.tracking import flatten
 
@@ -44,12 +45,10 @@ def stay_the_same(study: SweepStudy, identity: dict[str, str]) -> None:
     """
     former = study.noted("identity")
     if former is None:
-        return study.note("identity", identity)
-    names = sorted(name for name in former.keys() | identity.keys() if former.get(name) != identity.get(name))
-    if not names:
-        return None
-    told = "; ".join(f"{name} was {former.get(name, 'not set')}, is {identity.get(name, 'not set')}" for name in names)
-    raise UserError(
-        f"{study.url.split('@')[-1]} holds a sweep of other settings ({told}): restore them to go on, or give the"
-        " new sweep another name=NAME, or remove the old one."
-    )
+        study.note("identity", identity)
+        return
+    if changed := differences(former, identity):
+        raise UserError(
+            f"{study.url.split('@')[-1]} holds a sweep of other settings ({changed}): restore them to go on, or give"
+            " the new sweep another name=NAME, or remove the old one."
+        )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from src.config import Config
 from src.errors import Stopped
+from src.metrics.names import LEARNING_RATE
 from src.sweeping.claims import Claim
 from src.training.curve import CurveRow
 
@@ -32,7 +33,7 @@ class TrialListener:
     def on_values(self, step: int, values: dict[str, float]) -> None:
         """Check that the learning rate is the one of the drawn warm-up; stop if the sweep's own process is gone."""
         expected = planned_rate(self.config, step, self.steps)
-        found = values["learning_rate"]
+        found = values[LEARNING_RATE]
         assert math.isclose(found, expected, rel_tol=1e-6, abs_tol=1e-15), f"{found} at step {step}, not {expected}"
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():

@@ -7,6 +7,7 @@ import traceback
 from optuna.trial import TrialState
 
 from src.errors import Diverged, UserError
+from src.metrics.names import SPEARMAN
 from src.sweeping.claims import Claim, claimed
 from src.sweeping.listener import Pruned, TrialListener
 from src.sweeping.study import best_first
@@ -53,7 +54,7 @@ class TrialRunner:
                 values, folder, tags, listen=lambda config: TrialListener(claim, config, evaluations)
             )
             claim.note(run_id=metrics["run_id"])
-            self.study.tell(claim.number, metrics["spearman_cosine"])
+            self.study.tell(claim.number, metrics[SPEARMAN])
         except (Pruned, Diverged) as reason:
             claim.note(reason=str(reason))
             self.study.tell(claim.number, state=TrialState.PRUNED)

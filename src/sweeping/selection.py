@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from src.errors import UserError
+from src.metrics.names import SPEARMAN
 from src.metrics.statistics import Interval, percentile_interval, resampled_means, spearman
 from src.report.console import console
 from src.sweeping.study import best_first
@@ -85,7 +86,7 @@ def _run_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run:
         pairs = pd.read_parquet(folder / "predictions.parquet")
         gold = pairs["gold"].to_numpy(float)
         predicted.append(pairs["predicted"].to_numpy(float))
-        spearmans.append(metrics["spearman_cosine"])
+        spearmans.append(metrics[SPEARMAN])
         told = f"trial {number:3d}  again with seed {seed}: {spearmans[-1]:.4f}  {in_words(values)}"
         console.print(told, soft_wrap=True)
     return Candidate(number, values, trial.value or 0.0, spearmans, gold, np.array(predicted))

@@ -7,6 +7,7 @@ import pandas as pd
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from src.metrics.names import SPEARMAN
 from src.sweeping.study import SweepStudy
 from src.sweeping.view import WORDS
 
@@ -24,7 +25,7 @@ def table_of(study: SweepStudy) -> pd.DataFrame:
         {
             "trial": trial.number,
             "state": WORDS.get(trial.state, trial.state.name.lower()),
-            "spearman_cosine": trial.value if trial.state == TrialState.COMPLETE else math.nan,
+            SPEARMAN: trial.value if trial.state == TrialState.COMPLETE else math.nan,
             "best_evaluation": max(trial.intermediate_values.values(), default=math.nan),
             "progress": _progress(trial),
             "steps": round(trial.user_attrs.get("steps", 0) * _progress(trial) / 100),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from src.data import PairData
+from src.metrics.names import PEARSON, SPEARMAN
 from src.report.result import Metrics
 from src.sweeping.selection import Standing
 from src.sweeping.study import SweepStudy
@@ -56,5 +57,5 @@ def train_winner(study: SweepStudy, winner: Standing, pairs: PairData, trainings
         tags: dict[str, Any] = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
         metrics = trainings.train(config, pairs, trainings.encoder(config), (), tags)
         study.note("winner", {"values": winner.values, "folder": str(folder.resolve())})
-    parent.log_metrics({"spearman_cosine": metrics.spearman_cosine, "pearson_cosine": metrics.pearson_cosine})
+    parent.log_metrics({SPEARMAN: metrics.spearman_cosine, PEARSON: metrics.pearson_cosine})
     return metrics

@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from src.tracking.journal import FILE, FOLDER, Journal, find_journals
+from src.tracking.outage import is_outage
 from src.tracking.outbox import AT_LAST, Outbox
 
 
@@ -34,11 +35,11 @@ class Delivery:
 def deliver(folder: Path) -> Iterator[Delivery]:
     """Send all journals below a folder, the oldest first; those that a training has open are its own affair.
 
-    A store that has not taken one is not asked to take the next.
+    A store that is away when asked to take one is not asked to take the next.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is down costs minutes
     found = {file.parent for file in folder.rglob(f"{FOLDER}/*/{FILE}")}
-    away: dict[str, Exception | None] = {}
+    away: dict[str, Exception] = {}
     for path in sorted(found, key=lambda path: path.name):
         try:
             journal = Journal(path)
@@ -48,10 +49,10 @@ def deliver(folder: Path) -> Iterator[Delivery]:
         outbox, before, store = Outbox(journal), len(journal.pending), journal.tracking.uri
         outbox.flush(0.0 if store in away else inf)
         journal.close()
-        left = len(journal.pending)
-        if left:
-            away.setdefault(store, outbox.problem)
-        yield Delivery(path.parent.parent, journal.run_id, before - left, left, away.get(store), journal.ended)
+        left, problem = len(journal.pending), outbox.problem or away.get(store)
+        if problem and is_outage(problem, store):
+            away[store] = problem
+        yield Delivery(path.parent.parent, journal.run_id, before - left, left, problem, journal.ended)
 
 
 def leave_former_runs(folder: Path) -> None:

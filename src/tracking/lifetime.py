@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from filelock import Timeout
+
 from src.config import Config
 from src.config.tracking import TrackingConfig
 from src.errors import Stopped, UserError
@@ -86,7 +88,13 @@ def _open_run(config: Config, tags: dict[str, str], former: str | None, needed: 
     if former is None:
         leave_former_runs(folder)
     known = journal_of(folder, former) if former else None
-    journal = Journal(known) if known else Journal.create(folder, former, config.tracking, config.name)
+    try:
+        journal = Journal(known) if known else Journal.create(folder, former, config.tracking, config.name)
+    except Timeout:
+        raise UserError(
+            f"{known}: expected a journal that no other process has open, found one that does, such as python -m"
+            " src.sync: wait for it and give the same command again."
+        ) from None
     journal.append("open", new=former is None, tags={**tags, "folder": str(folder.resolve())})
     if former is None:
         journal.append("params", params={key: str(value) for key, value in flatten(asdict(config))})

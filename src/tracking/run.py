@@ -12,6 +12,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from src.config import Config
 from src.data import Origin, PairData, digest
 from src.encoder import BaseModel
+from src.metrics.names import PEARSON, SPEARMAN, VALIDATION_LOSS
 from src.tracking.outbox import AT_LAST, Outbox
 from src.training.curve import CurveRow
 
@@ -49,10 +50,8 @@ class Run:
 
     def on_row(self, row: CurveRow) -> None:
         """Record the values of an evaluation."""
-        values = {"validation_loss": row.validation_loss, "epoch": row.epoch}
-        self.log_metrics(
-            {**values, "spearman_cosine": row.spearman_cosine, "pearson_cosine": row.pearson_cosine}, row.step
-        )
+        values = {VALIDATION_LOSS: row.validation_loss, "epoch": row.epoch}
+        self.log_metrics({**values, SPEARMAN: row.spearman_cosine, PEARSON: row.pearson_cosine}, row.step)
 
     def log_metrics(self, values: dict[str, float], step: int = 0) -> None:
         """Record values under their names, once a step; one that is not a finite number is left out."""

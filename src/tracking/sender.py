@@ -57,12 +57,21 @@ class Sender:
                 "trainer.resume=never to start anew, or bring the store back."
             )
         if known is None:
-            self._close(f"attributes.status = 'RUNNING' and tags.folder = '{tags['folder']}'", at)
+            self._close(f"attributes.status = 'RUNNING' and tags.folder = \"{tags['folder']}\"", at)
             own = {**tags, JOURNAL_TAG: self.journal.key}
+            if PARENT in own:
+                own[PARENT] = run_named(self.client, own[PARENT]) or own[PARENT]
             known = str(self.client.create_run(self.experiment_id, start_time=at, tags=own).info.run_id)
             self.recorded = set()
+        if new:
+            self._adopt(known)
         self.client.update_run(known, status="RUNNING")
         return {"run_id": known}
+
+    def _adopt(self, run_id: str) -> None:
+        """Give its id to children that the store got before this run, and that know its key only."""
+        for child in self.client.search_runs([self.experiment_id], f"tags.`{PARENT}` = '{self.journal.key}'"):
+            self.client.set_tag(child.info.run_id, PARENT, run_id)
 
     def _params(self, at: int, params: dict[str, str]) -> Facts:
         self.client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])

@@ -10,7 +10,8 @@ from sentence_transformers import SentenceTransformer
 from transformers import PrinterCallback
 
 from src.config.training import TrainerConfig
-from src.processes import agreed
+from src.errors import UserError
+from src.processes import agreed, is_first
 from src.training.arguments import build_arguments
 from src.training.checkpoints import Checkpoints
 from src.training.curve import CurveCallback, CurveRow, Listener, curve_rows
@@ -39,6 +40,7 @@ class Training:
     """Wall time of the training without its evaluations."""
     evaluation_seconds: float
     pairs_per_second: float
+    """Since the start or, after an interruption, since the checkpoint that was gone on from."""
 
 
 def fine_tune(
@@ -73,7 +75,7 @@ def fine_tune(
         trainer.remove_callback(PrinterCallback)
         curve = CurveCallback(trainer.losses, listeners)
         trainer.add_callback(curve)
-        checkpoint = checkpoints.last()
+        checkpoint = agreed(checkpoints.last() if is_first() else None)
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         seconds = time.perf_counter() - start - trainer.evaluation_seconds
@@ -90,16 +92,26 @@ def fine_tune(
         started=curve.started,
         train_seconds=seconds,
         evaluation_seconds=trainer.evaluation_seconds,
-        pairs_per_second=steps * config.batch_size / seconds,
+        pairs_per_second=(steps - curve.first_step) * config.batch_size / seconds,
     )
 
 
 @contextmanager
 def packed_attention(encoder: SentenceTransformer, enabled: bool) -> Iterator[None]:
-    """Use the attention of `src.training.packing` for as long as the block lasts."""
+    """Use the attention of `src.training.packing` for as long as the block lasts.
+
+    Raises:
+        UserError: the encoder keeps its own attention, which would mix the sentences of a packed batch.
+
+    """
     transformer = encoder[0].model
     former = transformer.config._attn_implementation
     transformer.set_attn_implementation(PACKED if enabled else former)
+    if enabled and transformer.config._attn_implementation != PACKED:  # transformers only warns of it
+        raise UserError(
+            "trainer.batching=packed: expected an encoder whose attention can be replaced, found"
+            f" {type(transformer).__name__}: set trainer=stock."
+        )
     try:
         yield
     finally:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from src.errors import UserError
 from src.files import remove, replacing
+from src.provenance import differences
 
 WHOLE = "whole.json"
 """File that is written last and holds the size of every other: a checkpoint that has less was cut off."""
 IDENTITY = "training.json"
-LONGEST = 3
-"""Differences that are told one by one."""
 
 
 def mark_whole(checkpoint: Path) -> None:
@@ -60,7 +59,7 @@ class Checkpoints:
         """
         note = self.folder / IDENTITY
         former = json.loads(note.read_text(encoding="utf-8")) if note.exists() and resume != "never" else None
-        changed = former and _differences(former.get("identity", {}), self.identity)
+        changed = former and differences(former.get("identity", {}), self.identity)
         if not former or (changed and (resume == "if_same" or self.last() is None)):
             self.remove()
             return None
@@ -81,10 +80,3 @@ class Checkpoints:
         for checkpoint in self.folder.glob("checkpoint-*"):
             remove(checkpoint)
         remove(self.folder)
-
-
-def _differences(former: dict[str, str], now: dict[str, str]) -> str:
-    """Return in words what differs, empty if nothing does."""
-    names = sorted(name for name in former.keys() | now.keys() if former.get(name) != now.get(name))
-    told = [f"{name} was {former.get(name, 'not set')}, is {now.get(name, 'not set')}" for name in names[:LONGEST]]
-    return "; ".join([*told, *([f"and {len(names) - LONGEST} more"] if len(names) > LONGEST else [])])

@@ -68,10 +68,12 @@ class CurveCallback(TrainerCallback):
         self.listeners = listeners
         self.started = 0.0
         """Time of the first step in seconds since the epoch."""
+        self.first_step = 0
+        """Steps that were made before an interruption."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Tell how many steps there are, and the rows of the curve so far."""
-        self.started = time.time()
+        self.started, self.first_step = time.time(), state.global_step
         for listener in self.listeners:
             listener.on_start(state.max_steps, state.global_step)
             for row in curve_rows(state.log_history):

@@ -19,7 +19,8 @@ from src.training.packing import COLUMNS
 
 def used_tokens(pairs: Dataset) -> Tensor:
     """Return the token ids that occur in tokenised pairs, ascending."""
-    chunks = [chunk.flatten() for name in COLUMNS for chunk in pairs.with_format("arrow")[:][name].chunks]
+    table = pairs.with_format("arrow")[:]
+    chunks = [chunk.flatten() for name in COLUMNS for chunk in table[name].chunks]
     return torch.from_numpy(np.unique(np.concatenate([np.unique(chunk.to_numpy()) for chunk in chunks])))
 
 
@@ -70,9 +71,12 @@ class UsedRows(nn.Module):
 
 @contextmanager
 def used_rows(transformer: Any, used: Tensor | None) -> Iterator[None]:
-    """Train only the `used` rows of a model's word embeddings for as long as the block lasts; None: all rows."""
+    """Train only the `used` rows of a model's word embeddings for as long as the block lasts; None: all rows.
+
+    A table that is not trained, or that does more than look up (some models scale what they find), stays as it is.
+    """
     table = transformer.get_input_embeddings()
-    if used is None or not table.weight.requires_grad:
+    if used is None or type(table) is not nn.Embedding or not table.weight.requires_grad:
         yield
         return
     stand_in = UsedRows(table.weight.detach(), used)

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from src.config import SweepSettings
 from src.errors import Diverged, UserError
 from src.metrics.statistics import Interval
-from src.sweeping.claims import claimed
+from src.sweeping.claims import claimed, release_stale
 from src.sweeping.identity import identity_of, stay_the_same
 from src.sweeping.listener import TrialListener
 from src.sweeping.objective import TrialRunner
@@ -251,6 +251,20 @@ def test_a_trial_whose_process_lives_is_nobody_elses(bare_config: Sweep, study_o
         assert {one.number, other.number} == {0, 1}
         with claimed(second) as none_left:
             assert none_left is None
+
+
+def test_a_trial_that_ends_while_dead_ones_are_looked_for_keeps_its_outcome(
+    bare_config: Sweep, study_of: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = bare_config(trials=1)
+    first, second = study_of(config), study_of(config)
+    with claimed(first) as claim:
+        assert claim is not None
+        seen = second.trials(TrialState.RUNNING)
+        first.tell(claim.number, 0.5)
+    monkeypatch.setattr(second, "trials", lambda *_: seen)
+    release_stale(second)
+    assert [trial.value for trial in first.trials(TrialState.COMPLETE)] == [0.5]
 
 
 def test_a_trial_of_another_machine_is_run_again_only_when_its_heart_has_stopped(

@@ -4,6 +4,7 @@ import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import inf
 from pathlib import Path
@@ -19,8 +20,8 @@ from sqlalchemy.engine import Engine
 
 from src.config import Config
 from src.errors import UserError
-from src.tracking import Run, deliver, models, monitor, outage, start_run
-from src.tracking.journal import FILE, find_journals
+from src.tracking import PARENT, Run, deliver, models, monitor, outage, start_run
+from src.tracking.journal import FILE, Journal, find_journals
 
 TinyConfig = Callable[..., Config]
 PASSWORD = "correct-horse"
@@ -142,6 +143,46 @@ def test_a_killed_run_that_nobody_goes_on_with_ends_as_killed(config: Config) ->
         pass
     assert sorted(found.info.status for found in recorded(config)) == ["FINISHED", "KILLED"]
     assert not find_journals(Path(config.folder))
+
+
+@pytest.mark.parametrize("first", ["child", "."])
+def test_children_belong_to_their_parent_whichever_the_store_gets_first(first: str, config: Config) -> None:
+    folder = Path(config.folder)
+    with locked(config), start_run(config, {}) as parent:
+        with start_run(replace(config, folder=str(folder / "child")), {PARENT: parent.run_id}):
+            pass
+        assert parent.behind
+    if first == "child":
+        send(replace(config, folder=str(folder / "child")))
+    send(config)
+    child, above = sorted(recorded(config), key=lambda run: PARENT not in run.data.tags)
+    assert child.data.tags[PARENT] == above.info.run_id
+
+
+def test_entries_that_a_store_refuses_do_not_keep_those_of_other_runs(config: Config) -> None:
+    folder = Path(config.folder)
+    with start_run(config, {}):
+        pass  # the store is there
+    lost = Journal.create(folder, "0-lost", config.tracking, config.name)
+    lost.append("open", new=False, tags={"folder": str(folder)})
+    lost.close()
+    with locked(config), start_run(config, {}):
+        pass
+    refused, sent = deliver(folder)
+    assert "found no such run" in str(refused.problem)
+    assert (refused.left, sent.left) == (2, 0)  # its end was added by the start of the next run
+
+
+def test_a_folder_may_have_an_apostrophe(config: Config, tmp_path: Path) -> None:
+    with start_run(replace(config, folder=str(tmp_path / "the guest's")), {}) as run:
+        assert run.behind is None
+
+
+def test_a_journal_that_is_being_sent_is_waited_for(config: Config) -> None:
+    with locked(config):
+        killed = start_run(config, {}).__enter__()
+    with pytest.raises(UserError, match="no other process has open"):
+        start_run(config, {}, former=killed.run_id).__enter__()
 
 
 def test_a_full_disk_of_the_store_costs_the_run_nothing(config: Config) -> None:

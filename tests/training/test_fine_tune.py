@@ -78,6 +78,17 @@ def test_realised_warmup_is_the_ratio_of_the_steps(tiny_config: TinyConfig) -> N
     assert (training.steps, training.warmup_steps) == (10, 3)
 
 
+def test_throughput_counts_no_steps_of_before_an_interruption(tiny_config: TinyConfig) -> None:
+    config = tiny_config(CONSTANT, "trainer.batch_size=4", "trainer.eval_steps=4")
+    train(config)
+    shutil.rmtree(Path(config.folder) / "checkpoint-10")
+    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    loss, checkpoints = build_loss(encoder, config.loss.name), Checkpoints(Path(config.folder), {})
+    resumed = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
+    assert resumed.steps == 10
+    assert resumed.pairs_per_second * resumed.train_seconds == pytest.approx(2 * 4)
+
+
 def test_keep_best_ends_with_the_weights_of_the_best_evaluation(tiny_config: TinyConfig) -> None:
     config = tiny_config(CONSTANT, "trainer.keep=best", "trainer.learning_rate=0.05", "trainer.epochs=3")
     shutil.rmtree(config.folder, ignore_errors=True)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
+from transformers import MPNetConfig, MPNetModel
 
+from src.errors import UserError
 from src.training import packed_attention
 from src.training.packing import PackedCollator, embed_packed, tokenize
 
@@ -70,6 +72,13 @@ def test_attention_is_restored_after_training(encoder: SentenceTransformer) -> N
     with packed_attention(encoder, enabled=True):
         assert encoder[0].model.config._attn_implementation != before
     assert encoder[0].model.config._attn_implementation == before
+
+
+def test_an_encoder_that_keeps_its_own_attention_is_refused(encoder: SentenceTransformer) -> None:
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    encoder[0].model = MPNetModel(MPNetConfig(vocab_size=8, **sizes))
+    with pytest.raises(UserError, match="found MPNetModel: set trainer=stock"), packed_attention(encoder, True):
+        pass
 
 
 def test_a_packed_batch_has_next_to_no_padding(encoder: SentenceTransformer) -> None:

@@ -53,6 +53,16 @@ def test_a_change_of_the_rows_is_seen_by_an_evaluation_and_by_a_checkpoint(
     assert (SentenceTransformer(str(tmp_path / "checkpoint")).encode(["방이 넓다", "다른 말"]) == after).all()
 
 
+def test_a_table_that_does_more_than_look_up_is_left_alone(encoder: SentenceTransformer) -> None:
+    class Scaled(torch.nn.Embedding):
+        """As in Gemma."""
+
+    scaled = Scaled(10, 4)
+    encoder[0].model.set_input_embeddings(scaled)
+    with used_rows(encoder[0].model, torch.arange(3)):
+        assert encoder[0].model.get_input_embeddings() is scaled
+
+
 @pytest.mark.parametrize("override", ["trainer.weight_decay=0.01", "trainer.batching=padded"])
 def test_it_is_refused_where_it_would_change_the_result(override: str, tiny_config: TinyConfig) -> None:
     with pytest.raises(UserError, match=r"trainer\.used_rows"):
