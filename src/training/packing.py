@@ -153,7 +153,7 @@ class PackedCollator:
         """Return how `total` tokens, with sentences of these `lengths` first, lie in the padded view of attention.
 
         `pack_places` (T · heads): row of each token's head in the view (n · heads · L); `pack_sources`: the reverse;
-        `pack_padding` (n · heads, L, L): what is added to the attention scores, minus infinity for padding.
+        `pack_padding` (n · heads, 1, L): what is added to the attention scores, minus infinity for padding.
         """
         count = len(lengths)
         longest = _round_up(max(int(lengths.max()), math.ceil(total / count)), LENGTH)
@@ -168,7 +168,7 @@ class PackedCollator:
         return {
             "pack_places": places,
             "pack_sources": sources.index_copy_(0, places, torch.arange(len(places))),
-            "pack_padding": masked.expand(-1, self.heads, longest, -1).flatten(0, 1),
+            "pack_padding": masked.expand(-1, self.heads, 1, -1).flatten(0, 1),
         }
 
 
