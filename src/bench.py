@@ -18,7 +18,7 @@ from src.files import replacing
 from src.provenance import device_name
 from src.report.console import console
 from src.training.arguments import steps_between_evaluations
-from src.training.packing import tokenize
+from src.training.batches import tokenize
 from src.training.precision import choose_precision, peak_flops, use_threads
 
 

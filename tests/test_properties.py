@@ -25,8 +25,8 @@ from src.data.pairs import check_pairs
 from src.errors import UserError
 from src.training import packed_attention
 from src.training.arguments import build_arguments, steps_between_evaluations
+from src.training.batches import PackedCollator, embed_packed, tokenize
 from src.training.losses import build_loss
-from src.training.packing import PackedCollator, embed_packed, tokenize
 from src.training.trainer import PairTrainer, dev_evaluator
 
 settings.register_profile(

@@ -13,11 +13,12 @@ from src.config.training import TrainerConfig
 from src.errors import UserError
 from src.processes import agreed, is_first
 from src.training.arguments import build_arguments
+from src.training.batches import tokenize
 from src.training.checkpoints import Checkpoints
 from src.training.curve import CurveCallback, CurveRow, Listener, curve_rows
 from src.training.dropout import fast_dropout
 from src.training.losses import PairLoss
-from src.training.packing import PACKED, tokenize
+from src.training.packing import PACKED
 from src.training.precision import choose_precision, use_threads
 from src.training.trainer import PairTrainer, dev_evaluator
 from src.training.vocabulary import used_rows, used_tokens

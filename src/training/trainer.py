@@ -18,9 +18,9 @@ from src.config.training import TrainerConfig
 from src.files import room_for
 from src.metrics.names import DEV
 from src.processes import wait_for_all
+from src.training.batches import PackedCollator, embed_packed, tokenize
 from src.training.checkpoints import mark_whole
 from src.training.evaluation import evaluate
-from src.training.packing import PackedCollator, embed_packed, tokenize
 
 KEPT = 2
 """Checkpoints on disk: the last two, or the last and the best."""

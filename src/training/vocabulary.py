@@ -14,7 +14,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 
-from src.training.packing import COLUMNS
+from src.training.batches import COLUMNS
 
 
 def used_tokens(pairs: Dataset) -> Tensor:

@@ -10,7 +10,7 @@ from transformers import MPNetConfig, MPNetModel
 
 from src.errors import UserError
 from src.training import packed_attention
-from src.training.packing import PackedCollator, embed_packed, tokenize
+from src.training.batches import PackedCollator, embed_packed, tokenize
 
 PAIRS = Dataset.from_dict(
     {

@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 
 from src.config import Config
 from src.errors import UserError
-from src.training.packing import tokenize
+from src.training.batches import tokenize
 from src.training.vocabulary import used_rows, used_tokens
 from tests.training.test_fine_tune import CONSTANT, train
 
