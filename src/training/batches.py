@@ -2,8 +2,8 @@
 
 A batch is one row of T tokens, its sentences end to end; attention sees them as n sentences of L tokens each. T and L
 are rounded up, because the CPU's matrix library compiles a kernel for each shape it has not met before (2 ms each, a
-dozen shapes a batch), and its bf16 softmax is six times slower on some lengths. The few filler tokens lie in the padding
-of the view of attention, where nothing attends to them, and count as a sentence of their own, last.
+dozen shapes a batch), and its bf16 softmax is six times slower on some lengths. The few filler tokens lie in the
+padding of the view of attention, where nothing attends to them, and count as a sentence of their own, last.
 """
 
 import math
