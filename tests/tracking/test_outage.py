@@ -179,10 +179,13 @@ def test_a_folder_may_have_an_apostrophe(config: Config, tmp_path: Path) -> None
 
 
 def test_a_journal_that_is_being_sent_is_waited_for(config: Config) -> None:
-    with locked(config):
-        killed = start_run(config, {}).__enter__()
-    with pytest.raises(UserError, match="no other process has open"):
-        start_run(config, {}, former=killed.run_id).__enter__()
+    with (
+        locked(config),
+        start_run(config, {}) as sending,
+        pytest.raises(UserError, match="no other process has open"),
+        start_run(config, {}, former=sending.run_id),
+    ):
+        pytest.fail("two processes have one journal")
 
 
 def test_a_full_disk_of_the_store_costs_the_run_nothing(config: Config) -> None:
