@@ -64,10 +64,11 @@ def test_runs_that_differ_by_noise_only_are_not_told_apart(make_run: MakeRun) ->
     assert found.verdict == "A and B: no difference that 120 pairs could show"
 
 
-def test_a_run_against_itself_is_no_difference(make_run: MakeRun) -> None:
+def test_a_run_against_itself_is_no_difference(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(make_run("one", 0.4))
     (found,) = run([folder, folder], STORE)
     assert found.value == 0 and found.p_value == 1 and not found.shown
+    assert capsys.readouterr().out.rstrip().endswith("none")  # no pair they disagree on
 
 
 def test_the_report_names_parameters_that_differ_and_disagreements(make_run: MakeRun, tmp_path: Path) -> None:

@@ -66,11 +66,11 @@ def differences(candidates: list[Candidate]) -> list[Difference]:
 def disagreements(candidates: list[Candidate], count: int) -> pd.DataFrame:
     """Return the pairs that the candidates rank most differently, with every candidate's score under its letter.
 
-    `spread` is the distance between the highest and the lowest rank a pair is given, as a share of all pairs.
+    `spread` is the distance between the highest and the lowest rank a pair is given, as a share of all pairs; above 0.
     """
     table = candidates[0].predictions[PAIR].copy()
     for candidate in candidates:
         table[candidate.letter] = candidate.predictions["predicted"]
     ranks = rankdata(table[[candidate.letter for candidate in candidates]], axis=0)
     table["spread"] = np.ptp(ranks, axis=1) / len(table)
-    return table.nlargest(count, "spread")
+    return table[table["spread"] > 0].nlargest(count, "spread")
