@@ -1,7 +1,7 @@
 """What pruning saves and what a sweep finds: python -m src.sweeping.benchmark +experiment=review_sts.
 
-The same search with and without pruning on a fifth of the training pairs, then the recipe itself on the same pairs,
-each in a process of its own. An interrupted benchmark goes on where it was.
+The same search with and without pruning, then the recipe itself on the same pairs, each in a process of its own. An
+interrupted benchmark goes on where it was.
 """
 
 import json
@@ -16,7 +16,6 @@ from hydra.core.hydra_config import HydraConfig
 
 from src.benchmark.job import train_apart
 from src.config import SweepSettings
-from src.data import load_pairs, split_off
 from src.entry import entry
 from src.errors import UserError
 from src.files import replacing
@@ -25,15 +24,14 @@ from src.report.console import console
 
 FOLDER = Path("experiments/bench")
 WORK = FOLDER / "pruning"
-SHARE = 0.2
 QUICK = ("tracking.models=false", "tracking.system_metrics=false")
 SCORES = ("spearman_cosine", "spearman_cosine_low", "spearman_cosine_high")
 
 
 def run(config: SweepSettings, overrides: list[str]) -> dict[str, Any]:
     """Search with and without pruning, train by the recipe, and return and store the comparison."""
-    data = write_pairs(config)
-    own = [*overrides, *data, *QUICK]
+    WORK.mkdir(parents=True, exist_ok=True)
+    own = [*overrides, *QUICK]
     without = sweep_apart([*own, "sweep.pruner=none", "sweep.confirm.seeds=0"], WORK / "none")
     pruned = sweep_apart([*own, f"sweep.pruner={config.sweep.pruner}"], WORK / config.sweep.pruner)
     plain = [one for one in own if not one.lstrip("+~").startswith("sweep.")]
@@ -42,6 +40,7 @@ def run(config: SweepSettings, overrides: list[str]) -> dict[str, Any]:
     table = {
         "machine": device_name(),
         "pairs": metrics["train_pairs"],
+        "data_source": metrics["data_source"],
         "trials": config.sweep.trials,
         "pruner": config.sweep.pruner,
         **{f"cost_ratio_{unit}": pruned[unit] / without[unit] for unit in ("steps", "seconds")},
@@ -52,15 +51,6 @@ def run(config: SweepSettings, overrides: list[str]) -> dict[str, Any]:
     store(table)
     shutil.rmtree(WORK)
     return table
-
-
-def write_pairs(config: SweepSettings) -> list[str]:
-    """Write the dev pairs and a seeded share of the training pairs as Parquet; return the overrides that name them."""
-    pairs = load_pairs(config.data)
-    WORK.mkdir(parents=True, exist_ok=True)
-    split_off(pairs.train, SHARE, config.sweep.seed)[1].to_parquet(WORK / "train.parquet")
-    pairs.dev.to_parquet(WORK / "dev.parquet")
-    return ["data=pairs", f"data.train={WORK}/train.parquet", f"data.dev={WORK}/dev.parquet"]
 
 
 def sweep_apart(overrides: list[str], folder: Path) -> dict[str, Any]:
