@@ -54,6 +54,8 @@ class TrainerConfig:
     used_rows: bool = True
     """Train only the word embeddings that occur in the pairs, which gives the same weights; needs packed batches
     and no weight decay."""
+    joint_projections: bool = True
+    """Compute query, key and value of an attention in one matrix product."""
     fast_dropout: bool = True
     """Cut dropout masks from random bytes."""
     evaluation: str = "direct"

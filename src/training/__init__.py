@@ -20,6 +20,7 @@ from src.training.dropout import fast_dropout
 from src.training.losses import PairLoss
 from src.training.packing import PACKED
 from src.training.precision import choose_precision, use_threads
+from src.training.projections import joint_projections
 from src.training.trainer import PairTrainer, dev_evaluator
 from src.training.vocabulary import used_rows, used_tokens
 
@@ -61,6 +62,7 @@ def fine_tune(
     with ExitStack() as modes:
         modes.enter_context(fast_dropout(encoder, config.fast_dropout))
         modes.enter_context(packed_attention(encoder, config.batching == "packed"))
+        modes.enter_context(joint_projections(encoder, config.joint_projections))
         modes.enter_context(
             used_rows(encoder[0].model, used_tokens(tokenize(train, encoder)) if config.used_rows else None)
         )

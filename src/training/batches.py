@@ -1,12 +1,9 @@
 """Pairs as token ids, made once, and packed batches of them.
 
-A batch is one row of T tokens, its sentences end to end; attention sees them as n sentences of L tokens each. T and L
-are rounded up, because the CPU's matrix library compiles a kernel for each shape it has not met before (2 ms each, a
-dozen shapes a batch), and its bf16 softmax is six times slower on some lengths. The few filler tokens lie in the
-padding of the view of attention, where nothing attends to them, and count as a sentence of their own, last.
+A batch is one sequence of T tokens that attention sees as rows of L tokens (T = rows · L). A row holds whole sentences
+and, at its end, fillers, which count as a sentence of their own.
 """
 
-import math
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,10 +13,8 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 from torch.nn.functional import pad
 
-TOKENS = 64
-"""T is a multiple of it."""
-LENGTH = 16
-"""L is a multiple of it."""
+from src.training.rows import pack
+
 MANY = 100_000
 """From so many pairs on tokenising takes long enough to be shown."""
 COLUMNS = ("sentence1", "sentence2")
@@ -51,7 +46,7 @@ def _tokenize(pairs: Dataset, tokenizer: Any, longest: int) -> Dataset:
 
 
 class PackedCollator:
-    """Turn tokenised pairs into one packed batch: the first sentences of all pairs, then the second ones."""
+    """Turn tokenised pairs into one packed batch."""
 
     valid_label_columns = ("score",)
 
@@ -62,55 +57,40 @@ class PackedCollator:
         self.position_offset = position_offset
         """Position of the first token: 0 in BERT, padding index + 1 in the RoBERTa family."""
 
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Return the tensors of the batch, T tokens in n sentences, and the fillers as one sentence more.
+    def __call__(self, pairs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return the tensors of the batch: T tokens of n sentences and fillers, which make s segments.
 
-        `pairs_input_ids`, `pairs_position_ids` and `pairs_seq_idx` (1, T), `pairs_cu_seq_lens_q` (n + 2), `label`
-        (pairs of the batch) and what `packed_attention` needs: see `views`.
+        `pairs_input_ids`, `pairs_position_ids` and `pairs_seq_idx` (1, T), `pairs_cu_seq_lens_q` (s + 1), `label`
+        (pairs), `pairs_pack_order` (n): the segment of each sentence, those of the first column first, and
+        `pairs_pack_mask` (heads · rows, L, L): 0 within a segment, minus infinity between two.
         """
-        sentences = [row[column] for column in COLUMNS for row in rows]
-        ids = [token for sentence in sentences for token in sentence]
-        lengths = torch.tensor([len(sentence) for sentence in sentences])
-        fillers = _round_up(len(ids) + 1, TOKENS) - len(ids)
-        owner = torch.arange(len(sentences) + 1).repeat_interleave(pad(lengths, (0, 1), value=fillers))
+        sentences = [pair[column] for column in COLUMNS for pair in pairs]
+        rows, width = pack([len(sentence) for sentence in sentences])
+        segments: list[list[int]] = []
+        order = [0] * len(sentences)
+        for row in rows:
+            for index in row:
+                order[index] = len(segments)
+                segments.append(sentences[index])
+            if room := width - sum(len(sentences[index]) for index in row):
+                segments.append(sentences[0][:1] * room)
+        lengths = torch.tensor([len(segment) for segment in segments])
+        owner = torch.arange(len(segments)).repeat_interleave(lengths)
         starts = pad(lengths.cumsum(0), (1, 0))
+        own = owner.view(-1, width)
+        mask = torch.zeros(len(rows), width, width, dtype=self.dtype)
         return {
-            "pairs_input_ids": torch.tensor(ids + ids[:1] * fillers)[None],
+            "pairs_input_ids": torch.tensor([token for segment in segments for token in segment])[None],
             "pairs_position_ids": (torch.arange(len(owner)) - starts[owner])[None] + self.position_offset,
             "pairs_seq_idx": owner[None],
-            "pairs_cu_seq_lens_q": pad(starts, (0, 1), value=len(owner)),
-            "label": torch.tensor([row["score"] for row in rows]),
-            **{f"pairs_{name}": view for name, view in self.views(lengths, len(owner)).items()},
+            "pairs_cu_seq_lens_q": starts,
+            "pairs_pack_order": torch.tensor(order),
+            "pairs_pack_mask": mask.masked_fill_(own[:, :, None] != own[:, None], -torch.inf).repeat(self.heads, 1, 1),
+            "label": torch.tensor([pair["score"] for pair in pairs]),
         }
-
-    def views(self, lengths: Tensor, total: int) -> dict[str, Tensor]:
-        """Return how `total` tokens, with sentences of these `lengths` first, lie in the padded view of attention.
-
-        `pack_places` (T · heads): row of each token's head in the view (n · heads · L); `pack_sources`: the reverse;
-        `pack_padding` (n · heads, 1, L): what is added to the attention scores, minus infinity for padding.
-        """
-        count = len(lengths)
-        longest = _round_up(max(int(lengths.max()), math.ceil(total / count)), LENGTH)
-        padding = torch.arange(longest) >= lengths[:, None]
-        free = padding.flatten().nonzero()[: total - int(lengths.sum()), 0]
-        slots = torch.cat([(~padding).flatten().nonzero()[:, 0], free])
-        heads = torch.arange(self.heads)
-        sentence, position = slots // longest, slots % longest
-        places = ((sentence[:, None] * self.heads + heads) * longest + position[:, None]).flatten()
-        sources = torch.zeros(count * self.heads * longest, dtype=torch.int64)
-        masked = torch.zeros(count, 1, 1, longest, dtype=self.dtype).masked_fill_(padding[:, None, None], -math.inf)
-        return {
-            "pack_places": places,
-            "pack_sources": sources.index_copy_(0, places, torch.arange(len(places))),
-            "pack_padding": masked.expand(-1, self.heads, 1, -1).flatten(0, 1),
-        }
-
-
-def _round_up(number: int, multiple: int) -> int:
-    return math.ceil(number / multiple) * multiple
 
 
 def embed_packed(model: Any, features: dict[str, Tensor]) -> list[Tensor]:
     """Return the embeddings (pairs, dimension) of both columns of a packed batch, whose names have lost `pairs_`."""
     embeddings: Tensor = model(features)["sentence_embedding"]
-    return list(embeddings[:-1].chunk(len(COLUMNS)))
+    return list(embeddings[features["pack_order"]].chunk(len(COLUMNS)))

@@ -70,8 +70,9 @@ class PairTrainer(SentenceTransformerTrainer):
         """Return the norm of the gradients; they are scaled only if it is too large, which saves a pass over them."""
         if self.config.batching != "packed":
             return cast(Tensor, super()._clip_grad_norm(model))
-        gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        gradients = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
+        # on a CPU a dot product takes a third of the time of a norm
+        norm = torch.stack([gradient.dot(gradient) for gradient in gradients]).sum().sqrt()
         if norm > self.args.max_grad_norm:
             torch.nn.utils.clip_grads_with_norm_(model.parameters(), self.args.max_grad_norm, norm)
         return norm
