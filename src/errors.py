@@ -1,6 +1,11 @@
 """What leaves a run other than by its end."""
 
 
+def in_short(error: object, longest: int = 200) -> str:
+    """Return what an error says, to be put into a sentence: on one line, cut, without a full stop."""
+    return " ".join(str(error).split())[:longest].rstrip(".")
+
+
 class Stopped(Exception):
     """A training stopped on purpose before its end; its run is recorded as KILLED with the reason."""
 

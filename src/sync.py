@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from src.entry import one_sentence
-from src.errors import UserError
+from src.errors import UserError, in_short
 from src.report.console import console
 from src.tracking import Delivery, deliver
 
@@ -28,7 +28,7 @@ def run(folders: list[Path]) -> list[Delivery]:
         console.print("Nothing waits to be sent.")
     behind = [delivery for delivery in deliveries if delivery.left]
     if behind:
-        why = " ".join(str(behind[0].problem).split())[:300].rstrip(".")
+        why = in_short(behind[0].problem, 300)
         raise UserError(
             f"expected stores that take all entries, found {sum(one.left for one in behind)} that still wait ({why}): "
             "give the same command again once the store answers."

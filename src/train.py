@@ -94,7 +94,8 @@ def follow(config: Config) -> None:
 def identity(config: Config, pairs: PairData) -> dict[str, str]:
     """Return what a training depends on, by name: it is gone on with only if all of it is the same."""
     settings = {name: str(value) for name, value in flatten(deciding(config))}
-    return {**settings, "pairs": f"{digest(pairs.train)} and {digest(pairs.dev)}"}
+    held = f"{digest(pairs.train)} and {digest(pairs.dev)}"
+    return {**settings, "pairs": held, "processes": str(processes())}
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ from mlflow import MlflowClient
 
 import src.train
 from src.config import Config
+from src.data import load_pairs
 from src.entry import CONF
 from src.errors import UserError
 from src.processes import check_share
+from src.provenance import differences
 
 SAME = ("trainer.precision=fp32", "trainer.eval_steps=5", "+model.dropout=0.0", "tracking.models=false")
 """Without dropout both trainings compute the same, but for the order of additions."""
@@ -53,3 +55,13 @@ def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match=r"trainer\.batch_size must be a multiple of the 3 processes of torchrun"):
         check_share(16)
+
+
+def test_a_training_on_another_number_of_processes_is_another_one(
+    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config()
+    pairs = load_pairs(config.data)
+    former = src.train.identity(config, pairs)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert differences(former, src.train.identity(config, pairs)) == "processes was 1, is 2"

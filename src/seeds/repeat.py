@@ -5,13 +5,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from src.config import Config
 from src.data import PairData
 from src.encoder import base_of, load_encoder
 from src.errors import UserError
 from src.files import replacing
+from src.finished import finished
 from src.provenance import differences, provenance
 from src.report.console import console
 from src.report.result import ARTIFACTS, Metrics
@@ -88,12 +88,8 @@ def seed_config(config: Config, seed: int) -> Config:
 
 def train_seed(config: Config, pairs: PairData, train: Train, parent: Run) -> None:
     """Train with one seed as a child of `parent`, unless that is done already."""
-    result = Path(config.folder) / "metrics.json"
-    if result.exists() and not (result.parent / "checkpoints").exists():
-        done: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        closing = replace(config, tracking=replace(config.tracking, system_metrics=False))
-        with start_run(closing, {}, done["run_id"]):  # it may have been killed on its very last step
-            console.print("trained already")
+    if finished(config):
+        console.print("trained already")
         return
     tags = {"role": "seed", "mlflow.runName": f"seed {config.trainer.seed}", PARENT: parent.run_id}
     train(config, pairs, load_encoder(config.model), (), tags)

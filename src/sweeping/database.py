@@ -10,7 +10,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.errors import UserError
+from src.errors import UserError, in_short
 
 SQLITE = "sqlite:///"
 
@@ -27,10 +27,9 @@ def open_storage(url: str, heartbeat: int) -> RDBStorage:
         with _first(url):
             return RDBStorage(url, engine_kwargs=options, heartbeat_interval=heartbeat, grace_period=3 * heartbeat)
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"sweep.storage={url.split('@')[-1]}: expected a database that can be opened, found: {reason}: check the"
-            " address, or leave it out for a file in the result folder."
+            f"sweep.storage={url.split('@')[-1]}: expected a database that can be opened, found: {in_short(error)}:"
+            " check the address, or leave it out for a file in the result folder."
         ) from error
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from src.errors import UserError
+from src.errors import Diverged, UserError
 from src.metrics.names import SPEARMAN
 from src.metrics.statistics import Interval, percentile_interval, resampled_means, spearman
 from src.report.console import console
@@ -60,8 +60,10 @@ class Standing:
 def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
     """Run the best trials again with further seeds; what is there already is taken as it is.
 
+    A trial that diverges with another seed is left out.
+
     Raises:
-        UserError: no trial has finished.
+        UserError: no trial has finished, or none of the best holds.
 
     """
     study = trainings.study
@@ -70,7 +72,18 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
     if not best:
         raise UserError("expected at least one finished trial, found all of them pruned: set sweep.pruner=none.")
     seeds = wanted.seeds if len(best) > 1 else 0
-    return [_run_again(trainings, trial, seeds, parent_run) for trial in best]
+    candidates = []
+    for trial in best:
+        try:
+            candidates.append(_run_again(trainings, trial, seeds, parent_run))
+        except Diverged as reason:
+            console.print(f"trial {trial.number:3d}  left out: {reason}", soft_wrap=True)
+    if not candidates:
+        raise UserError(
+            "expected a trial among the best that holds with further seeds, found that all diverged: lower the learning"
+            " rates of sweep.space."
+        )
+    return candidates
 
 
 def _run_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run: str) -> Candidate:

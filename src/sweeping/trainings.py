@@ -15,12 +15,12 @@ from src.config import Config
 from src.config.training import TrainerConfig
 from src.data import PairData
 from src.encoder import load_encoder
+from src.finished import finished
 from src.report.console import console
 from src.report.result import Metrics
 from src.sweeping.listener import warmup_steps
 from src.sweeping.study import SweepStudy
 from src.sweeping.values import Value, with_values
-from src.tracking import start_run
 
 Train = Callable[..., Metrics]
 """`src.train.train`; only the entry imports another entry."""
@@ -83,11 +83,9 @@ class Trainings:
         """
         changes = {name: given[name] for name in ("seed", "keep") if name in given}
         config = trial_config(self.study, values, len(self.pairs.train), folder, **changes)
-        checkpoints, result = folder / "checkpoints", folder / "metrics.json"
-        if result.exists() and not checkpoints.exists():
-            metrics: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-            with start_run(config, {}, metrics["run_id"]):  # it may have been killed on its very last step
-                return metrics
+        if metrics := finished(config):
+            return metrics
+        result = folder / "metrics.json"
         result.unlink(missing_ok=True)
         listeners = [given["listen"](config)] if "listen" in given else []
         with quiet():

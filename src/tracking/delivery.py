@@ -1,6 +1,5 @@
 """Journals that no training has open, sent to their stores."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
@@ -9,7 +8,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from src.tracking.journal import FILE, FOLDER, Journal, find_journals
-from src.tracking.outage import is_outage
+from src.tracking.outage import be_patient, is_outage
 from src.tracking.outbox import AT_LAST, Outbox
 
 
@@ -37,7 +36,7 @@ def deliver(folder: Path) -> Iterator[Delivery]:
 
     A store that is away when asked to take one is not asked to take the next.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is down costs minutes
+    be_patient()
     found = {file.parent for file in folder.rglob(f"{FOLDER}/*/{FILE}")}
     away: dict[str, Exception] = {}
     for path in sorted(found, key=lambda path: path.name):

@@ -1,6 +1,5 @@
 """What the store holds of former runs, brought back."""
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,8 @@ from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.errors import UserError
+from src.errors import UserError, in_short
+from src.tracking.outage import be_patient
 from src.tracking.store import find_run
 
 
@@ -24,15 +24,13 @@ def download_model(address: str, uri: str, folder: Path) -> Path:
     advice = "give models:/NAME/VERSION as `make ui` shows it under Models, or set tracking.uri"
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise UserError(f"{expected}, found no such file (from {Path.cwd()}): train first, or set tracking.uri.")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a server that is down costs minutes
+    be_patient()
     mlflow.set_tracking_uri(uri)  # `download_artifacts` resolves models:/ there, whatever it is given itself
     try:
         copy = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
         data = Model.load(copy).flavors["sentence_transformers"]
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        found = " ".join(str(error).split())[:200].rstrip(".")
-        raise UserError(f"{expected}, found: {found}: {advice}.") from error
+        raise UserError(f"{expected}, found: {in_short(error)}: {advice}.") from error
     except KeyError as error:
         raise UserError(f"{expected} of sentence-transformers, found another kind: {advice}.") from error
     return copy / str(data.get("data", "model.sentence_transformer"))
@@ -47,14 +45,13 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
     expected = f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in"
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise UserError(f"{expected} {uri}, found neither folder nor store: check the name and --uri.")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    be_patient()
     client = MlflowClient(uri)
     try:
         run_id = find_run(client, reference)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        found = " ".join(str(error).split())[:200].rstrip(".")
-        raise UserError(f"{expected} {uri.split('@')[-1]}, found: {found}: check the name and --uri.") from error
+        found = f"{uri.split('@')[-1]}, found: {in_short(error)}"
+        raise UserError(f"{expected} {found}: check the name and --uri.") from error
     folder.mkdir(parents=True, exist_ok=True)
     for name in files:
         with suppress(MlflowException, OSError):

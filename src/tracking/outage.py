@@ -11,7 +11,7 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import InvalidUrlException, MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.errors import UserError
+from src.errors import UserError, in_short
 
 SQLITE = "sqlite:///"
 SECONDS_FOR_A_LOCK = 2.0
@@ -42,6 +42,15 @@ def be_brief() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
+def be_patient() -> None:
+    """Let requests that nothing repeats later be tried three times: by default a server that is down costs minutes.
+
+    What the user has set in the environment stays.
+    """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+
+
 @contextmanager
 def time_for_upload() -> Iterator[None]:
     """Give a server as long as MLflow does by default to store a large file, while the block lasts."""
@@ -65,10 +74,9 @@ def is_outage(error: Exception, uri: str) -> bool:
 
 def refusal(error: Exception, uri: str) -> UserError:
     """Return what the user is told of a store that cannot be used."""
-    found = " ".join(str(error).split())[:200].rstrip(".")
     return UserError(
         f"tracking.uri={uri.split('@')[-1]}: expected an MLflow store that answers, found {type(error).__name__}: "
-        f"{found}: start it, or set another tracking.uri."
+        f"{in_short(error)}: start it, or set another tracking.uri."
     )
 
 

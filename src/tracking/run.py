@@ -12,6 +12,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from src.config import Config
 from src.data import Origin, PairData, digest
 from src.encoder import BaseModel
+from src.errors import in_short
 from src.metrics.names import PEARSON, SPEARMAN, VALIDATION_LOSS
 from src.tracking.outbox import AT_LAST, Outbox
 from src.training.curve import CurveRow
@@ -38,7 +39,7 @@ class Run:
         waiting, problem = len(self.outbox.journal.pending), self.outbox.problem
         if not waiting:
             return None
-        why = " ".join(f"{type(problem).__name__}: {problem}".split())[:200] if problem else "the store is slow"
+        why = in_short(f"{type(problem).__name__}: {problem}") if problem else "the store is slow"
         return f"{waiting} entries wait in {self.outbox.journal.folder} ({why}): python -m src.sync sends them"
 
     def on_start(self, steps: int, step: int) -> None:

@@ -77,11 +77,13 @@ class PackedCollator:
         lengths = torch.tensor([len(segment) for segment in segments])
         owner = torch.arange(len(segments)).repeat_interleave(lengths)
         starts = pad(lengths.cumsum(0), (1, 0))
+        # fillers may be more than an encoder has positions; what becomes of them is thrown away
+        positions = (torch.arange(len(owner)) - starts[owner]).clamp(max=max(map(len, sentences)) - 1)
         own = owner.view(-1, width)
         mask = torch.zeros(len(rows), width, width, dtype=self.dtype)
         return {
             "pairs_input_ids": torch.tensor([token for segment in segments for token in segment])[None],
-            "pairs_position_ids": (torch.arange(len(owner)) - starts[owner])[None] + self.position_offset,
+            "pairs_position_ids": positions[None] + self.position_offset,
             "pairs_seq_idx": owner[None],
             "pairs_cu_seq_lens_q": starts,
             "pairs_pack_order": torch.tensor(order),

@@ -59,7 +59,7 @@ def test_a_training_that_diverges_fails_with_the_step_and_keeps_the_last_good_ch
     assert words in sentence
     assert "learning rate 0.001 is probably too high" in sentence and "bf16" not in sentence
     (kept,) = Path(config.folder).glob("checkpoints/checkpoint-*")
-    assert f"trainer.resume=never; {kept} is the last good checkpoint" in sentence
+    assert f"trainer.resume=never, which removes {kept}, the last good checkpoint" in sentence
     assert all(weight.isfinite().all() for weight in load_file(kept / "model.safetensors").values())
     client = MlflowClient(config.tracking.uri)
     (run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
