@@ -1,4 +1,4 @@
-"""What leaves a run other than by its end."""
+"""What leaves a run other than by its end, and how it is told."""
 
 
 def in_short(error: object, longest: int = 200) -> str:

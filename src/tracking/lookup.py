@@ -50,8 +50,8 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
     try:
         run_id = find_run(client, reference)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        found = f"{uri.split('@')[-1]}, found: {in_short(error)}"
-        raise UserError(f"{expected} {found}: check the name and --uri.") from error
+        store, found = uri.split("@")[-1], in_short(error)
+        raise UserError(f"{expected} {store}, found: {found}: check the name and --uri.") from error
     folder.mkdir(parents=True, exist_ok=True)
     for name in files:
         with suppress(MlflowException, OSError):

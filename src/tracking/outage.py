@@ -43,7 +43,7 @@ def be_brief() -> None:
 
 
 def be_patient() -> None:
-    """Let requests that nothing repeats later be tried three times: by default a server that is down costs minutes.
+    """Let requests outside a training be tried three times: by default a server that is down costs minutes.
 
     What the user has set in the environment stays.
     """
