@@ -158,7 +158,8 @@ def test_every_pair_is_in_exactly_one_batch_of_an_epoch(
         loss=build_loss(encoder, "cosine_similarity"),
         evaluator=dev_evaluator(data, 32),
     )
-    batches = [labels["label"].tolist() for labels in trainer.get_train_dataloader()]
+    with packed_attention(encoder, enabled=True):
+        batches = [labels["label"].tolist() for labels in trainer.get_train_dataloader()]
     assert sorted(label for batch in batches for label in batch) == pytest.approx(numbers)
     assert len(batches) == math.ceil(pairs / batch)
     assert max(map(len, batches)) <= batch

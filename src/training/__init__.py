@@ -84,6 +84,7 @@ def fine_tune(
         seconds = time.perf_counter() - start - trainer.evaluation_seconds
         # take autocast off again: the score is that of the weights as they are saved and used, in fp32
         trainer.accelerator.unwrap_model(encoder, keep_fp32_wrapper=False)
+        vars(encoder).pop("_is_accelerate_prepared", None)  # with this mark another training would get no autocast
     encoder.eval()
     steps = trainer.state.global_step
     return Training(

@@ -1,7 +1,7 @@
 """Sentences of a batch end to end in one sequence: next to no padding is computed, and both columns share a forward.
 
-The linear layers see the tokens of all sentences as one row of T tokens. Only attention needs them apart: it works on
-rows of L tokens with a few sentences each, and a mask keeps these from seeing one another.
+The linear layers see the tokens of all sentences as one sequence of T tokens. Only attention needs them apart: it works
+on rows of L tokens with a few sentences each, and a mask keeps these from seeing one another.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from src.training.dropout import dropout
@@ -30,6 +30,7 @@ def packed_attention(
         return output
 
     def by_row(states: Tensor) -> Tensor:
+        states = repeat_kv(states, query.shape[1] // states.shape[1])  # heads may share a key and a value
         return states.reshape(len(mask), -1, states.shape[-1])  # (heads · rows, L, d)
 
     scores = torch.baddbmm(mask, by_row(query), by_row(key).transpose(1, 2), alpha=kwargs["scaling"])

@@ -12,7 +12,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-NAMES = (("query", "key", "value"), ("q_proj", "k_proj", "v_proj"), ("q", "k", "v"))
+NAMES = (("query", "key", "value"), ("q_proj", "k_proj", "v_proj"), ("q_lin", "k_lin", "v_lin"), ("q", "k", "v"))
 """What transformers calls the three projections of an attention."""
 
 
@@ -43,20 +43,22 @@ def join(layers: list[nn.Linear]) -> None:
 
     A layer that gets another input than the first, as in cross-attention, computes on its own.
     """
+    first, *others = layers
     widths = [layer.out_features for layer in layers]
     left: dict[nn.Linear, tuple[Tensor, Tensor]] = {}
 
-    def first(states: Tensor) -> Tensor:
+    def compute_all(states: Tensor) -> Tensor:
         weight = torch.cat([layer.weight for layer in layers])
-        bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
-        parts = nn.functional.linear(states, weight, bias).split(widths, -1)
-        left.update({layer: (states, part) for layer, part in zip(layers, parts, strict=True)})
-        return left.pop(layers[0])[1]
+        bias = None if first.bias is None else torch.cat([layer.bias for layer in layers])
+        own: Tensor
+        own, *parts = nn.functional.linear(states, weight, bias).split(widths, -1)
+        left.update({layer: (states, part) for layer, part in zip(others, parts, strict=True)})
+        return own
 
-    def other(layer: nn.Linear, states: Tensor) -> Tensor:
+    def hand_out(layer: nn.Linear, states: Tensor) -> Tensor:
         of, part = left.pop(layer, (None, states))
         return part if of is states else nn.Linear.forward(layer, states)
 
-    layers[0].forward = first  # type: ignore[method-assign, assignment]
-    for layer in layers[1:]:
-        layer.forward = partial(other, layer)  # type: ignore[method-assign]
+    first.forward = compute_all  # type: ignore[method-assign, assignment]
+    for layer in others:
+        layer.forward = partial(hand_out, layer)  # type: ignore[method-assign]

@@ -3,8 +3,8 @@
 STEP = 16
 """The length of a row is a multiple of it, since the CPU's bf16 softmax is six times slower on other lengths."""
 SHORTEST, LONGEST = 64, 128
-"""Lengths tried: from the one on (on fewer rows of fewer lengths the matrix library has fewer kernels to compile) to
-the other, unless a sentence is longer."""
+"""Range of the lengths tried, unless a sentence is longer. Shorter rows save next to nothing, and each further shape
+costs the matrix library a kernel to compile."""
 BALANCE = 150
 """About the length of a row at which attention costs as much for a token as everything else does (384 dimensions)."""
 

@@ -99,3 +99,21 @@ def test_keep_best_ends_with_the_weights_of_the_best_evaluation(tiny_config: Tin
     best = max(row.spearman_cosine for row in training.curve)
     assert best > training.curve[-1].spearman_cosine
     assert evaluate(encoder, pairs.dev, loss, config.trainer).correlations["spearman_cosine"] == best
+
+
+@pytest.mark.parametrize("trainer", ["default", "stock"])
+def test_an_encoder_can_be_trained_twice_in_bf16(trainer: str, tiny_config: TinyConfig) -> None:
+    config = tiny_config(f"trainer={trainer}", "trainer.precision=bf16", "trainer.checkpoints=false")
+    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    loss, checkpoints = build_loss(encoder, config.loss.name), Checkpoints(Path(config.folder), {})
+    trained_in: list[torch.dtype] = []
+
+    def note(layer: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+        if layer.training:
+            trained_in.append(output.dtype)
+
+    encoder[0].model.encoder.layer[0].output.dense.register_forward_hook(note)
+    fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
+    steps = len(trained_in)
+    fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
+    assert trained_in == [torch.bfloat16] * 2 * steps

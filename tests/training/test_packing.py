@@ -1,15 +1,27 @@
-"""A packed batch gives what a padded one gives, in one forward and without padding."""
+"""A packed batch gives what a padded one gives, in one forward and with next to no padding."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
-from transformers import MPNetConfig, MPNetModel
+from transformers import (
+    ModernBertConfig,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
+    PreTrainedModel,
+    T5Config,
+    T5EncoderModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from src.errors import UserError
 from src.training import packed_attention
+from src.training.agreement import check_packing
 from src.training.batches import PackedCollator, embed_packed, tokenize
 
 PAIRS = Dataset.from_dict(
@@ -105,3 +117,81 @@ def test_long_sentences_are_cut_to_the_encoders_length(encoder: SentenceTransfor
     encoder.max_seq_length = 6
     rows = list(tokenize(PAIRS, encoder))
     assert max(len(row["sentence1"]) for row in rows) == 6
+
+
+def with_transformer(encoder: SentenceTransformer, model: PreTrainedModel) -> SentenceTransformer:
+    encoder[0].model = model.eval()
+    return encoder
+
+
+def tiny_roberta(encoder: SentenceTransformer) -> XLMRobertaModel:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    special = {"pad_token_id": 1, "max_position_embeddings": 40}
+    return XLMRobertaModel(XLMRobertaConfig(vocab_size=len(encoder.tokenizer), **sizes, **special))
+
+
+def tiny_t5(encoder: SentenceTransformer) -> T5EncoderModel:
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "d_kv": 16, "num_layers": 2, "num_heads": 2, "d_ff": 64}
+    return T5EncoderModel(T5Config(vocab_size=len(encoder.tokenizer), **sizes))
+
+
+def tiny_modernbert(encoder: SentenceTransformer) -> ModernBertModel:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+    special = dict.fromkeys(("cls_token_id", "bos_token_id"), 0) | dict.fromkeys(("sep_token_id", "eos_token_id"), 2)
+    config = ModernBertConfig(vocab_size=len(encoder.tokenizer), local_attention=4, pad_token_id=1, **sizes, **special)
+    return ModernBertModel(config)
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_positions_of_the_roberta_family_start_behind_the_padding_index(
+    encoder: SentenceTransformer, count: int
+) -> None:
+    with_transformer(encoder, tiny_roberta(encoder))
+    rows = list(tokenize(PAIRS, encoder)) * count  # with 16 the sentences fill many rows, and the fillers some more
+    collator = PackedCollator(2, torch.float32, encoder[0]._infer_flatten_position_offset())
+    assert collator.position_offset == 2
+    features = {key.removeprefix("pairs_"): value for key, value in collator(rows).items() if key != "label"}
+    padded = embed_padded(encoder).unflatten(0, (2, -1)).repeat(1, count, 1)
+    with packed_attention(encoder, enabled=True):
+        packed = torch.stack(embed_packed(encoder, features))
+    torch.testing.assert_close(packed, padded, atol=1e-6, rtol=1e-5)
+
+
+def test_packed_embeddings_in_bf16_are_near_those_in_fp32(encoder: SentenceTransformer) -> None:
+    padded = embed_padded(encoder)
+    features = PackedCollator(2, torch.bfloat16)(list(tokenize(PAIRS, encoder)))
+    features = {key.removeprefix("pairs_"): value for key, value in features.items() if key != "label"}
+    with packed_attention(encoder, enabled=True), torch.autocast("cpu", dtype=torch.bfloat16):
+        packed = torch.cat(embed_packed(encoder, features)).float()
+    assert (torch.cosine_similarity(packed, padded) > 0.999).all()
+
+
+def test_sentences_longer_than_the_longest_row_are_packed_too(encoder: SentenceTransformer) -> None:
+    encoder.max_seq_length = 300
+    long = Dataset.from_dict({"sentence1": ["방" * 200, "침대"], "sentence2": ["집", "이불" * 70], "score": [0.0, 1.0]})
+    with packed_attention(encoder, enabled=True):
+        check_packing(encoder, tokenize(long, encoder), COLLATOR)
+
+
+@pytest.mark.parametrize("transformer", [tiny_t5, tiny_modernbert])
+def test_an_encoder_whose_attention_packing_does_not_know_is_refused(
+    encoder: SentenceTransformer, transformer: Callable[[SentenceTransformer], PreTrainedModel]
+) -> None:
+    with_transformer(encoder, transformer(encoder))
+    with (
+        packed_attention(encoder, enabled=True),
+        pytest.raises(UserError, match=r"relative distance of .*: set trainer"),
+    ):
+        check_packing(encoder, tokenize(PAIRS, encoder), COLLATOR)
+
+
+def test_the_check_leaves_mode_and_random_numbers_as_they_are(encoder: SentenceTransformer) -> None:
+    encoder.train()
+    state = torch.random.get_rng_state()
+    with packed_attention(encoder, enabled=True):
+        check_packing(encoder, tokenize(PAIRS, encoder), COLLATOR)
+    assert encoder.training
+    assert torch.equal(torch.random.get_rng_state(), state)
