@@ -2,8 +2,9 @@
 
 
 def in_short(error: object, longest: int = 200) -> str:
-    """Return what an error says, to be put into a sentence: on one line, cut, without a full stop."""
-    return " ".join(str(error).split())[:longest].rstrip(".")
+    """Return what an error says, to be put into a sentence: on one line of at most `longest` characters, unended."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 class Stopped(Exception):

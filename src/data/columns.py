@@ -72,12 +72,6 @@ def shown(value: Any, longest: int = 60) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def said(error: Exception, longest: int = 200) -> str:
-    """Return what a library's error says, on one line and cut to `longest` characters."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
-
-
 def refuse(table: pa.Table, position: int, where: str, column: str, expected: str, remedy: str) -> NoReturn:
     """Raise the `UserError` that names file, data row, column, value and remedy."""
     row, value = table[ROW][position].as_py(), table[column][position].as_py()

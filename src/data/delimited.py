@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from src.data.columns import Columns, said, shown
+from src.data.columns import Columns, shown
 from src.data.encoding import BLOCK, scan_text
-from src.errors import UserError
+from src.errors import UserError, in_short
 
 DELIMITERS = ",;\t|"
 
@@ -83,7 +83,7 @@ def _why_not_delimited(path: Path, error: Exception, bad: list[Any], delimiter: 
         return f"{path}: expected rows of at most {BLOCK:,} bytes, found a longer one: look for an open quotation mark."
     if "Empty CSV" in str(error):
         return f"{path}: expected a header and rows of pairs, found less: add pairs to it."
-    return f"{path}: expected text separated by {delimiter!r}, found {said(error)}: correct the file."
+    return f"{path}: expected text separated by {delimiter!r}, found {in_short(error)}: correct the file."
 
 
 def _not_closed(where: str, text: str) -> str:

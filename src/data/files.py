@@ -9,10 +9,10 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from src.data.columns import Columns, number_rows, said
+from src.data.columns import Columns, number_rows
 from src.data.delimited import read_delimited
 from src.data.json_lines import read_json_lines
-from src.errors import UserError
+from src.errors import UserError, in_short
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def open_parquet(path: Path, memory_map: bool = False) -> Iterator[pq.ParquetFil
         with pq.ParquetFile(path, memory_map=memory_map) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: expected a Parquet file, found {said(error)}: write it again.") from error
+        raise UserError(f"{path}: expected a Parquet file, found {in_short(error)}: write it again.") from error
 
 
 def _read_parquet(path: Path, columns: Columns) -> pa.Table:

@@ -8,8 +8,8 @@ import pyarrow as pa
 from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
 from datasets.naming import camelcase_to_snakecase
 
-from src.data.columns import Columns, number_rows, said
-from src.errors import UserError
+from src.data.columns import Columns, number_rows
+from src.errors import UserError, in_short
 from src.hub import hub_reachable
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -56,7 +56,7 @@ def _load(name: str, config: str | None, split: str, revision: str | None) -> da
     except (DatasetNotFoundError, DataFilesNotFoundError, ValueError, RuntimeError) as error:
         raise UserError(
             f"expected the split {split!r} of the Hub data set {name!r} (configuration {config}, revision {revision}),"
-            f" found {said(error)}: correct the name or take a file."
+            f" found {in_short(error)}: correct the name or take a file."
         ) from error
     except (DatasetsError, OSError) as error:
         raise Unavailable(f"loading {name} from the Hugging Face Hub failed ({type(error).__name__})") from error

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json
 
-from src.data.columns import Columns, said, shown
+from src.data.columns import Columns, shown
 from src.data.encoding import BLOCK, scan_text
-from src.errors import UserError
+from src.errors import UserError, in_short
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character beyond U+FFFF, which JSON can write and no text can hold."""
@@ -27,7 +27,7 @@ def read_json_lines(path: Path, columns: Columns) -> pa.Table:
         table = pa.json.read_json(path, pa.json.ReadOptions(block_size=BLOCK), parse)
     except pa.ArrowInvalid as error:
         _refuse_first_bad_object(path, columns)
-        raise UserError(f"{path}: expected JSON lines, found {said(error)}: correct the file.") from error
+        raise UserError(f"{path}: expected JSON lines, found {in_short(error)}: correct the file.") from error
     return table.select(list(columns.names))
 
 

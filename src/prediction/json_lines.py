@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from src.data.columns import said, shown
+from src.data.columns import shown
 from src.data.encoding import scan_text
 from src.data.json_lines import objects
-from src.errors import UserError
+from src.errors import UserError, in_short
 
 ROWS = 4096
 """Objects held at a time."""
@@ -76,4 +76,6 @@ def _faults_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OverflowError) as error:
-        raise UserError(f"{path}: expected each column of one type, found {said(error)}: correct the file.") from error
+        raise UserError(
+            f"{path}: expected each column of one type, found {in_short(error)}: correct the file."
+        ) from error

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from src.data.columns import ROW, said
+from src.data.columns import ROW
 from src.data.delimited import read_pieces, text_schema
 from src.data.files import by_ending, check_readable
 from src.data.values import check_text
-from src.errors import UserError
+from src.errors import UserError, in_short
 from src.files import replacing
 from src.prediction import delimited, json_lines, parquet
 
@@ -128,7 +128,9 @@ def write_pieces(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> N
             for piece in pieces:
                 write(piece)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"output={path}: expected to write it, found: {said(error)}: choose another output.") from error
+        raise UserError(
+            f"output={path}: expected to write it, found: {in_short(error)}: choose another output."
+        ) from error
 
 
 def _pieces(path: Path, schema: pa.Schema, columns: tuple[str, ...], rows: int) -> Iterator[Piece]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from src.errors import Diverged, UserError
+from src.files import remove
 from src.metrics.names import SPEARMAN
 from src.metrics.statistics import Interval, percentile_interval, resampled_means, spearman
 from src.report.console import console
@@ -60,7 +61,7 @@ class Standing:
 def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
     """Run the best trials again with further seeds; what is there already is taken as it is.
 
-    A trial that diverges with another seed is left out.
+    A trial that diverges with another seed is left out, and nothing of that training is kept.
 
     Raises:
         UserError: no trial has finished, or none of the best holds.
@@ -94,7 +95,11 @@ def _run_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run:
         folder = study.folder / "confirm" / f"{number:04d}-seed{seed}"
         tags = {"role": "confirmation", "trial.number": str(number), PARENT: parent_run}
         # as the winner is trained: to the end, with no validation part to stop by
-        metrics = trainings.run(values, folder, tags, seed=seed, keep="last")
+        try:
+            metrics = trainings.run(values, folder, tags, seed=seed, keep="last")
+        except Diverged:
+            remove(folder)
+            raise
         shutil.rmtree(folder / "model", ignore_errors=True)
         pairs = pd.read_parquet(folder / "predictions.parquet")
         gold = pairs["gold"].to_numpy(float)

@@ -4,6 +4,7 @@ import shutil
 import socket
 import warnings
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class SweepStudy:
         sampler, pruner = build_sampler(self.config.sweep, self.space, number), build_pruner(self.config.sweep.pruner)
         return optuna.load_study(study_name=self.name, storage=self.view, sampler=sampler, pruner=pruner)
 
-    @property
+    @cached_property
     def id(self) -> int:
         """The number of the study in its database."""
         return self.storage.get_study_id_from_name(self.name)
