@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any
 
+from scipy.stats import ttest_rel
+
+from src.metrics.names import SPEARMAN
+
 OURS = "ours"
 VARIANTS: dict[str, list[str]] = {
     OURS: [],
@@ -52,14 +56,27 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
+def difference(rounds: list[dict[str, Metrics]], rival: str) -> dict[str, float]:
+    """Return ours minus the rival in Spearman: the mean over the rounds, and from two on its 95 % interval.
+
+    The rounds are paired, as both train with the same seed on batches in the same order (paired t interval).
+    """
+    ours, others = ([turn[name][SPEARMAN] for turn in rounds] for name in (OURS, rival))
+    found = {"mean": mean(ours) - mean(others)}
+    if len(rounds) > 1:
+        found["low"], found["high"] = map(float, ttest_rel(ours, others).confidence_interval(0.95))
+    return found
+
+
 def summarise(rounds: list[dict[str, Metrics]], work: Work) -> dict[str, Any]:
-    """Return the table of a benchmark: ratios at the top level, then each variant, then the ratios round by round."""
+    """Return the table of a benchmark: ratios at the top level, then each variant, then how they compare."""
     names = list(rounds[0])
     faster = {name: ratios(rounds, name, work.evaluation_interval) for name in names if name != OURS}
     return {
         **{f"ratio_vs_{name}": median(values) for name, values in faster.items()},
         "variants": {name: _variant([turn[name] for turn in rounds], work) for name in names},
         "ratios": faster,
+        "spearman_differences": {name: difference(rounds, name) for name in faster},
     }
 
 
@@ -75,8 +92,8 @@ def _variant(turns: list[Metrics], work: Work) -> dict[str, Any]:
         "tokens_per_second": spread(tokens),
         "share_of_bf16_peak": median(tokens) * work.flops_per_token / work.peak_flops,
         "peak_memory_mb": max(turn["peak_memory_mb"] for turn in turns),
-        "spearman_cosine_mean": mean(turn["spearman_cosine"] for turn in turns),
-        **{key: last[key] for key in ("spearman_cosine", "spearman_cosine_low", "spearman_cosine_high")},
+        "spearman_cosine_by_round": [turn[SPEARMAN] for turn in turns],
+        **{key: last[key] for key in (SPEARMAN, f"{SPEARMAN}_low", f"{SPEARMAN}_high")},
     }
 
 
@@ -99,4 +116,9 @@ def to_markdown(table: dict[str, Any]) -> str:
             f"| {row['spearman_cosine']:.4f} [{row['spearman_cosine_low']:.4f}, {row['spearman_cosine_high']:.4f}] "
             f"| {'–' if faster is None else f'{faster:.2f} times as fast'} |"
         )
+    scores = {name: mean(row["spearman_cosine_by_round"]) for name, row in table["variants"].items()}
+    lines.append(f"\nMean Spearman of the rounds: ours {scores[OURS]:.4f}.")
+    for name, found in table["spearman_differences"].items():
+        interval = " [{low:+.4f}, {high:+.4f}]".format(**found) if "low" in found else ""
+        lines.append(f"{name.replace('_', ' ')} {scores[name]:.4f}, ours minus it {found['mean']:+.4f}{interval}.")
     return "\n".join(lines) + "\n"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from src.benchmark.speed import OURS, Work, summarise, to_markdown
+from src.benchmark.speed import OURS, VARIANTS, Work, difference, summarise, to_markdown
+from src.config.bench import RIVALS
 
 
 def metrics(train_seconds: float, steps: int = 10, **others: float) -> dict[str, object]:
@@ -48,5 +49,24 @@ def test_tokens_and_share_of_the_peak_follow_from_the_pairs_a_second() -> None:
 
 def test_the_markdown_has_a_row_for_each_variant_with_its_ratio() -> None:
     text = to_markdown(summarise(ROUNDS, WORK))
-    assert text.count("\n") == 5
+    assert text.count("\n| ") == 3
     assert "3.00 times as fast" in text
+    assert "stock fp32 0.8800, ours minus it +0.0000" in text
+
+
+def test_every_rival_of_the_config_has_its_overrides() -> None:
+    assert {OURS, *RIVALS} == VARIANTS.keys()
+
+
+def test_the_difference_in_spearman_is_that_of_the_seeds_with_its_interval() -> None:
+    pairs = [(0.86, 0.87), (0.88, 0.88), (0.87, 0.89)]
+    rounds = [
+        {OURS: metrics(1.0, spearman_cosine=own), "stock_fp32": metrics(1.0, spearman_cosine=other)}
+        for own, other in pairs
+    ]
+    # mean -0.01, standard deviation 0.01, and 4.303 is the 97.5 % quantile of t with two degrees of freedom
+    reach = 4.303 * 0.01 / 3**0.5
+    assert difference(rounds, "stock_fp32") == pytest.approx(
+        {"mean": -0.01, "low": -0.01 - reach, "high": -0.01 + reach}, abs=1e-5
+    )
+    assert difference(rounds[:1], "stock_fp32") == pytest.approx({"mean": -0.01})
