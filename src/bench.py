@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from src.benchmark import growth, speed
 from src.benchmark.job import train_apart
 from src.config import BenchSettings
+from src.config.checks import require
 from src.config.model import EmbeddedEncoder
 from src.data import load_pairs
 from src.encoder import load_encoder
@@ -38,11 +39,12 @@ def run(config: BenchSettings, overrides: list[str]) -> dict[str, Any]:
 
 
 def _speed(config: BenchSettings, overrides: list[str], scratch: Path) -> tuple[str, dict[str, Any], str]:
-    work, source = _work(config)
-    slow = choose_precision("auto") == "fp32"
     variants = {name: speed.VARIANTS[name] for name in (speed.OURS, *config.bench.rivals)}
     if not isinstance(config.model, EmbeddedEncoder):
         variants.pop("stock_uncut", None)
+    require(len(variants) > 1, "bench.rivals", "one that this encoder has", config.bench.rivals)
+    work, source = _work(config)
+    slow = choose_precision("auto") == "fp32"
     rounds: list[dict[str, speed.Metrics]] = []
     for turn in range(config.bench.rounds):
         rounds.append({})

@@ -2,7 +2,7 @@
 
 
 def in_short(error: object, longest: int = 200) -> str:
-    """Return what an error says, to be put into a sentence: on one line of at most `longest` characters, unended."""
+    """Return what an error says, to be put into a sentence: on one line, cut to `longest`, without a full stop."""
     text = " ".join(str(error).split()).rstrip(".")
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 

@@ -30,7 +30,7 @@ from tests.conftest import write_pairs
 COMMANDS: dict[str, Callable[[], None]] = {
     "train": lambda: entry(src.train.run)(),
     "prepare": lambda: entry(src.prepare.run)(),
-    "bench": lambda: entry(src.bench.run, "bench")(),
+    "bench": lambda: entry(lambda config: src.bench.run(config, []), "bench")(),
     "sweep": lambda: entry(src.sweep.run, "sweep")(),
     "predict": lambda: entry(src.predict.run, "predict")(),
     "compare": src.compare.main,
@@ -154,6 +154,10 @@ CONFIG = {
         "train +experiment=project_match data.dev_pairs=2000", ("data.dev_pairs", "1,000")
     ),
     "a benchmark of no rounds": Case("bench +experiment=review_sts bench.rounds=0", ("bench.rounds", "at least 1")),
+    "a benchmark against an unknown trainer": Case(
+        "bench +experiment=review_sts bench.rivals=[plain]", ("bench.rivals", "stock_fp32", "plain")
+    ),
+    "a benchmark against nobody": Case(f"bench {TINY} bench.rivals=[stock_uncut]", ("bench.rivals", "stock_uncut")),
     "a sweep of nothing": Case(f"sweep {TINY} ~sweep.space", ("sweep.space",)),
     "a sweep of an unknown key": Case(
         f"sweep {TINY} '+sweep.space.trainer.momentum={{low: 0, high: 1}}'", ("trainer.momentum",)

@@ -23,10 +23,10 @@ from src.data.columns import ROW, Columns
 from src.data.files import READERS, read_table
 from src.data.pairs import check_pairs
 from src.errors import UserError
-from src.training import packed_attention
 from src.training.arguments import build_arguments, steps_between_evaluations
-from src.training.batches import PackedCollator, embed_packed, tokenize
+from src.training.batches import PackedCollator, embed_packed, features_of, tokenize
 from src.training.losses import build_loss
+from src.training.packing import packed_attention
 from src.training.trainer import PairTrainer, dev_evaluator
 
 settings.register_profile(
@@ -158,8 +158,7 @@ def test_every_pair_is_in_exactly_one_batch_of_an_epoch(
         loss=build_loss(encoder, "cosine_similarity"),
         evaluator=dev_evaluator(data, 32),
     )
-    with packed_attention(encoder, enabled=True):
-        batches = [labels["label"].tolist() for labels in trainer.get_train_dataloader()]
+    batches = [labels["label"].tolist() for labels in trainer.get_train_dataloader()]
     assert sorted(label for batch in batches for label in batch) == pytest.approx(numbers)
     assert len(batches) == math.ceil(pairs / batch)
     assert max(map(len, batches)) <= batch
@@ -174,8 +173,7 @@ def test_a_packed_batch_gives_what_each_sentence_gives_alone(words: list[str], e
     first, second = words[: len(words) // 2], words[len(words) // 2 :][: len(words) // 2]
     data = Dataset.from_dict({"sentence1": first, "sentence2": second, "score": [0.5] * len(first)})
     batch = PackedCollator(heads=2, dtype=torch.float32)(list(tokenize(data, encoder)))
-    features = {key.removeprefix("pairs_"): value for key, value in batch.items() if key != "label"}
     with torch.no_grad(), packed_attention(encoder, enabled=True):
-        packed = torch.cat(embed_packed(encoder, features))
+        packed = torch.cat(embed_packed(encoder, features_of(batch)))
     alone = torch.cat([encoder.encode([text], convert_to_tensor=True) for text in (*first, *second)])
     torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-4)

@@ -71,12 +71,14 @@ def difference(rounds: list[dict[str, Metrics]], rival: str) -> dict[str, float]
 def summarise(rounds: list[dict[str, Metrics]], work: Work) -> dict[str, Any]:
     """Return the table of a benchmark: ratios at the top level, then each variant, then how they compare."""
     names = list(rounds[0])
+    steps = {name: [turn[name]["steps"] for turn in rounds] for name in names}
     faster = {name: ratios(rounds, name, work.evaluation_interval) for name in names if name != OURS}
     return {
         **{f"ratio_vs_{name}": median(values) for name, values in faster.items()},
         "variants": {name: _variant([turn[name] for turn in rounds], work) for name in names},
         "ratios": faster,
-        "spearman_differences": {name: difference(rounds, name) for name in faster},
+        # of a rival that was stopped early only the speed compares
+        "spearman_differences": {name: difference(rounds, name) for name in faster if steps[name] == steps[OURS]},
     }
 
 
@@ -113,7 +115,7 @@ def to_markdown(table: dict[str, Any]) -> str:
             f"| {name.replace('_', ' ')}, {row['precision']} | {row['steps']} | {seconds} "
             f"| {row['pairs_per_second']['median']:.1f} | {row['tokens_per_second']['median']:.0f} "
             f"| {row['share_of_bf16_peak']:.0%} | {row['peak_memory_mb']:.0f} "
-            f"| {row['spearman_cosine']:.4f} [{row['spearman_cosine_low']:.4f}, {row['spearman_cosine_high']:.4f}] "
+            f"| {row[SPEARMAN]:.4f} [{row[f'{SPEARMAN}_low']:.4f}, {row[f'{SPEARMAN}_high']:.4f}] "
             f"| {'–' if faster is None else f'{faster:.2f} times as fast'} |"
         )
     scores = {name: mean(row["spearman_cosine_by_round"]) for name, row in table["variants"].items()}

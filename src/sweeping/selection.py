@@ -61,7 +61,7 @@ class Standing:
 def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
     """Run the best trials again with further seeds; what is there already is taken as it is.
 
-    A trial that diverges with another seed is left out, and nothing of that training is kept.
+    A trial that diverges with another seed is left out, and the folder of that training removed.
 
     Raises:
         UserError: no trial has finished, or none of the best holds.
@@ -78,7 +78,8 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
         try:
             candidates.append(_run_again(trainings, trial, seeds, parent_run))
         except Diverged as reason:
-            console.print(f"trial {trial.number:3d}  left out: {reason}", soft_wrap=True)
+            what, _, _ = str(reason).partition(", so set ")  # the rest tells how to go on with a single training
+            console.print(f"trial {trial.number:3d}  left out: {what}", soft_wrap=True)
     if not candidates:
         raise UserError(
             "expected a trial among the best that holds with further seeds, found that all diverged: lower the learning"

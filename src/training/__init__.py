@@ -1,8 +1,7 @@
 """Fine-tuning an encoder on scored sentence pairs."""
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from datasets import Dataset
@@ -10,15 +9,15 @@ from sentence_transformers import SentenceTransformer
 from transformers import PrinterCallback
 
 from src.config.training import TrainerConfig
-from src.errors import UserError
 from src.processes import agreed, is_first
+from src.training.agreement import check_packing
 from src.training.arguments import build_arguments
 from src.training.batches import tokenize
 from src.training.checkpoints import Checkpoints
 from src.training.curve import CurveCallback, CurveRow, Listener, curve_rows
 from src.training.dropout import fast_dropout
 from src.training.losses import PairLoss
-from src.training.packing import PACKED
+from src.training.packing import packed_attention
 from src.training.precision import choose_precision, use_threads
 from src.training.projections import joint_projections
 from src.training.trainer import PairTrainer, dev_evaluator
@@ -57,11 +56,18 @@ def fine_tune(
     """Train the encoder in place on `train`, evaluate it on `dev` as configured, from the last of the `checkpoints` on.
 
     `loss` is one of `src.training.losses` on this encoder.
+
+    Raises:
+        UserError: the encoder cannot be trained on packed batches.
+
     """
     threads, precision = use_threads(config.threads), agreed(choose_precision(config.precision))
+    packed = config.batching == "packed"
+    if packed:
+        check_packing(encoder, tokenize(train, encoder))
     with ExitStack() as modes:
         modes.enter_context(fast_dropout(encoder, config.fast_dropout))
-        modes.enter_context(packed_attention(encoder, config.batching == "packed"))
+        modes.enter_context(packed_attention(encoder, packed))
         modes.enter_context(joint_projections(encoder, config.joint_projections))
         modes.enter_context(
             used_rows(encoder[0].model, used_tokens(tokenize(train, encoder)) if config.used_rows else None)
@@ -98,25 +104,3 @@ def fine_tune(
         evaluation_seconds=trainer.evaluation_seconds,
         pairs_per_second=(steps - curve.first_step) * config.batch_size / seconds,
     )
-
-
-@contextmanager
-def packed_attention(encoder: SentenceTransformer, enabled: bool) -> Iterator[None]:
-    """Use the attention of `src.training.packing` for as long as the block lasts.
-
-    Raises:
-        UserError: the encoder keeps its own attention, which would mix the sentences of a packed batch.
-
-    """
-    transformer = encoder[0].model
-    former = transformer.config._attn_implementation
-    transformer.set_attn_implementation(PACKED if enabled else former)
-    if enabled and transformer.config._attn_implementation != PACKED:  # transformers only warns of it
-        raise UserError(
-            "trainer.batching=packed: expected an encoder whose attention can be replaced, found"
-            f" {type(transformer).__name__}: set trainer=stock."
-        )
-    try:
-        yield
-    finally:
-        transformer.set_attn_implementation(former)

@@ -57,6 +57,12 @@ class PackedCollator:
         self.position_offset = position_offset
         """Position of the first token: 0 in BERT, padding index + 1 in the RoBERTa family."""
 
+    @classmethod
+    def of(cls, encoder: SentenceTransformer, dtype: torch.dtype) -> "PackedCollator":
+        """Return the collator for an encoder."""
+        first: Any = encoder[0]
+        return cls(first.model.config.num_attention_heads, dtype, first._infer_flatten_position_offset())
+
     def __call__(self, pairs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Return the tensors of the batch: T tokens of n sentences and fillers, which make s segments.
 
@@ -90,6 +96,11 @@ class PackedCollator:
             "pairs_pack_mask": mask.masked_fill_(own[:, :, None] != own[:, None], -torch.inf).repeat(self.heads, 1, 1),
             "label": torch.tensor([pair["score"] for pair in pairs]),
         }
+
+
+def features_of(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what the encoder is given of a packed batch, as the trainer of sentence-transformers takes it apart."""
+    return {name.removeprefix("pairs_"): values for name, values in batch.items() if name != "label"}
 
 
 def embed_packed(model: Any, features: dict[str, Tensor]) -> list[Tensor]:

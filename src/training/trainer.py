@@ -18,7 +18,6 @@ from src.config.training import TrainerConfig
 from src.files import room_for
 from src.metrics.names import DEV
 from src.processes import wait_for_all
-from src.training.agreement import check_packing
 from src.training.batches import PackedCollator, embed_packed, tokenize
 from src.training.checkpoints import mark_whole
 from src.training.evaluation import evaluate
@@ -45,19 +44,10 @@ class PairTrainer(SentenceTransformerTrainer):
         self.evaluation_seconds = 0.0
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return the batches; packed ones are tokenised here, after the model card has read the text.
-
-        Raises:
-            UserError: the encoder cannot do with packed batches.
-
-        """
+        """Return the batches; packed ones are tokenised here, after the model card has read the text."""
         if self.config.batching == "packed":
             self.train_dataset = tokenize(self.train_dataset, self.model)
-            first = self.model[0]
-            dtype = torch.bfloat16 if self.args.bf16 else torch.float32
-            offset = first._infer_flatten_position_offset()
-            self.data_collator = PackedCollator(first.model.config.num_attention_heads, dtype, offset)
-            check_packing(self.model, self.train_dataset, self.data_collator)
+            self.data_collator = PackedCollator.of(self.model, torch.bfloat16 if self.args.bf16 else torch.float32)
         loader: DataLoader[Any] = super().get_train_dataloader()
         return loader
 

@@ -54,6 +54,10 @@ def test_the_markdown_has_a_row_for_each_variant_with_its_ratio() -> None:
     assert "stock fp32 0.8800, ours minus it +0.0000" in text
 
 
+def test_the_spearman_of_a_rival_that_ran_other_steps_is_not_compared() -> None:
+    assert list(summarise(ROUNDS, WORK)["spearman_differences"]) == ["stock_fp32"]
+
+
 def test_every_rival_of_the_config_has_its_overrides() -> None:
     assert {OURS, *RIVALS} == VARIANTS.keys()
 

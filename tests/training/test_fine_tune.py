@@ -114,6 +114,7 @@ def test_an_encoder_can_be_trained_twice_in_bf16(trainer: str, tiny_config: Tiny
 
     encoder[0].model.encoder.layer[0].output.dense.register_forward_hook(note)
     fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
-    steps = len(trained_in)
+    passes = len(trained_in)
+    assert passes > 0
     fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
-    assert trained_in == [torch.bfloat16] * 2 * steps
+    assert trained_in == [torch.bfloat16] * 2 * passes

@@ -7,6 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
     ModernBertConfig,
     ModernBertModel,
@@ -20,9 +21,9 @@ from transformers import (
 )
 
 from src.errors import UserError
-from src.training import packed_attention
 from src.training.agreement import check_packing
-from src.training.batches import PackedCollator, embed_packed, tokenize
+from src.training.batches import PackedCollator, embed_packed, features_of, tokenize
+from src.training.packing import attend_by_row, packed_attention
 
 PAIRS = Dataset.from_dict(
     {
@@ -41,8 +42,7 @@ def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
 
 def embed(encoder: SentenceTransformer) -> torch.Tensor:
     batch = COLLATOR(list(tokenize(PAIRS, encoder)))
-    features = {key.removeprefix("pairs_"): value for key, value in batch.items() if key != "label"}
-    return torch.cat(embed_packed(encoder, features))
+    return torch.cat(embed_packed(encoder, features_of(batch)))
 
 
 def embed_padded(encoder: SentenceTransformer) -> torch.Tensor:
@@ -105,9 +105,8 @@ def test_a_batch_without_fillers_is_whole_too(encoder: SentenceTransformer) -> N
     row = {"sentence1": [5] * 16, "sentence2": [6] * 16, "score": 1.0}
     batch = COLLATOR([row, row])
     assert batch["pairs_input_ids"].shape == (1, 64)
-    features = {key.removeprefix("pairs_"): value for key, value in batch.items() if key != "label"}
     with packed_attention(encoder, enabled=True):
-        first, second = embed_packed(encoder, features)
+        first, second = embed_packed(encoder, features_of(batch))
     alone = encoder({"input_ids": torch.full((1, 16), 5), "attention_mask": torch.ones(1, 16, dtype=torch.int64)})
     torch.testing.assert_close(first[:1], alone["sentence_embedding"], atol=1e-6, rtol=1e-5)
     assert not torch.equal(first, second)
@@ -151,29 +150,40 @@ def test_positions_of_the_roberta_family_start_behind_the_padding_index(
 ) -> None:
     with_transformer(encoder, tiny_roberta(encoder))
     rows = list(tokenize(PAIRS, encoder)) * count  # with 16 the sentences fill many rows, and the fillers some more
-    collator = PackedCollator(2, torch.float32, encoder[0]._infer_flatten_position_offset())
+    collator = PackedCollator.of(encoder, torch.float32)
     assert collator.position_offset == 2
-    features = {key.removeprefix("pairs_"): value for key, value in collator(rows).items() if key != "label"}
     padded = embed_padded(encoder).unflatten(0, (2, -1)).repeat(1, count, 1)
     with packed_attention(encoder, enabled=True):
-        packed = torch.stack(embed_packed(encoder, features))
+        packed = torch.stack(embed_packed(encoder, features_of(collator(rows))))
     torch.testing.assert_close(packed, padded, atol=1e-6, rtol=1e-5)
 
 
-def test_packed_embeddings_in_bf16_are_near_those_in_fp32(encoder: SentenceTransformer) -> None:
-    padded = embed_padded(encoder)
-    features = PackedCollator(2, torch.bfloat16)(list(tokenize(PAIRS, encoder)))
-    features = {key.removeprefix("pairs_"): value for key, value in features.items() if key != "label"}
+def test_in_bf16_too_a_sentence_is_embedded_whatever_its_neighbours_are(encoder: SentenceTransformer) -> None:
+    rows = list(tokenize(PAIRS, encoder))
+    others = [{**row, "sentence2": [token + 1 for token in row["sentence2"]]} for row in rows]
     with packed_attention(encoder, enabled=True), torch.autocast("cpu", dtype=torch.bfloat16):
-        packed = torch.cat(embed_packed(encoder, features)).float()
-    assert (torch.cosine_similarity(packed, padded) > 0.999).all()
+        first, second, same, changed = (
+            column
+            for batch in (rows, others)
+            for column in embed_packed(encoder, features_of(PackedCollator(2, torch.bfloat16)(batch)))
+        )
+    assert torch.equal(first, same)
+    assert not torch.equal(second, changed)
+
+
+def test_heads_that_share_a_key_and_a_value_attend_as_in_the_library() -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, heads, 8, 4) for heads in (4, 2, 2))
+    module = torch.nn.Module().eval()
+    found, _ = attend_by_row(module, query, key, value, None, pack_mask=torch.zeros(4, 8, 8), scaling=0.5, dropout=0.0)
+    expected = scaled_dot_product_attention(query, key, value, scale=0.5, enable_gqa=True)
+    torch.testing.assert_close(found.transpose(1, 2), expected)
 
 
 def test_sentences_longer_than_the_longest_row_are_packed_too(encoder: SentenceTransformer) -> None:
     encoder.max_seq_length = 300
     long = Dataset.from_dict({"sentence1": ["방" * 200, "침대"], "sentence2": ["집", "이불" * 70], "score": [0.0, 1.0]})
-    with packed_attention(encoder, enabled=True):
-        check_packing(encoder, tokenize(long, encoder), COLLATOR)
+    check_packing(encoder, tokenize(long, encoder))
 
 
 @pytest.mark.parametrize("transformer", [tiny_t5, tiny_modernbert])
@@ -181,17 +191,13 @@ def test_an_encoder_whose_attention_packing_does_not_know_is_refused(
     encoder: SentenceTransformer, transformer: Callable[[SentenceTransformer], PreTrainedModel]
 ) -> None:
     with_transformer(encoder, transformer(encoder))
-    with (
-        packed_attention(encoder, enabled=True),
-        pytest.raises(UserError, match=r"relative distance of .*: set trainer"),
-    ):
-        check_packing(encoder, tokenize(PAIRS, encoder), COLLATOR)
+    with pytest.raises(UserError, match=r"relative distance of .*: set trainer=stock"):
+        check_packing(encoder, tokenize(PAIRS, encoder))
 
 
 def test_the_check_leaves_mode_and_random_numbers_as_they_are(encoder: SentenceTransformer) -> None:
     encoder.train()
     state = torch.random.get_rng_state()
-    with packed_attention(encoder, enabled=True):
-        check_packing(encoder, tokenize(PAIRS, encoder), COLLATOR)
+    check_packing(encoder, tokenize(PAIRS, encoder))
     assert encoder.training
     assert torch.equal(torch.random.get_rng_state(), state)
