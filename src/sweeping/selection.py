@@ -1,6 +1,5 @@
 """The choice of the winner: the best trials run again with further seeds, and what their difference is worth."""
 
-import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +100,7 @@ def _run_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run:
         except Diverged:
             remove(folder)
             raise
-        shutil.rmtree(folder / "model", ignore_errors=True)
+        remove(folder / "model")
         pairs = pd.read_parquet(folder / "predictions.parquet")
         gold = pairs["gold"].to_numpy(float)
         predicted.append(pairs["predicted"].to_numpy(float))
