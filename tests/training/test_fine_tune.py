@@ -90,12 +90,13 @@ def test_throughput_counts_no_steps_of_before_an_interruption(tiny_config: TinyC
 
 
 def test_keep_best_ends_with_the_weights_of_the_best_evaluation(tiny_config: TinyConfig) -> None:
-    config = tiny_config(CONSTANT, "trainer.keep=best", "trainer.learning_rate=0.05", "trainer.epochs=3")
+    config = tiny_config(CONSTANT, "trainer.keep=best", "trainer.learning_rate=0.005", "trainer.epochs=3")
     shutil.rmtree(config.folder, ignore_errors=True)
     pairs, encoder = load_pairs(config.data), load_encoder(config.model)
     loss = build_loss(encoder, config.loss.name)
     checkpoints = Checkpoints(Path(config.folder), {})
-    training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
+    wrong = pairs.train.map(lambda pair: {"score": 1 - pair["score"]})  # what is learnt from it is worse and worse
+    training = fine_tune(encoder, wrong, pairs.dev, loss, config.trainer, checkpoints, [])
     best = max(row.spearman_cosine for row in training.curve)
     assert best > training.curve[-1].spearman_cosine
     assert evaluate(encoder, pairs.dev, loss, config.trainer).correlations["spearman_cosine"] == best
