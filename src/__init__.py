@@ -8,5 +8,5 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-# on all cores, said outright so that nothing is printed when a process is started; none of them tokenises before it forks
+# on all cores; said outright, as otherwise starting a process prints a warning (no forked process tokenises here)
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

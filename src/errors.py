@@ -19,4 +19,16 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-    """A training whose losses, weights or predictions tell nothing any more; its run is recorded as FAILED."""
+    """A training whose losses, weights or predictions tell nothing any more; its run is recorded as FAILED.
+
+    `what` happened is told apart from the `advice`, which is for somebody who trains once.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what, advice)
+        self.what = what
+        self.advice = advice
+
+    def __str__(self) -> str:
+        """Return both as one sentence."""
+        return f"{self.what}: {self.advice}."

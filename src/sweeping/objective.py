@@ -56,7 +56,7 @@ class TrialRunner:
             claim.note(run_id=metrics["run_id"])
             self.study.tell(claim.number, metrics[SPEARMAN])
         except (Pruned, Diverged) as reason:
-            claim.note(reason=str(reason))
+            claim.note(reason=reason.what if isinstance(reason, Diverged) else str(reason))
             self.study.tell(claim.number, state=TrialState.PRUNED)
         except Exception as error:
             self._fail(claim, error)

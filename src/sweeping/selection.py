@@ -60,7 +60,7 @@ class Standing:
 def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
     """Run the best trials again with further seeds; what is there already is taken as it is.
 
-    A trial that diverges with another seed is left out, and the folder of that training removed.
+    A trial that diverges with another seed is left out, by a later sweep of the study too.
 
     Raises:
         UserError: no trial has finished, or none of the best holds.
@@ -74,11 +74,14 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
     seeds = wanted.seeds if len(best) > 1 else 0
     candidates = []
     for trial in best:
-        try:
-            candidates.append(_run_again(trainings, trial, seeds, parent_run))
-        except Diverged as reason:
-            what, _, _ = str(reason).partition(", so set ")  # the rest tells how to go on with a single training
-            console.print(f"trial {trial.number:3d}  left out: {what}", soft_wrap=True)
+        key = f"diverged.{trial.number}"
+        if not study.noted(key):
+            try:
+                candidates.append(_run_again(trainings, trial, seeds, parent_run))
+                continue
+            except Diverged as reason:
+                study.note(key, reason.what)
+        console.print(f"trial {trial.number:3d}  left out: {study.noted(key)}", soft_wrap=True)
     if not candidates:
         raise UserError(
             "expected a trial among the best that holds with further seeds, found that all diverged: lower the learning"

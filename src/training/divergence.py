@@ -42,16 +42,18 @@ def check_encoder(evaluation: Evaluation, whose: str) -> None:
         predicted = evaluation.predicted
         raise Diverged(
             f"{whose}: expected similarities that tell pairs apart, found {predicted.min():g} to {predicted.max():g}"
-            f" for all {len(predicted):,}: take another encoder (model=…)."
+            f" for all {len(predicted):,}",
+            "take another encoder (model=…)",
         )
 
 
 def _diverged(step: int, expected: str, found: str, args: TrainingArguments) -> Diverged:
-    coarse = (" or bf16 too coarse", " or trainer.precision=fp32") if args.bf16 else ("", "")
+    coarse = (", or bf16 too coarse", " or trainer.precision=fp32") if args.bf16 else ("", "")
     folder = Path(args.output_dir)
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     kept = f", with trainer.resume=never, which removes {last}, the last good checkpoint" if last else ""
     return Diverged(
-        f"step {step}: expected {expected}, found {found}: the learning rate {args.learning_rate:g} is probably too"
-        f" high{coarse[0]}, so set a lower trainer.learning_rate{coarse[1]}{kept}."
+        f"step {step}: expected {expected}, found {found}; the learning rate {args.learning_rate:g} is probably too"
+        f" high{coarse[0]}",
+        f"set a lower trainer.learning_rate{coarse[1]}{kept}",
     )

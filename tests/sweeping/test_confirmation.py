@@ -31,9 +31,9 @@ def diverging(*rates: float) -> Callable[..., dict[str, Any]]:
     """Return what stands for a training that diverges at those learning rates."""
 
     def run(values: dict[str, Any], folder: Path, *_: Any, **__: Any) -> dict[str, Any]:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         if values["trainer.learning_rate"] in rates:
-            raise Diverged("step 3: expected finite weights, found some that are not")
+            raise Diverged("step 3: expected finite weights, found some that are not", "train more gently")
         pd.DataFrame({"gold": [0.0, 0.5, 1.0], "predicted": [0.1, 0.4, 0.8]}).to_parquet(folder / "predictions.parquet")
         return {"spearman_cosine": 1.0}
 
@@ -46,8 +46,12 @@ def test_a_trial_that_diverges_with_another_seed_is_left_out(
     first, second, third = best_first(trainings.study)[:3]
     monkeypatch.setattr(trainings, "run", diverging(first.params["trainer.learning_rate"]))
     assert [candidate.number for candidate in confirm(trainings, "parent")] == [second.number, third.number]
-    assert f"{first.number}  left out: step 3: expected finite weights" in capsys.readouterr().out
+    left_out = f"{first.number}  left out: step 3: expected finite weights, found some that are not\n"
+    assert left_out in capsys.readouterr().out
     assert not list(trainings.study.folder.glob(f"confirm/{first.number:04d}-*"))
+    monkeypatch.setattr(trainings, "run", diverging())
+    assert [candidate.number for candidate in confirm(trainings, "parent")] == [second.number, third.number]
+    assert left_out in capsys.readouterr().out
 
 
 def test_if_all_of_the_best_diverge_the_sweep_says_so(trainings: Trainings, monkeypatch: pytest.MonkeyPatch) -> None:

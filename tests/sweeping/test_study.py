@@ -143,7 +143,7 @@ def test_a_training_that_diverges_is_pruned_with_the_reason(
     runner = runner_of(study)
 
     def diverging(*_: object, **__: object) -> None:
-        raise Diverged("step 3: expected a number")
+        raise Diverged("step 3: expected a number", "train more gently")
 
     monkeypatch.setattr(runner.trainings, "run", diverging)
     runner.work("parent")

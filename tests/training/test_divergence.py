@@ -85,7 +85,7 @@ def test_a_loss_that_is_no_number_is_named_by_its_own_step(
         src.train.run(tiny_config("trainer.precision=bf16"))
     assert left.value.code == 2
     sentence = capsys.readouterr().err.splitlines()[-1]
-    assert sentence.startswith("step 5: expected a training loss that is a finite number, found nan: the learning rate")
+    assert sentence.startswith("step 5: expected a training loss that is a finite number, found nan; the learning rate")
     assert "or bf16 too coarse" in sentence and "trainer.precision=fp32" in sentence
 
 
