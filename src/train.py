@@ -19,7 +19,7 @@ from src.report.console import ProgressView
 from src.report.result import ARTIFACTS, Metrics, measure, write_model, write_result
 from src.report.summary import print_behind, print_sources, print_summary
 from src.seeds.repeat import train_seeds
-from src.tracking import flatten, start_run
+from src.tracking import start_run
 from src.training import fine_tune
 from src.training.checkpoints import Checkpoints
 from src.training.curve import Listener
@@ -93,9 +93,8 @@ def follow(config: Config) -> None:
 
 def identity(config: Config, pairs: PairData) -> dict[str, str]:
     """Return what a training depends on, by name: it is gone on with only if all of it is the same."""
-    settings = {name: str(value) for name, value in flatten(deciding(config))}
     held = f"{digest(pairs.train)} and {digest(pairs.dev)}"
-    return {**settings, "pairs": held, "processes": str(processes())}
+    return {**deciding(config), "pairs": held, "processes": str(processes())}
 
 
 if __name__ == "__main__":

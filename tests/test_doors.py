@@ -16,7 +16,7 @@ import src.train
 from src.config import Config, SweepSettings
 from src.config.sweep import SweepConfig
 from src.entry import CONF
-from src.tracking import flatten
+from src.provenance import flatten
 from src.training.trainer import PairTrainer
 
 TinyConfig = Callable[..., Config]

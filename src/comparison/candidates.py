@@ -10,8 +10,8 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from src.errors import UserError
-from src.provenance import PLACES
-from src.tracking import download_result, flatten
+from src.provenance import PLACES, without
+from src.tracking import download_result
 
 PAIR = ["sentence1", "sentence2", "gold"]
 """What identifies an evaluation pair in predictions.parquet."""
@@ -78,8 +78,7 @@ def read_candidate(letter: str, reference: str, folder: Path) -> Candidate:
 
 def _parameters(path: Path) -> dict[str, str]:
     settings: Any = OmegaConf.to_container(OmegaConf.load(path))
-    kept = {key: value for key, value in settings.items() if key not in PLACES}
-    return {key: str(value) for key, value in flatten(kept)}
+    return without(settings, PLACES)
 
 
 def check_same_pairs(first: Candidate, other: Candidate) -> None:

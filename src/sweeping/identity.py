@@ -4,15 +4,12 @@ from dataclasses import asdict
 
 from src.config import SweepSettings
 from src.errors import UserError
-from src.provenance import differences
+from src.provenance import PLACES, differences, without
 from src.sweeping.study import SweepStudy
-from src.tracking import flatten
 
 FREE_TO_CHANGE = (
-    "folder",
-    "tracking",
+    *PLACES,
     "published",
-    "trainer.resume",
     "trainer.threads",
     "sweep.trials",
     "sweep.workers",
@@ -27,13 +24,7 @@ FREE_TO_CHANGE = (
 
 def identity_of(config: SweepSettings, pairs: str) -> dict[str, str]:
     """Return what a sweep depends on by name: all settings that decide its result, and the digest of the pairs."""
-    settings = dict(flatten(asdict(config)))
-    settled = {
-        name: str(value)
-        for name, value in settings.items()
-        if not any(name == free or name.startswith(f"{free}.") for free in FREE_TO_CHANGE)
-    }
-    return {**settled, "pairs": pairs}
+    return {**without(asdict(config), FREE_TO_CHANGE), "pairs": pairs}
 
 
 def stay_the_same(study: SweepStudy, identity: dict[str, str]) -> None:

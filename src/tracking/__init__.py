@@ -14,7 +14,7 @@ from src.tracking.lifetime import known_run, log_files, start_run
 from src.tracking.lookup import download_model, download_result, recorded_identity
 from src.tracking.models import EXAMPLE
 from src.tracking.run import Run
-from src.tracking.store import PARENT, flatten
+from src.tracking.store import PARENT
 
 __all__ = [
     "EXAMPLE",
@@ -24,7 +24,6 @@ __all__ = [
     "deliver",
     "download_model",
     "download_result",
-    "flatten",
     "known_run",
     "log_files",
     "recorded_identity",

@@ -10,13 +10,14 @@ from filelock import Timeout
 from src.config import Config
 from src.config.tracking import TrackingConfig
 from src.errors import Stopped, UserError
+from src.provenance import flatten
 from src.tracking.delivery import leave_former_runs
 from src.tracking.journal import Journal, journal_of
 from src.tracking.monitor import SystemMonitor
 from src.tracking.outage import STORE_ERRORS, be_brief, is_outage, refusal, store_needed
 from src.tracking.outbox import AT_LAST, Outbox
 from src.tracking.run import Run
-from src.tracking.store import flatten, open_store, run_named
+from src.tracking.store import open_store, run_named
 
 
 @contextmanager

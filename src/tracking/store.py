@@ -1,9 +1,7 @@
 """The MLflow store: opened once for several processes, and searched."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from filelock import FileLock
@@ -46,15 +44,6 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
         return str(known.experiment_id)
     location = None if artifacts is None else (Path(artifacts) / name).resolve().as_uri()
     return str(client.create_experiment(name, artifact_location=location, tags=view_tags()))
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted names with their values, depth first."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def run_named(client: MlflowClient, name: str, experiment_ids: list[str] | None = None) -> str | None:
