@@ -47,6 +47,8 @@ class TrainerConfig:
     """Train once with each of these in place of `seed`, as children of one run; empty: train once."""
     eval_steps: float = 0.25
     """Below 1: evaluate every so many epochs; 1 and above: every so many steps."""
+    save_steps: float = 0
+    """From one checkpoint to the next, counted as `eval_steps`; 0: a checkpoint at each evaluation."""
     eval_batch_size: int = 64
     """Sentences a forward pass of an evaluation."""
     batching: str = "packed"
@@ -68,7 +70,7 @@ class TrainerConfig:
     keep: str = "last"
     """last: the weights after the last step, as on the published cards; best: those of the best dev Spearman."""
     checkpoints: bool = True
-    """Keep a checkpoint at each evaluation, the last two, to go on from after an interruption."""
+    """Keep the last two checkpoints, to go on from after an interruption."""
     resume: str = "auto"
     """auto: go on with an unfinished training, and stop where its settings were others; if_same: start anew there;
     never: start anew."""
@@ -87,6 +89,9 @@ class TrainerConfig:
             ("seeds", _are_seeds(self.seeds), "empty, or different numbers of at least 0 and below 2**32, two or more"),
             ("eval_steps", 0 < self.eval_steps < math.inf, "above 0 and finite"),
             ("eval_steps", self.eval_steps < 1 or self.eval_steps % 1 == 0, "whole from 1 on"),
+            ("save_steps", 0 <= self.save_steps < math.inf, "at least 0 and finite"),
+            ("save_steps", self.save_steps < 1 or self.save_steps % 1 == 0, "whole from 1 on"),
+            ("save_steps", self.save_steps == 0 or self.keep == "last", "0 with trainer.keep=best"),
             ("batching", self.batching in BATCHINGS, f"one of {list(BATCHINGS)}"),
             ("batching", not self.used_rows or self.batching == "packed", "packed with trainer.used_rows"),
             ("weight_decay", not self.used_rows or self.weight_decay == 0, "0 with trainer.used_rows"),

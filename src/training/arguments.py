@@ -13,9 +13,12 @@ from src.processes import processes
 
 def steps_between_evaluations(trainer: TrainerConfig, pairs: int) -> int:
     """Return the steps from one evaluation to the next for so many training pairs."""
-    if trainer.eval_steps >= 1:
-        return int(trainer.eval_steps)
-    return math.ceil(math.ceil(pairs / trainer.batch_size) * trainer.eval_steps)
+    return _in_steps(trainer.eval_steps, trainer.batch_size, pairs)
+
+
+def _in_steps(often: float, batch_size: int, pairs: int) -> int:
+    """Return in steps what below 1 is a share of an epoch."""
+    return int(often) if often >= 1 else math.ceil(math.ceil(pairs / batch_size) * often)
 
 
 def build_arguments(
@@ -43,7 +46,7 @@ def build_arguments(
         logging_strategy="steps",
         logging_steps=steps,
         save_strategy="steps" if trainer.checkpoints else "no",
-        save_steps=steps,
+        save_steps=_in_steps(trainer.save_steps or trainer.eval_steps, trainer.batch_size, pairs),
         load_best_model_at_end=trainer.keep == "best",
         metric_for_best_model=f"{DEV}_{SPEARMAN}",
         greater_is_better=True,

@@ -22,7 +22,7 @@ class CurveRow:
     epoch: float
     step: int
     training_loss: float
-    """Mean over the steps since the last row."""
+    """Mean over the steps since the last row or checkpoint."""
     validation_loss: float
     spearman_cosine: float
     pearson_cosine: float
@@ -91,7 +91,8 @@ class CurveCallback(TrainerCallback):
         if state.global_step == state.max_steps:
             control.should_log = control.should_evaluate = True
             control.should_save = args.save_strategy != "no"
-        if state.global_step % STEPS_BETWEEN_VALUES == 0 or control.should_evaluate:
+        control.should_log |= control.should_save  # a mean over a checkpoint would be another one after an interruption
+        if state.global_step % STEPS_BETWEEN_VALUES == 0 or control.should_log:
             recent = torch.stack(list(self.losses))
             self.losses.clear()
             loss = mean_loss(recent, state.global_step, args)

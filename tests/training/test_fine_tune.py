@@ -21,11 +21,13 @@ CONSTANT = "trainer.precision=fp32"
 
 def train(config: Config) -> tuple[Training, torch.Tensor]:
     shutil.rmtree(config.folder, ignore_errors=True)
+    return go_on(config)
+
+
+def go_on(config: Config) -> tuple[Training, torch.Tensor]:
     pairs, encoder = load_pairs(config.data), load_encoder(config.model)
-    loss = build_loss(encoder, config.loss.name)
-    training = fine_tune(
-        encoder, pairs.train, pairs.dev, loss, config.trainer, Checkpoints(Path(config.folder), {}), []
-    )
+    loss, checkpoints = build_loss(encoder, config.loss.name), Checkpoints(Path(config.folder), {})
+    training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
     return training, torch.cat([weight.detach().flatten() for weight in encoder.parameters()])
 
 
@@ -78,13 +80,22 @@ def test_realised_warmup_is_the_ratio_of_the_steps(tiny_config: TinyConfig) -> N
     assert (training.steps, training.warmup_steps) == (10, 3)
 
 
+def test_checkpoints_may_be_more_frequent_than_evaluations(tiny_config: TinyConfig) -> None:
+    config = tiny_config(CONSTANT, "trainer.batch_size=4", "trainer.eval_steps=10", "trainer.save_steps=0.35")
+    training, weights = train(config)
+    assert [row.step for row in training.curve] == [10]
+    assert {path.name for path in Path(config.folder).glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-10"}
+    shutil.rmtree(Path(config.folder) / "checkpoint-10")
+    resumed, same = go_on(config)
+    assert torch.equal(weights, same)
+    assert resumed.curve == training.curve
+
+
 def test_throughput_counts_no_steps_of_before_an_interruption(tiny_config: TinyConfig) -> None:
     config = tiny_config(CONSTANT, "trainer.batch_size=4", "trainer.eval_steps=4")
     train(config)
     shutil.rmtree(Path(config.folder) / "checkpoint-10")
-    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
-    loss, checkpoints = build_loss(encoder, config.loss.name), Checkpoints(Path(config.folder), {})
-    resumed = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
+    resumed, _ = go_on(config)
     assert resumed.steps == 10
     assert resumed.pairs_per_second * resumed.train_seconds == pytest.approx(2 * 4)
 
