@@ -60,7 +60,8 @@ def _hub_origin(data: PairFiles) -> Origin:
 
 def _split(pairs: Pairs, data: PairFiles) -> tuple[Pairs, Pairs]:
     check_usable(pairs, "train")
-    chosen = choose_rows(pairs.table, data.dev_fraction, data.seed)
+    advice = "give a dev file (data.dev) or another fraction (data.dev_fraction)"
+    chosen = choose_rows(pairs.table, data.dev_fraction, data.seed, advice)
     rest = Pairs(pairs.table.filter(pa.array(~chosen)), pairs.where, pairs.findings)
     part = Pairs(pairs.table.filter(pa.array(chosen)), f"{pairs.where} ({data.dev_fraction:g} of it split off as dev)")
     return rest, part

@@ -7,25 +7,32 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from src.data.pairs import sentence_ids, to_dataset, to_table
+from src.data.pair_data import check_usable
+from src.data.pairs import Pairs, sentence_ids, to_dataset, to_table
 from src.errors import UserError
 
 BINS = 10
 
 
-def split_off(pairs: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+def split_off(pairs: Dataset, fraction: float, seed: int, key: str) -> tuple[Dataset, Dataset]:
     """Return the rest of the pairs and a part of about `fraction` (0..1) of them, both in the order of `pairs`.
 
     Pairs that share a sentence stay together, also by way of other pairs; the scores of the part are spread as those of
-    all. The same pairs, fraction and seed give the same split. Raises `UserError` where no such split exists.
+    all. The same pairs, fraction and seed give the same split. `key` is the setting that holds the fraction.
+
+    Raises:
+        UserError: no such split exists, or the part is too small or has one score only.
+
     """
     table = to_table(pairs)
-    chosen = choose_rows(table, fraction, seed)
-    return to_dataset(table.filter(pa.array(~chosen))), to_dataset(table.filter(pa.array(chosen)))
+    chosen = choose_rows(table, fraction, seed, f"set another {key}")
+    rest, part = (table.filter(pa.array(rows)) for rows in (~chosen, chosen))
+    check_usable(Pairs(part, f"{key}={fraction:g}, a part of train"), "dev")
+    return to_dataset(rest), to_dataset(part)
 
 
-def choose_rows(table: pa.Table, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Return which rows of a table of pairs `split_off` would split off."""
+def choose_rows(table: pa.Table, fraction: float, seed: int, advice: str) -> NDArray[np.bool_]:
+    """Return which rows of a table of pairs `split_off` would split off; `advice` tells what to do if none can be."""
     group = _groups(sentence_ids(table)[0])
     scores = table["score"].to_numpy()
     sizes = np.bincount(group)
@@ -34,8 +41,7 @@ def choose_rows(table: pa.Table, fraction: float, seed: int) -> NDArray[np.bool_
     if chosen.all() or not chosen.any():
         raise UserError(
             f"expected pairs of which {fraction:g} can be split off without a sentence in both parts, found"
-            f" {sizes.max(initial=0):,} of {len(group):,} pairs tied by sentences they share: give a dev"
-            " file (data.dev) or another fraction (data.dev_fraction)."
+            f" {sizes.max(initial=0):,} of {len(group):,} pairs tied by sentences they share: {advice}."
         )
     return chosen
 

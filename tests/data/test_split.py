@@ -6,6 +6,8 @@ from src.data.pairs import digest
 from src.data.split import split_off
 from src.errors import UserError
 
+KEY = "sweep.validation"
+
 
 def made(count: int, shared: int = 0) -> Dataset:
     """Pairs with skewed scores, of which the first `shared` form chains of three that share sentences."""
@@ -26,7 +28,7 @@ def sentences(dataset: Dataset) -> set[str]:
 @pytest.mark.parametrize("shared", [0, 900])
 def test_the_part_has_its_share_its_scores_and_no_sentence_of_the_rest(fraction: float, shared: int) -> None:
     pairs = made(2000, shared)
-    rest, part = split_off(pairs, fraction, seed=1)
+    rest, part = split_off(pairs, fraction, 1, KEY)
     assert len(rest) + len(part) == 2000
     assert abs(len(part) - fraction * 2000) <= 3
     assert not sentences(rest) & sentences(part)
@@ -38,26 +40,26 @@ def test_the_part_has_its_share_its_scores_and_no_sentence_of_the_rest(fraction:
 
 def test_scores_are_spread_better_than_by_chance() -> None:
     pairs = made(2000)
-    gaps = [abs(np.mean(split_off(pairs, 0.1, seed)[1]["score"]) - np.mean(pairs["score"])) for seed in range(10)]
+    gaps = [abs(np.mean(split_off(pairs, 0.1, seed, KEY)[1]["score"]) - np.mean(pairs["score"])) for seed in range(10)]
     chance = np.std(pairs["score"]) / np.sqrt(200)
     assert np.mean(gaps) < 0.3 * chance
 
 
 def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
-    first, again, other = (split_off(made(300, 60), 0.1, seed) for seed in (7, 7, 8))
+    first, again, other = (split_off(made(300, 60), 0.1, seed, KEY) for seed in (7, 7, 8))
     assert [digest(half) for half in first] == [digest(half) for half in again]
     assert digest(first[1]) != digest(other[1])
 
 
 def test_both_parts_keep_the_order() -> None:
-    rest, part = split_off(made(100), 0.2, seed=3)
+    rest, part = split_off(made(100), 0.2, 3, KEY)
     for half in (rest, part):
         numbers = [int(name[1:]) for name in half["sentence1"]]
         assert numbers == sorted(numbers)
 
 
 def test_a_selection_of_a_data_set_is_split_as_such() -> None:
-    rest, part = split_off(made(100).select(range(50, 70)), 0.25, seed=3)
+    rest, part = split_off(made(100).select(range(50, 70)), 0.25, 3, KEY)
     assert sentences(rest) | sentences(part) == {f"{side}{i}" for side in "ab" for i in range(50, 70)}
     assert len(part) == 5
 
@@ -67,7 +69,7 @@ def test_a_large_group_goes_to_the_rest_and_holds_no_other_pair_back() -> None:
     single = made(60).to_dict() | {"score": [1.0 if i % 2 else i / 60 for i in range(60)]}
     pairs = Dataset.from_dict({key: hub[key] + single[key] for key in hub})
     for seed in range(10):
-        rest, part = split_off(pairs, 0.1, seed)
+        rest, part = split_off(pairs, 0.1, seed, KEY)
         assert len(part) == 12
         assert "same" in sentences(rest) - sentences(part)
 
@@ -80,5 +82,17 @@ def test_pairs_that_all_hang_together_cannot_be_split() -> None:
             "score": [i / 30 for i in range(30)],
         }
     )
-    with pytest.raises(UserError, match=r"30 of 30 pairs tied .*data\.dev"):
-        split_off(chain, 0.1, seed=0)
+    with pytest.raises(UserError, match=r"30 of 30 pairs tied .* set another sweep\.validation\."):
+        split_off(chain, 0.1, 0, KEY)
+
+
+@pytest.mark.parametrize(
+    ("score", "fraction", "found"),
+    [(None, 0.02, "at least 3 pairs for dev, found 2"), (0.5, 0.1, "0.5 of 1 for all 10")],
+)
+def test_a_part_on_which_nothing_can_be_compared_is_refused(score: float | None, fraction: float, found: str) -> None:
+    pairs = made(100)
+    if score is not None:
+        pairs = pairs.map(lambda _: {"score": score})
+    with pytest.raises(UserError, match=rf"sweep\.validation={fraction}, a part of train.*{found}"):
+        split_off(pairs, fraction, 0, KEY)
