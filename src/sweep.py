@@ -11,6 +11,7 @@ from src.config import SweepSettings
 from src.data import PairData, digest, load_pairs, split_off
 from src.encoder import base_of
 from src.entry import entry, one_sentence
+from src.errors import Diverged
 from src.files import sole_use
 from src.provenance import provenance
 from src.report.console import console
@@ -79,12 +80,15 @@ def run_trials(config: SweepSettings, runner: TrialRunner, parent_run: str) -> N
 
 
 def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: Run) -> Metrics:
-    """Choose the winner, report, and train with its settings on all of train."""
+    """Choose the winner, train with its settings on all of train, and report; if that diverges, choose again."""
     standings = rank(confirm(trainings, parent.run_id), study.config.sweep.seed)
+    try:
+        metrics = train_winner(study, standings[0], pairs, trainings, parent)
+    except Diverged:
+        return conclude(study, trainings, pairs, parent)
     best = write_best(study, standings[0])
     log_report(parent, study, standings, write_report(study, standings), best)
     keep_model(study, standings[0], trainings, parent)
-    metrics = train_winner(study, standings[0], pairs, trainings, parent)
     print_choice(study, standings, best)
     return metrics
 
@@ -92,7 +96,7 @@ def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: R
 def runner_of(study: SweepStudy, pairs: PairData) -> TrialRunner:
     """Return what runs the trials of this process: on the rest of train, compared on its validation part."""
     sweep = study.config.sweep
-    rest, validation = split_off(pairs.train, sweep.validation, sweep.seed)
+    rest, validation = split_off(pairs.train, sweep.validation, sweep.seed, "sweep.validation")
     parts = replace(pairs, train=rest, dev=validation, test=None, findings=())
     return TrialRunner(Trainings(study, parts, train), TrialView(sweep.trials, sweep.workers))
 

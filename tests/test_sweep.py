@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hydra import compose as compose_config
 from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from omegaconf import OmegaConf
@@ -23,11 +24,13 @@ import src.sweep
 from src.config import Config, SweepSettings, register_schemas, register_tuned, to_config
 from src.config.sweep import ConfirmConfig
 from src.entry import CONF
-from src.errors import UserError
+from src.errors import Diverged, UserError
 from src.report.result import Metrics
 from src.sweeping.space import build_space
+from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import plain
 from src.sweeping.values import present
+from src.sweeping.view import training_command
 from src.tracking import PARENT, outage
 
 Sweep = Callable[..., SweepSettings]
@@ -94,6 +97,8 @@ def test_trials_are_compared_on_a_part_of_train_and_the_winner_is_trained_on_all
         assert len(predictions) == 16
     assert (finished.metrics.train_pairs, finished.metrics.dev_pairs) == (40, 40)
     assert len(pd.read_csv(finished.folder / "winner" / "curve.csv")) == 1
+    saved = OmegaConf.load(finished.folder / "winner" / "config.yaml").trainer.save_steps
+    assert saved == finished.config.trainer.eval_steps
 
 
 def test_the_best_trials_are_run_again_and_the_winner_leads_by_the_lower_end(finished: Finished) -> None:
@@ -172,6 +177,40 @@ def test_an_outage_of_the_store_during_the_trials_loses_none_of_them(
     assert sum("sweep.winner" in child.data.tags for child in children) == 1
     assert len(client.search_logged_models([parent.info.experiment_id])) == 2
     assert not list((tmp_path / "result").rglob("journal"))
+
+
+def test_a_winner_that_diverges_on_all_of_train_gives_way_to_the_next_best(
+    sweep_config: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = sweep_config(trials=2, validation=0.4, pruner="none", confirm=ConfirmConfig(top_k=1, seeds=0))
+    train, refused = src.sweep.train, []
+
+    def diverging(config: Config, pairs: Any, encoder: Any, listeners: Any, tags: dict[str, str]) -> Metrics:
+        if tags["role"] == "winner" and not refused:
+            refused.append(tags["trial.number"])
+            raise Diverged("step 3: expected finite weights, found some that are not", "train more gently")
+        return train(config, pairs, encoder, listeners, tags)
+
+    monkeypatch.setattr(src.sweep, "train", diverging)
+    metrics = src.sweep.run(config)
+    (child,) = [run for run in runs(MlflowClient(config.tracking.uri), "trial") if "sweep.winner" in run.data.tags]
+    assert [child.data.tags["trial.number"]] == [number for number in "01" if number not in refused]
+    assert f"trial   {refused[0]}  left out: step 3: expected finite weights" in capsys.readouterr().out
+    assert src.sweep.run(config) == metrics
+
+
+def test_the_command_for_the_winner_repeats_the_options_of_the_sweep(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["+experiment=review_sts", "name=second", "data.sources=[sample]"]
+    searched = ["trainer.learning_rate=1e-4", "sweep.trials=3", "++sweep.confirm.seeds=0"]
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose_config("sweep", overrides=[*options, *searched], return_hydra_config=True)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
+    study = SweepStudy(finished.config, build_space(finished.config.sweep.space, plain(finished.config)))
+    given = "+experiment=review_sts name=second 'data.sources=[sample]'"
+    assert training_command(study) == f"python -m src.train {given} +tuned=result"
 
 
 def test_train_takes_the_result_by_name(finished: Finished, compose: Callable[..., Config]) -> None:

@@ -16,7 +16,7 @@ from src.files import replacing
 from src.sweeping.selection import Standing
 from src.sweeping.study import SweepStudy
 from src.sweeping.tables import importances, table_of
-from src.sweeping.view import WORDS, ties
+from src.sweeping.view import WORDS, ties, training_command
 from src.tracking import Run
 
 matplotlib.use("agg")
@@ -37,7 +37,7 @@ def write_best(study: SweepStudy, winner: Standing) -> Path:
     for key, value in winner.values.items():
         OmegaConf.update(values, key, value)
     head = (
-        f"# @package _global_\n# python -m src.train +experiment={study.name} +tuned={study.name}\n"
+        f"# @package _global_\n# {training_command(study)}\n"
         f"# Trial {winner.number} of {study.done}: Spearman {winner.mean:.4f} on the validation part of train.\n"
     )
     with replacing(path) as draft:

@@ -8,13 +8,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from src.errors import Diverged, UserError
+from src.errors import Diverged, UserError, in_short
 from src.files import remove
 from src.metrics.names import SPEARMAN
 from src.metrics.statistics import Interval, percentile_interval, resampled_means, spearman
 from src.report.console import console
-from src.sweeping.study import best_first
-from src.sweeping.trainings import Trainings
+from src.sweeping.study import SweepStudy, best_first
+from src.sweeping.trainings import Trainings, removed_if_diverged
 from src.sweeping.values import in_words
 from src.tracking import PARENT
 
@@ -60,34 +60,42 @@ class Standing:
 def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
     """Run the best trials again with further seeds; what is there already is taken as it is.
 
-    A trial that diverges with another seed is left out, by a later sweep of the study too.
+    In place of one that diverges with another seed comes the next best, in a later sweep of the study too.
 
     Raises:
-        UserError: no trial has finished, or none of the best holds.
+        UserError: no trial has finished, or none holds.
 
     """
     study = trainings.study
-    wanted = study.config.sweep.confirm
-    best = best_first(study)[: wanted.top_k]
-    if not best:
-        raise UserError("expected at least one finished trial, found all of them pruned: set sweep.pruner=none.")
-    seeds = wanted.seeds if len(best) > 1 else 0
-    candidates = []
-    for trial in best:
-        key = f"diverged.{trial.number}"
-        if not study.noted(key):
-            try:
+    wanted, finished = study.config.sweep.confirm, best_first(study)
+    if not finished:
+        raise UserError(_none_finished(study))
+    seeds = wanted.seeds if min(wanted.top_k, len(finished)) > 1 else 0
+    candidates: list[Candidate] = []
+    for trial in finished:
+        if len(candidates) == wanted.top_k:
+            break
+        try:
+            if not study.left_out(trial.number):
                 candidates.append(_run_again(trainings, trial, seeds, parent_run))
-                continue
-            except Diverged as reason:
-                study.note(key, reason.what)
-        console.print(f"trial {trial.number:3d}  left out: {study.noted(key)}", soft_wrap=True)
+        except Diverged as reason:
+            study.leave_out(trial.number, reason.what)
+        if why := study.left_out(trial.number):
+            console.print(f"trial {trial.number:3d}  left out: {why}", soft_wrap=True)
     if not candidates:
         raise UserError(
-            "expected a trial among the best that holds with further seeds, found that all diverged: lower the learning"
-            " rates of sweep.space."
+            "expected a finished trial that holds, found that all diverged when they were trained again: search lower"
+            " learning rates (sweep.space) under another name=NAME."
         )
     return candidates
+
+
+def _none_finished(study: SweepStudy) -> str:
+    last = in_short(study.trials()[-1].user_attrs.get("reason", "no reason given"))
+    return (
+        f"expected at least one finished trial, found none (the last: {last}): set sweep.pruner=none where trials were"
+        " pruned, or search lower learning rates (sweep.space) under another name=NAME where they diverged."
+    )
 
 
 def _run_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run: str) -> Candidate:
@@ -98,11 +106,8 @@ def _run_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run:
         folder = study.folder / "confirm" / f"{number:04d}-seed{seed}"
         tags = {"role": "confirmation", "trial.number": str(number), PARENT: parent_run}
         # as the winner is trained: to the end, with no validation part to stop by
-        try:
+        with removed_if_diverged(folder):
             metrics = trainings.run(values, folder, tags, seed=seed, keep="last")
-        except Diverged:
-            remove(folder)
-            raise
         remove(folder / "model")
         pairs = pd.read_parquet(folder / "predictions.parquet")
         gold = pairs["gold"].to_numpy(float)

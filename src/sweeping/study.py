@@ -79,6 +79,15 @@ class SweepStudy:
         """Return what was written down under a key, None if nothing was."""
         return self.storage.get_study_user_attrs(self.id).get(key)
 
+    def leave_out(self, number: int, reason: str) -> None:
+        """Write down why a trial that finished cannot be the winner."""
+        self.note(f"left_out.{number}", reason)
+
+    def left_out(self, number: int) -> str | None:
+        """Return why a trial cannot be the winner, None if it can."""
+        reason: str | None = self.noted(f"left_out.{number}")
+        return reason
+
     def lead(self) -> bool:
         """Make the study or go on with it; return whether this sweep made it, and so chooses the winner."""
         default = self.config.sweep.storage is None

@@ -15,6 +15,8 @@ from src.config import Config
 from src.config.training import TrainerConfig
 from src.data import PairData
 from src.encoder import load_encoder
+from src.errors import Diverged
+from src.files import remove
 from src.finished import finished
 from src.report.console import console
 from src.report.result import Metrics
@@ -92,6 +94,16 @@ class Trainings:
             done = self.train(config, self.pairs, self.encoder(config), listeners, tags)
         assert done.warmup_steps == warmup_steps(config, done.steps), f"{done.warmup_steps} steps of warm-up"
         return json.loads(result.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+@contextmanager
+def removed_if_diverged(folder: Path) -> Iterator[None]:
+    """Remove what the training of the block leaves in `folder` if it diverges: nobody will go on with it."""
+    try:
+        yield
+    except Diverged:
+        remove(folder)
+        raise
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """What a sweep shows in the terminal: a line for each trial with a forecast, and the choice of the winner."""
 
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from optuna.trial import TrialState
 
 from src.data import PairData
@@ -75,6 +77,14 @@ def _span(interval: tuple[float, float]) -> str:
     return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
 
 
+def training_command(study: SweepStudy) -> str:
+    """Return how `src.train` is given the winner's values: with the options of this sweep but those it has searched."""
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    keys = {one: one.lstrip("+~").partition("=")[0] for one in given}
+    own = [shlex.quote(one) for one, key in keys.items() if not key.startswith("sweep.") and key not in study.space]
+    return " ".join(["python -m src.train", *own, f"+tuned={study.folder.parent.name}"])
+
+
 def print_choice(study: SweepStudy, standings: list[Standing], best: Path) -> None:
     """Print the winner, what it is worth and how to train with it."""
     winner = standings[0]
@@ -93,6 +103,6 @@ def print_choice(study: SweepStudy, standings: list[Standing], best: Path) -> No
         rows["ahead of"] = "; ".join(behind) or "none"
     rows |= {
         "settings": str(best),
-        "train with it": f"python -m src.train +experiment={study.name} +tuned={study.name}",
+        "train with it": training_command(study),
     }
     print_table(f"{study.name}: {study.done} trials", rows)

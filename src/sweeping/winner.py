@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from src.data import PairData
+from src.errors import Diverged
 from src.metrics.names import PEARSON, SPEARMAN
 from src.report.result import Metrics
 from src.sweeping.selection import Standing
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import Trainings, plain, steps_of
+from src.sweeping.trainings import Trainings, plain, removed_if_diverged, steps_of
 from src.sweeping.values import with_values
 from src.tracking import PARENT, Run, known_run, start_run
 
@@ -43,19 +44,30 @@ def model_folder(study: SweepStudy, winner: Standing, trainings: Trainings, pare
 def train_winner(study: SweepStudy, winner: Standing, pairs: PairData, trainings: Trainings, parent: Run) -> Metrics:
     """Train with the winner's values on all of train and return the metrics, of sts-dev or of test where there is one.
 
-    Its weights are those of `python -m src.train ... +tuned=NAME`, but it is evaluated once, at its end: nothing can be
-    chosen by sts-dev. Once done it is not done again.
+    Its weights are those of `python -m src.train ... +tuned=NAME` (with trainer.keep=last), but it is evaluated once,
+    at its end: nothing can be chosen by sts-dev. Once done it is not done again.
+
+    Raises:
+        Diverged: on all of train it does not hold; the study knows it, and leaves this trial out.
+
     """
     folder = study.folder / "winner"
     config = with_values(plain(study.config), winner.values)
-    once = replace(config.trainer, eval_steps=steps_of(config.trainer, len(pairs.train)))
+    trainer = config.trainer
+    often = (trainer.save_steps or trainer.eval_steps) if trainer.keep == "last" else 0
+    once = replace(trainer, eval_steps=steps_of(trainer, len(pairs.train)), save_steps=often)
     config = replace(config, folder=str(folder), trainer=once)
     result, settled = folder / "metrics.json", study.noted("winner")
     if result.exists() and settled == {"values": winner.values, "folder": str(folder.resolve())}:
         metrics = Metrics(**json.loads(result.read_text(encoding="utf-8")))
     else:
         tags: dict[str, Any] = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
-        metrics = trainings.train(config, pairs, trainings.encoder(config), (), tags)
+        try:
+            with removed_if_diverged(folder):
+                metrics = trainings.train(config, pairs, trainings.encoder(config), (), tags)
+        except Diverged as reason:
+            study.leave_out(winner.number, reason.what)
+            raise
         study.note("winner", {"values": winner.values, "folder": str(folder.resolve())})
     parent.log_metrics({SPEARMAN: metrics.spearman_cosine, PEARSON: metrics.pearson_cosine})
     return metrics

@@ -40,22 +40,39 @@ def diverging(*rates: float) -> Callable[..., dict[str, Any]]:
     return run
 
 
-def test_a_trial_that_diverges_with_another_seed_is_left_out(
+def test_the_next_best_takes_the_place_of_a_trial_that_diverges_with_another_seed(
     trainings: Trainings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second, third = best_first(trainings.study)[:3]
+    first, *others = best_first(trainings.study)
     monkeypatch.setattr(trainings, "run", diverging(first.params["trainer.learning_rate"]))
-    assert [candidate.number for candidate in confirm(trainings, "parent")] == [second.number, third.number]
+    assert [candidate.number for candidate in confirm(trainings, "parent")] == [trial.number for trial in others]
     left_out = f"{first.number}  left out: step 3: expected finite weights, found some that are not\n"
     assert left_out in capsys.readouterr().out
     assert not list(trainings.study.folder.glob(f"confirm/{first.number:04d}-*"))
     monkeypatch.setattr(trainings, "run", diverging())
-    assert [candidate.number for candidate in confirm(trainings, "parent")] == [second.number, third.number]
+    assert [candidate.number for candidate in confirm(trainings, "parent")] == [trial.number for trial in others]
     assert left_out in capsys.readouterr().out
 
 
-def test_if_all_of_the_best_diverge_the_sweep_says_so(trainings: Trainings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_all_of_them_diverge_the_sweep_says_so(trainings: Trainings, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = [trial.params["trainer.learning_rate"] for trial in best_first(trainings.study)]
     monkeypatch.setattr(trainings, "run", diverging(*rates))
-    with pytest.raises(UserError, match="found that all diverged: lower the learning rates"):
+    with pytest.raises(UserError, match=r"found that all diverged .*: search lower learning rates"):
         confirm(trainings, "parent")
+
+
+def test_if_no_trial_finishes_the_sweep_says_how_the_last_one_ended(
+    bare_config: Callable[..., SweepSettings],
+    study_of: Callable[[SweepSettings], SweepStudy],
+    runner_of: Callable[[SweepStudy], TrialRunner],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner = runner_of(study_of(bare_config(trials=2)))
+
+    def run(*_: object, **__: object) -> None:
+        raise Diverged("step 3: expected finite weights, found some that are not", "train more gently")
+
+    monkeypatch.setattr(runner.trainings, "run", run)
+    runner.work("parent")
+    with pytest.raises(UserError, match=r"found none \(the last: step 3: expected finite weights"):
+        confirm(runner.trainings, "parent")
