@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
 
 from src.comparison.candidates import Candidate
@@ -88,7 +87,7 @@ def print_blocks(shown: list[Block]) -> None:
         for name in block.header:
             table.add_column(name, overflow="fold")
         for row in block.rows or [["none"]]:
-            table.add_row(*map(escape, row))
+            table.add_row(*row)
         console.print()
         console.print(table)
 

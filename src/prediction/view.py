@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pyarrow as pa
-from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -45,9 +44,9 @@ def print_pairs(rows: pa.Table, total: int) -> None:
     *given, score = rows.schema.names
     table.add_column(score, justify="right")
     for name in given:
-        table.add_column(escape(name), overflow="fold")
+        table.add_column(name, overflow="fold")
     for *values, scored in zip(*rows.to_pydict().values(), strict=True):
-        table.add_row(f"{scored:.4f}", *(escape(str(value)) for value in values))
+        table.add_row(f"{scored:.4f}", *(str(value) for value in values))
     console.print(table)
     _print_rest("pairs", total)
 
@@ -61,8 +60,8 @@ def print_ranking(rows: pa.Table, top_k: int, total: int) -> None:
         table.add_column(justify="right")
         table.add_column(overflow="fold")
         for rank, candidate, score in zip(*hits.drop_columns("query").to_pydict().values(), strict=True):
-            table.add_row(str(rank), f"{score:.4f}", escape(candidate))
-        console.print(hits["query"][0].as_py(), style="bold", markup=False)
+            table.add_row(str(rank), f"{score:.4f}", candidate)
+        console.print(hits["query"][0].as_py(), style="bold")
         console.print(Padding(table, (0, 0, 1, 2)))
     _print_rest("queries", total)
 
@@ -76,6 +75,5 @@ def print_written(output: str, rows: int, encoded: int, seconds: float) -> None:
     """Print what was done and how fast."""
     console.print(
         f"{output}: {rows:,} rows answered in {seconds:.1f} s, {rows / seconds:,.0f} a second;"
-        f" {encoded:,} sentences encoded",
-        markup=False,
+        f" {encoded:,} sentences encoded"
     )

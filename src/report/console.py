@@ -8,7 +8,7 @@ from rich.table import Table
 
 from src.training.curve import CurveRow
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)  # names and sentences are printed as they are
 
 
 class ProgressView:
