@@ -33,7 +33,7 @@ def draw(folder: Path, metrics: dict[str, object], seed: int, published: float |
     whole, low, high = (float(str(metrics[SPEARMAN + end])) for end in ("", "_low", "_high"))
     plots = folder / "plots"
     on_dev = metrics["evaluated_on"] == "dev"
-    plot_curve(curve, Interval(low, high) if on_dev else None, published, plots / "curve.png")
+    plot_curve(curve, (whole, Interval(low, high)) if on_dev else None, published, plots / "curve.png")
     plot_losses(curve, plots / "losses.png")
     plot_predicted(pairs, plots / "predicted.png")
     plot_distributions(pairs, plots / "distributions.png")

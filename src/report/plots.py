@@ -28,19 +28,21 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(draft, format="png")
 
 
-def plot_curve(curve: pd.DataFrame, interval: Interval | None, published: float | None, path: Path) -> None:
+def plot_curve(curve: pd.DataFrame, kept: tuple[float, Interval] | None, published: float | None, path: Path) -> None:
     """Write the correlations on dev over the steps as PNG; `curve` has the columns of curve.csv.
 
-    `interval` belongs to the last Spearman; `published` is the figure of a published model card, if comparable.
+    `kept` is the Spearman on dev, with its interval, of the weights that were kept: the last, or the best; `published`
+    is the figure of a published model card, if comparable.
     """
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
     axes.plot(curve["step"], curve["spearman_cosine"], "o-", label="Spearman")
     axes.plot(curve["step"], curve["pearson_cosine"], "s--", alpha=0.6, label="Pearson")
-    if interval is not None:
-        last = curve["spearman_cosine"].iloc[-1]
-        spread = [[max(last - interval.low, 0)], [max(interval.high - last, 0)]]
-        axes.errorbar(curve["step"].iloc[-1:], [last], yerr=spread, color="C0", capsize=4, label="95 % interval")
+    if kept is not None:
+        score, interval = kept
+        spread = [[max(score - interval.low, 0)], [max(interval.high - score, 0)]]
+        label = "kept weights, 95 % interval"
+        axes.errorbar(curve["step"].iloc[-1:], [score], yerr=spread, color="C0", capsize=4, label=label)
     if published is not None:
         axes.axhline(published, color="grey", linestyle=":", label=f"published card: {published:.4f}")
     finish(axes, "Correlation of cosine similarity and score, dev", "step", "correlation")

@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from fontTools.ttLib import TTFont
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
 
 from src.metrics.statistics import Interval
+from src.report import plots
 from src.report.pictures import PICTURES, draw
 from src.report.plots import new_figure, plot_curve, save
 from src.report.worst_pairs import write_worst_pairs
@@ -45,8 +48,18 @@ def test_every_picture_is_drawn(count: int, evaluated_on: str, published: float 
 
 def test_drawing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        plot_curve(curve(), Interval(0.8, 0.95), 0.8555, tmp_path / f"{name}.png")
+        plot_curve(curve(), (0.9, Interval(0.8, 0.95)), 0.8555, tmp_path / f"{name}.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+
+
+def test_the_interval_is_that_of_the_kept_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "save", lambda figure, _: drawn.append(figure))
+    plot_curve(curve(), (0.9, Interval(0.8, 0.95)), None, tmp_path / "curve.png")
+    (bar,) = drawn[0].axes[0].containers
+    assert isinstance(bar, ErrorbarContainer)
+    ends = bar.lines[2][0].get_segments()[0]
+    np.testing.assert_allclose(ends, [[4, 0.8], [4, 0.95]])
 
 
 def test_a_curve_of_one_evaluation_is_drawn(tmp_path: Path) -> None:
