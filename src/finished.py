@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from src.config import Config
-from src.tracking import start_run
+from src.tracking import known_run, start_run
 
 
 def finished(config: Config) -> dict[str, Any] | None:
@@ -17,5 +17,7 @@ def finished(config: Config) -> dict[str, Any] | None:
         return None
     metrics: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     closing = replace(config, tracking=replace(config.tracking, system_metrics=False))
-    with start_run(closing, {}, metrics["run_id"]):  # it may have been killed on its very last step
-        return metrics
+    if run_id := known_run(closing, metrics["run_id"]):
+        with start_run(closing, {}, run_id):  # it may have been killed on its very last step
+            pass
+    return metrics

@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+import src.seeds.repeat
 import src.train
 from src.config import BenchSettings, Config, SweepSettings
 from src.errors import UserError
@@ -121,6 +122,24 @@ def test_a_seed_among_others_gives_what_it_gives_alone(finished: Finished, tiny_
     alone = src.train.run(tiny_config("trainer.seed=2", "tracking.models=false"))
     again = read(finished, 2)
     assert (alone.spearman_cosine, alone.validation_loss) == (again["spearman_cosine"], again["validation_loss"])
+
+
+def test_a_finished_seed_is_not_trained_again_where_another_store_knows_nothing_of_it(
+    tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tiny_config(SEEDS, "tracking.models=false")
+    train_seed = src.seeds.repeat.train_seed
+
+    def killed(config: Config, *others: Any) -> None:
+        if config.trainer.seed == 2:
+            raise Killed
+        train_seed(config, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(src.seeds.repeat, "train_seed", killed)
+        src.train.run(config)
+    src.train.run(tiny_config(SEEDS, "tracking.models=false", f"tracking.uri=sqlite:///{tmp_path}/another.db"))
+    assert capsys.readouterr().out.count("trained already") == 1
 
 
 @pytest.mark.parametrize("seeds", ["[1]", "[1,1]", "[-1,2]"])
