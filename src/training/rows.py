@@ -23,12 +23,19 @@ def fill_rows(lengths: list[int], width: int) -> list[list[int]]:
 
     Seldom a row more than there have to be (minimum bin slack; Gupta & Ho, 1999).
     """
-    left = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    left: dict[int, list[int]] = {length: [] for length in sorted(lengths, reverse=True)}
+    for index, length in enumerate(lengths):
+        left[length].append(index)
     rows = []
     while left:
-        longest, *others = left
-        rows.append([longest, *fullest(others, lengths, width - lengths[longest])])
-        left = [index for index in others if index not in rows[-1]]
+        longest = next(iter(left))
+        first, room = left[longest].pop(0), width - longest
+        # of each length as many as could fit: no sum is missed, and a large batch costs little
+        candidates = [index for length, same in left.items() for index in same[: room // length]]
+        rows.append([first, *fullest(candidates, lengths, room)])
+        for index in rows[-1][1:]:
+            left[lengths[index]].remove(index)
+        left = {length: same for length, same in left.items() if same}
     return rows
 
 

@@ -21,6 +21,11 @@ def test_short_sentences_leave_few_gaps(lengths: list[int]) -> None:
     assert len(rows) * width <= 1.3 * sum(lengths) + width
 
 
+def test_rows_are_filled_exactly_where_the_lengths_allow_it() -> None:
+    rows, width = pack([40, 30, 30, 24, 20, 20, 14, 14])
+    assert (len(rows), width) == (3, 64)
+
+
 def test_sentences_that_fill_most_of_a_short_row_get_a_longer_one() -> None:
     rows, width = pack([45] * 20)
     assert (len(rows), width) == (10, 96)
