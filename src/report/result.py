@@ -64,7 +64,7 @@ class Metrics:
     startup_seconds: float
     """From the start of the process to the first step."""
     train_seconds: float
-    """Wall time of training, evaluations not counted."""
+    """Wall time of training, evaluations not counted; after an interruption, of what was left to do."""
     evaluation_seconds: float
     pairs_per_second: float
     peak_memory_mb: float

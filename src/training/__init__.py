@@ -38,10 +38,10 @@ class Training:
     started: float
     """Time of the first step in seconds since the epoch."""
     train_seconds: float
-    """Wall time of the training without its evaluations."""
+    """Wall time of the training without its evaluations; this and what follows since the start or, after an
+    interruption, since the checkpoint that was gone on from."""
     evaluation_seconds: float
     pairs_per_second: float
-    """Since the start or, after an interruption, since the checkpoint that was gone on from."""
 
 
 def fine_tune(
