@@ -70,7 +70,7 @@ class TrainerConfig:
     keep: str = "last"
     """last: the weights after the last step, as on the published cards; best: those of the best dev Spearman."""
     checkpoints: bool = True
-    """Keep the last two checkpoints, to go on from after an interruption."""
+    """Keep the last two checkpoints, or the last and the best, to go on from after an interruption."""
     resume: str = "auto"
     """auto: go on with an unfinished training, and stop where its settings were others; if_same: start anew there;
     never: start anew."""

@@ -30,10 +30,15 @@ def check_evaluation(
     """Raise `Diverged` if validation loss, Spearman or a weight is no finite number after `step`."""
     if not math.isfinite(loss):
         raise _diverged(step, "a validation loss that is a finite number", f"{loss}", args)
-    if not get_total_norm(weights, math.inf).isfinite():
-        raise _diverged(step, "finite weights", "some that are not", args)
+    check_weights(weights, step, args)
     if not math.isfinite(spearman):
         raise _diverged(step, "similarities that tell the dev pairs apart", "the same for all of them", args)
+
+
+def check_weights(weights: Iterable[Tensor], step: int, args: TrainingArguments) -> None:
+    """Raise `Diverged` if a weight is no finite number after `step`."""
+    if not get_total_norm(weights, math.inf).isfinite():
+        raise _diverged(step, "finite weights", "some that are not", args)
 
 
 def check_encoder(evaluation: Evaluation, whose: str) -> None:

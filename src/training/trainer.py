@@ -20,6 +20,7 @@ from src.metrics.names import DEV
 from src.processes import wait_for_all
 from src.training.batches import PackedCollator, embed_packed, tokenize
 from src.training.checkpoints import mark_whole
+from src.training.divergence import check_weights
 from src.training.evaluation import evaluate
 
 KEPT = 2
@@ -79,10 +80,12 @@ class PairTrainer(SentenceTransformerTrainer):
 
         Raises:
             UserError: the disk is full.
+            Diverged: a weight is no finite number; what was written before is left.
 
         """
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         weights = model.state_dict().values()
+        check_weights(weights, self.state.global_step, self.args)
         # the optimizer keeps two values for each that is trained
         needed = sum(weight.nbytes for weight in (*weights, *model.parameters(), *model.parameters()))
         with room_for(checkpoint, checkpoint, needed):
@@ -91,7 +94,8 @@ class PairTrainer(SentenceTransformerTrainer):
             if self.args.should_save:
                 mark_whole(checkpoint)
         if self.args.should_save:
-            rotate_checkpoints(self.args.output_dir, KEPT, self.state.best_model_checkpoint)
+            best = self.state.best_model_checkpoint if self.config.keep == "best" else None
+            rotate_checkpoints(self.args.output_dir, KEPT, best)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return loss, Spearman and Pearson on the dev pairs and tell the callbacks."""

@@ -69,6 +69,26 @@ def test_a_training_that_diverges_fails_with_the_step_and_keeps_the_last_good_ch
     assert not (Path(config.folder) / "metrics.json").exists()
 
 
+def test_no_checkpoint_between_evaluations_holds_weights_that_are_no_numbers(
+    tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config("trainer.precision=fp32", "trainer.eval_steps=10", "trainer.save_steps=2")
+    compute = PairTrainer.compute_loss
+
+    def computed(self: PairTrainer, *arguments: Any, **named: Any) -> Any:
+        loss = compute(self, *arguments, **named)
+        if self.state.global_step == 5:
+            with torch.no_grad():
+                break_weights(self.model)
+        return loss
+
+    monkeypatch.setattr(PairTrainer, "compute_loss", computed)
+    with pytest.raises(Diverged, match=r"step 6: expected finite weights.*checkpoint-4, the last good checkpoint"):
+        src.train.run(config)
+    kept = {path.name for path in Path(config.folder).glob("checkpoints/checkpoint-*")}
+    assert kept == {"checkpoint-2", "checkpoint-4"}
+
+
 def test_a_loss_that_is_no_number_is_named_by_its_own_step(
     tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
