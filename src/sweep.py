@@ -41,12 +41,12 @@ def run(config: SweepSettings) -> Metrics | None:
     with sole_use(sweep_folder(config)):
         pairs = load_pairs(config.data)
         study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
+        runner = runner_of(study, pairs)  # refuses what cannot be split before a study is made of it
         leads = study.lead()
         stay_the_same(study, identity_of(config, digest(pairs.train)))
         if not leads:
-            help_out(study, pairs)
+            help_out(study, runner)
             return None
-        runner = runner_of(study, pairs)
         print_sources(pairs, base_of(config.model))
         print_head(study, runner.trainings.pairs)
         tags = provenance(config) | {"role": "sweep"}
@@ -117,13 +117,13 @@ def work_apart(config: SweepSettings, parent_run: str) -> None:
         work(config, parent_run)
 
 
-def help_out(study: SweepStudy, pairs: PairData) -> None:
+def help_out(study: SweepStudy, runner: TrialRunner) -> None:
     """Run trials of a study that another machine has made."""
     console.print(f"Trials of the sweep that {study.noted('leader')} has started and will conclude.")
     while (parent_run := study.noted("parent")) is None or not study.trials():
         time.sleep(1)
     check_store(study.config, parent_run)
-    run_trials(study.config, runner_of(study, pairs), parent_run)
+    run_trials(study.config, runner, parent_run)
 
 
 def parent_of(config: SweepSettings) -> SweepSettings:

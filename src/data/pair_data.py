@@ -55,16 +55,21 @@ def assemble(train: Pairs, dev: Pairs, source: str, origin: Origin, findings: tu
     return data
 
 
-def check_usable(pairs: Pairs, role: str) -> None:
-    """Raise `UserError` where the split (`role`: train or dev) has too few pairs or one score only."""
+def check_usable(pairs: Pairs, role: str, otherwise: str = "") -> None:
+    """Raise `UserError` where the split (`role`: train or dev) has too few pairs or one score only.
+
+    `otherwise`: what else can be done than to add pairs.
+    """
     count = pairs.table.num_rows
     if count < FEWEST[role]:
         raise UserError(
-            f"{pairs.where}: expected at least {FEWEST[role]} pairs for {role}, found {count}: add pairs to it."
+            f"{pairs.where}: expected at least {FEWEST[role]} pairs for {role}, found {count}: add pairs to it"
+            f"{otherwise}."
         )
     bounds = pc.min_max(pairs.table["score"]).as_py()
     if bounds["min"] == bounds["max"]:
         raise UserError(
             f"{pairs.where}, column 'score': expected different scores, found {bounds['min']:g} of 1 for all {count:,}"
-            f" pairs of {role}, which leaves Spearman undefined and nothing to learn: add pairs with other scores."
+            f" pairs of {role}, which leaves Spearman undefined and nothing to learn: add pairs with other scores"
+            f"{otherwise}."
         )

@@ -21,13 +21,14 @@ def split_off(pairs: Dataset, fraction: float, seed: int, key: str) -> tuple[Dat
     all. The same pairs, fraction and seed give the same split. `key` is the setting that holds the fraction.
 
     Raises:
-        UserError: no such split exists, or the part is too small or has one score only.
+        UserError: no such split exists, or one of the two has too few pairs or one score only.
 
     """
     table = to_table(pairs)
     chosen = choose_rows(table, fraction, seed, f"set another {key}")
     rest, part = (table.filter(pa.array(rows)) for rows in (~chosen, chosen))
-    check_usable(Pairs(part, f"{key}={fraction:g}, a part of train"), "dev")
+    for half, share, role in ((rest, 1 - fraction, "train"), (part, fraction, "dev")):
+        check_usable(Pairs(half, f"{key}={fraction:g}, {share:g} of train"), role, f", or set another {key}")
     return to_dataset(rest), to_dataset(part)
 
 

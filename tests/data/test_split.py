@@ -88,11 +88,17 @@ def test_pairs_that_all_hang_together_cannot_be_split() -> None:
 
 @pytest.mark.parametrize(
     ("score", "fraction", "found"),
-    [(None, 0.02, "at least 3 pairs for dev, found 2"), (0.5, 0.1, "0.5 of 1 for all 10")],
+    [
+        (None, 0.02, "0.02 of train: expected at least 3 pairs for dev, found 2: add pairs to it"),
+        (None, 0.99, "0.01 of train: expected at least 2 pairs for train, found 1: add pairs to it"),
+        (0.5, 0.1, "0.9 of train, column 'score': expected different scores, .*: add pairs with other scores"),
+    ],
 )
-def test_a_part_on_which_nothing_can_be_compared_is_refused(score: float | None, fraction: float, found: str) -> None:
+def test_halves_on_which_nothing_can_be_learnt_or_compared_are_refused(
+    score: float | None, fraction: float, found: str
+) -> None:
     pairs = made(100)
     if score is not None:
         pairs = pairs.map(lambda _: {"score": score})
-    with pytest.raises(UserError, match=rf"sweep\.validation={fraction}, a part of train.*{found}"):
+    with pytest.raises(UserError, match=rf"sweep\.validation={fraction}, {found}, or set another sweep\.validation"):
         split_off(pairs, fraction, 0, KEY)
