@@ -97,8 +97,8 @@ def test_trials_are_compared_on_a_part_of_train_and_the_winner_is_trained_on_all
         assert len(predictions) == 16
     assert (finished.metrics.train_pairs, finished.metrics.dev_pairs) == (40, 40)
     assert len(pd.read_csv(finished.folder / "winner" / "curve.csv")) == 1
-    saved = OmegaConf.load(finished.folder / "winner" / "config.yaml").trainer.save_steps
-    assert saved == finished.config.trainer.eval_steps
+    trainer = OmegaConf.load(finished.folder / "winner" / "config.yaml").trainer
+    assert (trainer.save_steps, trainer.resume) == (finished.config.trainer.eval_steps, "if_same")
 
 
 def test_the_best_trials_are_run_again_and_the_winner_leads_by_the_lower_end(finished: Finished) -> None:

@@ -77,6 +77,6 @@ class TrialRunner:
             ) from error
 
     def drop_models(self) -> None:
-        """Remove the models of all trials but the best so far, from which the winner is chosen."""
+        """Remove the models of all trials but the best so far, one of which the winner is likely to be."""
         for trial in best_first(self.study)[self.study.config.sweep.confirm.top_k :]:
             shutil.rmtree(self.study.trial_folder(trial.number) / "model", ignore_errors=True)

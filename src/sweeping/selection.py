@@ -14,7 +14,7 @@ from src.metrics.names import SPEARMAN
 from src.metrics.statistics import Interval, percentile_interval, resampled_means, spearman
 from src.report.console import console
 from src.sweeping.study import SweepStudy, best_first
-from src.sweeping.trainings import Trainings, removed_if_diverged
+from src.sweeping.trainings import Trainings, given_up_if_diverged
 from src.sweeping.values import in_words
 from src.tracking import PARENT
 
@@ -91,10 +91,10 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
 
 
 def _none_finished(study: SweepStudy) -> str:
-    last = in_short(study.trials()[-1].user_attrs.get("reason", "no reason given"))
+    reasons = [in_short(trial.user_attrs["reason"]) for trial in study.trials() if "reason" in trial.user_attrs]
     return (
-        f"expected at least one finished trial, found none (the last: {last}): set sweep.pruner=none where trials were"
-        " pruned, or search lower learning rates (sweep.space) under another name=NAME where they diverged."
+        f"expected at least one finished trial, found none (the last: {reasons[-1]}): set sweep.pruner=none where they"
+        " were pruned, or search lower learning rates (sweep.space) under another name=NAME where they diverged."
     )
 
 
@@ -106,7 +106,7 @@ def _run_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run:
         folder = study.folder / "confirm" / f"{number:04d}-seed{seed}"
         tags = {"role": "confirmation", "trial.number": str(number), PARENT: parent_run}
         # as the winner is trained: to the end, with no validation part to stop by
-        with removed_if_diverged(folder):
+        with given_up_if_diverged(folder):
             metrics = trainings.run(values, folder, tags, seed=seed, keep="last")
         remove(folder / "model")
         pairs = pd.read_parquet(folder / "predictions.parquet")

@@ -17,7 +17,9 @@ from src.sweeping.values import Space, Value, with_values
 
 SETTLED = ("name", "folder", "data", "tracking", "published", "sweep")
 """Parts of the configuration that say what is compared and where it goes: no trial changes them."""
-OWNED = tuple(f"trainer.{key}" for key in ("keep", "checkpoints", "resume", "eval_steps", "seed", "threads"))
+OWNED = tuple(
+    f"trainer.{key}" for key in ("keep", "checkpoints", "save_steps", "resume", "eval_steps", "seed", "threads")
+)
 """Keys the sweep sets itself."""
 
 

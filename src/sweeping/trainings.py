@@ -51,6 +51,7 @@ def trial_config(
         eval_steps=math.ceil(steps_of(trainer, pairs) / study.config.sweep.evaluations),
         keep=keep,
         checkpoints=True,
+        save_steps=0,
         resume="if_same",  # not so with another number of threads: the trial starts anew
         precision=study.noted("precision") or trainer.precision,
         seed=trainer.seed if seed is None else seed,
@@ -97,12 +98,12 @@ class Trainings:
 
 
 @contextmanager
-def removed_if_diverged(folder: Path) -> Iterator[None]:
-    """Remove what the training of the block leaves in `folder` if it diverges: nobody will go on with it."""
+def given_up_if_diverged(folder: Path) -> Iterator[None]:
+    """Remove the checkpoints that the training of the block leaves in `folder` if it diverges: nobody will go on."""
     try:
         yield
     except Diverged:
-        remove(folder)
+        remove(folder / "checkpoints")
         raise
 
 

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from optuna.trial import TrialState
 
 from src.data import PairData
-from src.report.console import console, print_table
+from src.report.console import console, from_here, print_table
 from src.sweeping.selection import Standing
 from src.sweeping.study import SweepStudy
 from src.sweeping.values import in_words
@@ -102,7 +102,7 @@ def print_choice(study: SweepStudy, standings: list[Standing], best: Path) -> No
         behind = [f"trial {one.number} by {_span(one.behind)}" for one in standings[1:] if not one.tied]
         rows["ahead of"] = "; ".join(behind) or "none"
     rows |= {
-        "settings": str(best),
+        "settings": str(from_here(best)),
         "train with it": training_command(study),
     }
     print_table(f"{study.name}: {study.done} trials", rows)

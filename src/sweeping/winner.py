@@ -11,7 +11,7 @@ from src.metrics.names import PEARSON, SPEARMAN
 from src.report.result import Metrics
 from src.sweeping.selection import Standing
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import Trainings, plain, removed_if_diverged, steps_of
+from src.sweeping.trainings import Trainings, given_up_if_diverged, plain, steps_of
 from src.sweeping.values import with_values
 from src.tracking import PARENT, Run, known_run, start_run
 
@@ -32,7 +32,7 @@ def keep_model(study: SweepStudy, winner: Standing, trainings: Trainings, parent
 
 
 def model_folder(study: SweepStudy, winner: Standing, trainings: Trainings, parent_run: str) -> Path:
-    """Return the folder of the winning trial's training; one that lies on another machine is done again here."""
+    """Return the folder of the winning trial's training; one whose model lies elsewhere or is gone is done again."""
     folder = study.trial_folder(winner.number)
     if not (folder / "model").is_dir():
         folder = study.folder / "confirm" / f"{winner.number:04d}-again"
@@ -54,8 +54,13 @@ def train_winner(study: SweepStudy, winner: Standing, pairs: PairData, trainings
     folder = study.folder / "winner"
     config = with_values(plain(study.config), winner.values)
     trainer = config.trainer
-    often = (trainer.save_steps or trainer.eval_steps) if trainer.keep == "last" else 0
-    once = replace(trainer, eval_steps=steps_of(trainer, len(pairs.train)), save_steps=often)
+    once = replace(
+        trainer,
+        eval_steps=steps_of(trainer, len(pairs.train)),
+        save_steps=trainer.save_steps or trainer.eval_steps,
+        keep="last",
+        resume="if_same",  # not so with another winner than before: it starts anew
+    )
     config = replace(config, folder=str(folder), trainer=once)
     result, settled = folder / "metrics.json", study.noted("winner")
     if result.exists() and settled == {"values": winner.values, "folder": str(folder.resolve())}:
@@ -63,7 +68,7 @@ def train_winner(study: SweepStudy, winner: Standing, pairs: PairData, trainings
     else:
         tags: dict[str, Any] = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
         try:
-            with removed_if_diverged(folder):
+            with given_up_if_diverged(folder):
                 metrics = trainings.train(config, pairs, trainings.encoder(config), (), tags)
         except Diverged as reason:
             study.leave_out(winner.number, reason.what)

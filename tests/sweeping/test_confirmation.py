@@ -31,7 +31,7 @@ def diverging(*rates: float) -> Callable[..., dict[str, Any]]:
     """Return what stands for a training that diverges at those learning rates."""
 
     def run(values: dict[str, Any], folder: Path, *_: Any, **__: Any) -> dict[str, Any]:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         if values["trainer.learning_rate"] in rates:
             raise Diverged("step 3: expected finite weights, found some that are not", "train more gently")
         pd.DataFrame({"gold": [0.0, 0.5, 1.0], "predicted": [0.1, 0.4, 0.8]}).to_parquet(folder / "predictions.parquet")
@@ -48,7 +48,7 @@ def test_the_next_best_takes_the_place_of_a_trial_that_diverges_with_another_see
     assert [candidate.number for candidate in confirm(trainings, "parent")] == [trial.number for trial in others]
     left_out = f"{first.number}  left out: step 3: expected finite weights, found some that are not\n"
     assert left_out in capsys.readouterr().out
-    assert not list(trainings.study.folder.glob(f"confirm/{first.number:04d}-*"))
+    assert not list(trainings.study.folder.glob(f"confirm/{first.number:04d}-*/checkpoints"))
     monkeypatch.setattr(trainings, "run", diverging())
     assert [candidate.number for candidate in confirm(trainings, "parent")] == [trial.number for trial in others]
     assert left_out in capsys.readouterr().out
