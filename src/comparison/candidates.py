@@ -30,7 +30,7 @@ class Candidate:
     metrics: dict[str, Any]
     """Content of metrics.json."""
     parameters: dict[str, str]
-    """Its configuration under dotted names, without the places it wrote to."""
+    """Its configuration under dotted names, without `PLACES`."""
     curve: pd.DataFrame
     predictions: pd.DataFrame
     """`PAIR` and predicted, sorted by `PAIR`."""

@@ -1,5 +1,6 @@
 """What a run shows in the terminal."""
 
+from pathlib import Path
 from typing import Self
 
 from rich.console import Console
@@ -52,6 +53,12 @@ class ProgressView:
             f"{row.epoch:7.2f} {row.step:7d} {row.training_loss:14.4f} {row.validation_loss:16.4f} "
             f"{row.spearman_cosine:9.4f} {row.pearson_cosine:9.4f}"
         )
+
+
+def from_here(path: Path) -> Path:
+    """Return a path as it is named from the working folder, if it lies below that."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def print_table(title: str, rows: dict[str, str]) -> None:

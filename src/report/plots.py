@@ -40,9 +40,8 @@ def plot_curve(curve: pd.DataFrame, kept: tuple[float, Interval] | None, publish
     axes.plot(curve["step"], curve["pearson_cosine"], "s--", alpha=0.6, label="Pearson")
     if kept is not None:
         score, interval = kept
-        spread = [[max(score - interval.low, 0)], [max(interval.high - score, 0)]]
-        label = "kept weights, 95 % interval"
-        axes.errorbar(curve["step"].iloc[-1:], [score], yerr=spread, color="C0", capsize=4, label=label)
+        label = f"Spearman of the kept weights: {score:.4f}, 95 % interval"
+        axes.axhspan(interval.low, interval.high, color="C0", alpha=0.12, linewidth=0, label=label)
     if published is not None:
         axes.axhline(published, color="grey", linestyle=":", label=f"published card: {published:.4f}")
     finish(axes, "Correlation of cosine similarity and score, dev", "step", "correlation")

@@ -6,7 +6,7 @@ from src.config import Config
 from src.data import PairData
 from src.encoder import BaseModel
 from src.metrics.names import PEARSON, SPEARMAN
-from src.report.console import console, print_table
+from src.report.console import console, from_here, print_table
 from src.report.result import Metrics
 
 
@@ -42,7 +42,7 @@ def print_summary(metrics: Metrics, config: Config, behind: str | None = None) -
             "time": f"{metrics.train_seconds:.0f} s training, {metrics.evaluation_seconds:.0f} s evaluation",
             "throughput": f"{metrics.pairs_per_second:.1f} pairs a second in {metrics.precision}",
             "peak memory": f"{metrics.peak_memory_mb:,.0f} MB",
-            "model": str(_from_here(Path(config.folder) / "model"))
+            "model": str(from_here(Path(config.folder) / "model"))
             + (f", registered as models:/{config.name}/{metrics.model_version}" if metrics.model_version else ""),
             "look at it": f"make ui, Model training, experiment {config.name}, Views, Scores"
             if config.tracking.uri.startswith("sqlite")
@@ -50,11 +50,6 @@ def print_summary(metrics: Metrics, config: Config, behind: str | None = None) -
             **({"tracking": f"behind: {behind}"} if behind else {}),
         },
     )
-
-
-def _from_here(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _ceiling(metrics: Metrics) -> str:

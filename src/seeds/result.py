@@ -13,7 +13,7 @@ from src.config import Config
 from src.files import replacing
 from src.metrics.names import PEARSON, SPEARMAN, VALIDATION_LOSS
 from src.metrics.statistics import pearson, percentile_interval, resampled_means, spearman
-from src.report.console import print_table
+from src.report.console import from_here, print_table
 from src.report.plots import finish, new_figure, save
 from src.report.result import ARTIFACTS, Metrics
 from src.tracking import Run
@@ -104,7 +104,8 @@ def log_seeds(parent: Run, config: Config, metrics: SeedMetrics) -> None:
 
 def print_seeds(config: Config, metrics: SeedMetrics) -> None:
     """Print what the seeds say together."""
-    table = pd.read_csv(Path(config.folder) / TABLE)
+    folder = from_here(Path(config.folder))
+    table = pd.read_csv(folder / TABLE)
     each = zip(table["seed"], table[SPEARMAN], strict=True)
     print_table(
         f"{metrics.experiment}: {len(table)} seeds, run {metrics.parent_run_id}",
@@ -112,7 +113,7 @@ def print_seeds(config: Config, metrics: SeedMetrics) -> None:
             "seeds": ", ".join(f"{seed}: {value:.4f}" for seed, value in each),
             f"Spearman ({metrics.evaluated_on})": _spread(asdict(metrics), SPEARMAN),
             f"Pearson ({metrics.evaluated_on})": _spread(asdict(metrics), PEARSON),
-            "model": f"{config.folder}/model, of seed {config.trainer.seeds[0]}; the others in {config.folder}/{SEEDS}",
+            "model": f"{folder}/model, of seed {config.trainer.seeds[0]}; the others in {folder}/{SEEDS}",
         },
     )
 
