@@ -40,8 +40,10 @@ def plot_curve(curve: pd.DataFrame, kept: tuple[float, Interval] | None, publish
     axes.plot(curve["step"], curve["pearson_cosine"], "s--", alpha=0.6, label="Pearson")
     if kept is not None:
         score, interval = kept
+        beside = 1.04 * curve["step"].iloc[-1]  # with keep=best they are not those of the last step
+        spread = [[max(score - interval.low, 0)], [max(interval.high - score, 0)]]
         label = f"Spearman of the kept weights: {score:.4f}, 95 % interval"
-        axes.axhspan(interval.low, interval.high, color="C0", alpha=0.12, linewidth=0, label=label)
+        axes.errorbar([beside], [score], yerr=spread, fmt="D", color="C2", capsize=4, label=label)
     if published is not None:
         axes.axhline(published, color="grey", linestyle=":", label=f"published card: {published:.4f}")
     finish(axes, "Correlation of cosine similarity and score, dev", "step", "correlation")

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from fontTools.ttLib import TTFont
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from src.metrics.statistics import Interval
 from src.report import plots
@@ -56,10 +56,11 @@ def test_the_interval_is_that_of_the_kept_weights(tmp_path: Path, monkeypatch: p
     drawn: list[Figure] = []
     monkeypatch.setattr(plots, "save", lambda figure, _: drawn.append(figure))
     plot_curve(curve(), (0.9, Interval(0.8, 0.95)), None, tmp_path / "curve.png")
-    (band,) = drawn[0].axes[0].patches
-    assert isinstance(band, Rectangle)
-    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.8, 0.95))
-    assert "0.9000" in str(band.get_label())
+    (bar,) = drawn[0].axes[0].containers
+    assert isinstance(bar, ErrorbarContainer)
+    (ends,) = bar.lines[2][0].get_segments()
+    np.testing.assert_allclose(ends[:, 1], [0.8, 0.95])
+    assert "0.9000" in str(bar.get_label())
 
 
 def test_a_curve_of_one_evaluation_is_drawn(tmp_path: Path) -> None:
