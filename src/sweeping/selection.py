@@ -1,5 +1,6 @@
 """The choice of the winner: the best trials run again with further seeds, and what their difference is worth."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +76,9 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Candidate]:
     for trial in finished:
         if len(candidates) == wanted.top_k:
             break
-        try:
-            if not study.left_out(trial.number):
+        if not study.left_out(trial.number):
+            with suppress(Diverged):
                 candidates.append(_run_again(trainings, trial, seeds, parent_run))
-        except Diverged as reason:
-            study.leave_out(trial.number, reason.what)
         if why := study.left_out(trial.number):
             console.print(f"trial {trial.number:3d}  left out: {why}", soft_wrap=True)
     if not candidates:
@@ -106,7 +105,7 @@ def _run_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run:
         folder = study.folder / "confirm" / f"{number:04d}-seed{seed}"
         tags = {"role": "confirmation", "trial.number": str(number), PARENT: parent_run}
         # as the winner is trained: to the end, with no validation part to stop by
-        with given_up_if_diverged(folder):
+        with given_up_if_diverged(study, number, folder):
             metrics = trainings.run(values, folder, tags, seed=seed, keep="last")
         remove(folder / "model")
         pairs = pd.read_parquet(folder / "predictions.parquet")

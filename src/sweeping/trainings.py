@@ -98,11 +98,12 @@ class Trainings:
 
 
 @contextmanager
-def given_up_if_diverged(folder: Path) -> Iterator[None]:
-    """Remove the checkpoints that the training of the block leaves in `folder` if it diverges: nobody will go on."""
+def given_up_if_diverged(study: SweepStudy, number: int, folder: Path) -> Iterator[None]:
+    """If the training of the block diverges, leave the trial out and remove the checkpoints that nobody will use."""
     try:
         yield
-    except Diverged:
+    except Diverged as reason:
+        study.leave_out(number, reason.what)
         remove(folder / "checkpoints")
         raise
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from src.data import PairData
-from src.errors import Diverged
 from src.metrics.names import PEARSON, SPEARMAN
 from src.report.result import Metrics
 from src.sweeping.selection import Standing
@@ -67,12 +66,8 @@ def train_winner(study: SweepStudy, winner: Standing, pairs: PairData, trainings
         metrics = Metrics(**json.loads(result.read_text(encoding="utf-8")))
     else:
         tags: dict[str, Any] = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
-        try:
-            with given_up_if_diverged(folder):
-                metrics = trainings.train(config, pairs, trainings.encoder(config), (), tags)
-        except Diverged as reason:
-            study.leave_out(winner.number, reason.what)
-            raise
+        with given_up_if_diverged(study, winner.number, folder):
+            metrics = trainings.train(config, pairs, trainings.encoder(config), (), tags)
         study.note("winner", {"values": winner.values, "folder": str(folder.resolve())})
     parent.log_metrics({SPEARMAN: metrics.spearman_cosine, PEARSON: metrics.pearson_cosine})
     return metrics
