@@ -1,35 +1,22 @@
-"""Which of several runs is better: python -m src.compare RUN RUN [RUN …].
+"""Compare finished runs on the same evaluation pairs: python -m src.compare RUN RUN [RUN …].
 
 A RUN is an experiment folder, its name, a run id, a run name, an MLflow experiment (its latest run), or models:/NAME/3.
 """
 
 import argparse
 import tempfile
-from argparse import ArgumentParser
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from string import ascii_uppercase
 
-from src.comparison.candidates import read_candidates
-from src.comparison.picture import plot_comparison
-from src.comparison.report import blocks, print_blocks, to_markdown
-from src.comparison.verdict import Difference, differences, disagreements
+from src.cli import Parser, parser_command
+from src.comparison.differences import Difference, differences, disagreements
+from src.comparison.report import FILES, print_blocks, report_blocks, write_report
+from src.comparison.runs import read_runs
 from src.config.tracking import TrackingConfig
-from src.entry import one_sentence
-from src.errors import UserError
-from src.files import replacing
-from src.tracking import log_files
+from src.utils.errors import UserError
 
-MOST = 26
-"""Runs have a letter each."""
-
-
-class Parser(ArgumentParser):
-    """Says what is wrong in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `UserError`."""
-        raise UserError(f"{message}: expected {self.format_usage().removeprefix('usage: ').strip()}.")
+MAX_RUNS = len(ascii_uppercase)
+"""Each run has a letter."""
 
 
 def parser() -> Parser:
@@ -46,28 +33,23 @@ def parser() -> Parser:
 
 def run(runs: list[str], uri: str, output: Path | None = None, log: bool = False, pairs: int = 10) -> list[Difference]:
     """Print the comparison of `runs`, write it to `output` and log it if asked; return the differences."""
-    if not 2 <= len(runs) <= MOST:
-        raise UserError(f"expected 2 to {MOST} runs to compare, found {len(runs)}: name them one after the other.")
+    if not 2 <= len(runs) <= MAX_RUNS:
+        raise UserError(f"expected 2 to {MAX_RUNS} runs to compare, found {len(runs)}: name them one after the other.")
     with tempfile.TemporaryDirectory() as scratch:
-        candidates = read_candidates(runs, uri, Path(scratch))
-        found = differences(candidates)
-        tables = blocks(candidates, found, disagreements(candidates, pairs))
-        print_blocks(tables)
-        folder = output or Path(scratch) / "report"
-        plot_comparison(candidates, found, folder / "comparison.png")
-        with replacing(folder / "comparison.md") as draft:
-            draft.write_text(to_markdown(" against ".join(runs), tables, "comparison.png"), encoding="utf-8")
+        compared = read_runs(runs, uri, Path(scratch))
+        found = differences(compared)
+        blocks = report_blocks(compared, found, disagreements(compared, pairs))
+        print_blocks(blocks)
+        if output or log:
+            folder = output or Path(scratch) / "report"
+            write_report(folder, " against ".join(runs), blocks, compared, found)
         if log:
-            tags = {f"compared.{one.letter}": one.metrics["run_id"] for one in candidates}
-            log_files(uri, "comparisons", [folder / "comparison.md", folder / "comparison.png"], tags)
+            from src.tracking import log_files  # imports MLflow, which takes seconds: only to log
+
+            tags = {f"compared.{one.letter}": one.result.run_id for one in compared}
+            log_files(uri, "comparisons", [folder / name for name in FILES], tags)
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; leave with exit code 2 and one sentence for a mistake of the user."""
-    with one_sentence():
-        run(**vars(parser().parse_args(arguments)))
-
-
 if __name__ == "__main__":
-    main()
+    parser_command(run, parser())()

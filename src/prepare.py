@@ -5,34 +5,35 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from src.cli import hydra_command
 from src.config import Config
 from src.data import digest, load_pairs
-from src.entry import entry
-from src.files import replacing, sole_use
+from src.utils.files import atomic_write, exclusive_lock
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Write data/{train,dev,test}.parquet and data/data.json into `config.folder`; return what data.json holds.
+    """Write data/{train,dev,test}.parquet and data/data.json into `config.folder`; return the content of data.json.
 
-    Where there is no test split there is no test.parquet. The same pairs give the same bytes.
+    test.parquet is written only if there is a test split. The same pairs give the same bytes.
     """
-    with sole_use(Path(config.folder)):
+    folder = Path(config.folder)
+    with exclusive_lock(folder):
         pairs = load_pairs(config.data)
         splits = {"train": pairs.train, "dev": pairs.dev} | ({"test": pairs.test} if pairs.test else {})
-        facts: dict[str, Any] = {
+        description: dict[str, Any] = {
             "source": pairs.source,
-            "origin": asdict(pairs.origin),
-            "findings": list(pairs.findings),
+            "provenance": asdict(pairs.provenance),
+            "warnings": list(pairs.warnings),
             "splits": {name: {"pairs": len(split), "digest": digest(split)} for name, split in splits.items()},
         }
-        with replacing(Path(config.folder) / "data") as draft:
-            draft.mkdir()
+        with atomic_write(folder / "data") as temporary:
+            temporary.mkdir()
             for name, split in splits.items():
-                split.to_parquet(draft / f"{name}.parquet")
-            text = json.dumps(facts, indent=2, ensure_ascii=False)
-            (draft / "data.json").write_text(text + "\n", encoding="utf-8")
-    return facts
+                split.to_parquet(temporary / f"{name}.parquet")
+            text = json.dumps(description, indent=2, ensure_ascii=False)
+            (temporary / "data.json").write_text(f"{text}\n", encoding="utf-8")
+    return description
 
 
 if __name__ == "__main__":
-    entry(run)()
+    hydra_command(run)()

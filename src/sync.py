@@ -1,56 +1,60 @@
-"""Send what runs recorded while their store was away: python -m src.sync [FOLDER …], by default all of experiments/."""
+"""Send what runs recorded while their store was unreachable: python -m src.sync [FOLDER …], by default experiments/."""
 
-import sys
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from src.entry import one_sentence
-from src.errors import UserError, in_short
-from src.report.console import console
-from src.tracking import Delivery, deliver
+from src.cli import Parser, parser_command
+from src.utils.errors import UserError, shorten
+
+if TYPE_CHECKING:
+    from src.tracking import SyncReport
+
+log = logging.getLogger("src.sync")
 
 
-def run(folders: list[Path]) -> list[Delivery]:
-    """Send all journals below the folders, print what became of each, and return that.
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    command = Parser("python -m src.sync", usage="python -m src.sync [FOLDER …]", description=__doc__)
+    command.add_argument(
+        "folders", nargs="*", type=Path, default=[Path("experiments")], metavar="FOLDER", help="folder of experiments"
+    )
+    return command
 
-    Raises:
-        UserError: a folder does not exist, or a store has not taken all.
 
+def run(folders: list[Path]) -> "list[SyncReport]":
+    """Send all journals below the folders; log and return a report for each.
+
+    Raises `UserError` if a folder does not exist, or a store has not accepted all entries.
     """
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         raise UserError(f"{missing[0]}: expected the folder of an experiment, found none: name another one.")
-    deliveries = []
+    from src.tracking import sync_journals  # imports torch and MLflow, which takes seconds: only after the checks
+
+    reports = []
     for folder in folders:
-        for delivery in deliver(folder):
-            deliveries.append(delivery)
-            console.print(line(delivery), soft_wrap=True)
-    if not deliveries:
-        console.print("Nothing waits to be sent.")
-    behind = [delivery for delivery in deliveries if delivery.left]
+        for report in sync_journals(folder):
+            reports.append(report)
+            log.info(describe(report))
+    if not reports:
+        log.info("No entries to send.")
+    behind = [report for report in reports if report.left]
     if behind:
-        why = in_short(behind[0].problem, 300)
         raise UserError(
-            f"expected stores that take all entries, found {sum(one.left for one in behind)} that still wait ({why}): "
-            "give the same command again once the store answers."
+            f"expected stores that accept all entries, found {sum(report.left for report in behind)} entries not sent"
+            f" ({shorten(behind[0].problem, 300)}): run the same command again once the store answers."
         )
-    return deliveries
+    return reports
 
 
-def line(delivery: Delivery) -> str:
-    """Return what became of a journal."""
-    if delivery.busy:
-        return f"{delivery.folder}: a training is at work there and sends its entries itself"
-    told = f"{delivery.folder}: run {delivery.run_id}, {delivery.sent} entries sent, {delivery.left} left"
-    return told if delivery.ended else f"{told}; it was cut off: the same training command goes on with it"
-
-
-def main(arguments: list[str]) -> None:
-    """Run the command line."""
-    with one_sentence():
-        if any(argument.startswith("-") for argument in arguments):
-            raise UserError("expected python -m src.sync [FOLDER …]: name folders of experiments, or none for all.")
-        run([Path(argument) for argument in arguments or ["experiments"]])
+def describe(report: "SyncReport") -> str:
+    """Return one line about a report."""
+    if report.busy:
+        return f"{report.folder}: open in another process, such as a training, which sends the entries itself"
+    line = f"{report.folder}: run {report.run_id}, {report.sent} entries sent, {report.left} left"
+    return line if report.ended else f"{line}; the run was interrupted: the same training command resumes it"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser_command(run, parser())()

@@ -5,24 +5,35 @@ import runpy
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from hydra import compose as compose_config
 from hydra import initialize_config_dir
 from mlflow import MlflowClient
 
+from src.cli import CONF
 from src.config import Config, SweepSettings, register_schemas, to_config
-from src.config.sweep import ConfirmConfig, SweepConfig
-from src.entry import CONF
+from src.config.commands import ConfirmConfig, SweepConfig
+from src.evaluation.metrics import PEARSON, SPEARMAN
+from src.evaluation.result import Result
+from src.evaluation.statistics import Estimate
+from src.utils.console import setup_logging
 
 
 def pytest_configure() -> None:
-    """Give each parallel test process a core of its own: two that use all cores slow each other down many times."""
+    """Send messages to the console as the commands do, and give each parallel test process a core of its own.
+
+    Two processes that use all cores slow each other down many times.
+    """
+    setup_logging()
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker:
         cores = sorted(os.sched_getaffinity(0))
@@ -35,7 +46,7 @@ def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import BertConfig, BertModel
 
-    from src.encoder.bert import save_encoder
+    from src.encoder.embedded import save_encoder
     from src.encoder.tokenizer import SPACE, SPECIALS, build_tokenizer
 
     hangul = [chr(code) for code in (*range(0x1100, 0x1200), *range(0xAC00, 0xD7A4))]
@@ -54,6 +65,66 @@ def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny_encoder")
     save_encoder(bert, build_tokenizer(pieces, [-1.0] * len(pieces)), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_result() -> Callable[..., Result]:
+    """Make the result of a run on 40 pairs; keywords replace its values."""
+    result = Result(
+        experiment="tiny",
+        run_id="run-1",
+        model_version=None,
+        data_source="files",
+        data_note="",
+        train_pairs=40,
+        dev_pairs=40,
+        evaluated_on="dev",
+        evaluated_pairs=40,
+        spearman_ceiling=1.0,
+        base_model="tests/tiny",
+        scores={SPEARMAN: Estimate(0.8, 0.7, 0.9), PEARSON: Estimate(0.8, 0.7, 0.9)},
+        before=0.5,
+        validation_loss=0.1,
+        steps=10,
+        warmup_steps=1,
+        precision="fp32",
+        threads=1,
+        device="cpu",
+        startup_seconds=1.0,
+        train_seconds=2.0,
+        evaluation_seconds=0.5,
+        pairs_per_second=20.0,
+        peak_memory_mb=300.0,
+    )
+    return partial(replace, result)
+
+
+def noisy_predictions(noise: float) -> pd.DataFrame:
+    """Return 120 pairs with gold scores, and predictions with normal noise of this standard deviation."""
+    gold = np.random.default_rng(3).integers(0, 6, 120) / 5
+    predicted = gold + np.random.default_rng(int(noise * 1000)).normal(0, noise, 120)
+    text = {"sentence1": [f"방 {i}이 좋아요" for i in range(120)], "sentence2": [f"숙소 {i}" for i in range(120)]}
+    return pd.DataFrame({**text, "gold": gold, "predicted": predicted})
+
+
+@pytest.fixture
+def make_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[..., Path]:
+    """Write the files of a finished run with these predictions, or with noisy ones: the more noise the worse."""
+
+    def made(name: str, predictions: pd.DataFrame | float, rate: str = "5e-05", **values: Any) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        if not isinstance(predictions, pd.DataFrame):
+            predictions = noisy_predictions(predictions)
+        predictions.to_parquet(folder / "predictions.parquet", index=False)
+        columns = f"epoch,step,training_loss,validation_loss,{SPEARMAN},{PEARSON}"
+        (folder / "curve.csv").write_text(f"{columns}\n0.5,4,0.2,0.2,0.7,0.6\n1.0,8,0.1,0.1,0.8,0.7\n")
+        trainer = f"trainer:\n  learning_rate: {rate}\n  seed: 42\n"
+        (folder / "config.yaml").write_text(f"name: x\nfolder: {folder}\n{trainer}published: {{}}\n")
+        make_result(run_id=name, evaluated_pairs=len(predictions), **values).save(folder)
+        return folder
+
+    return made
 
 
 def write_pairs(path: Path) -> Path:

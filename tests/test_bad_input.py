@@ -1,4 +1,4 @@
-"""Whatever is wrong with what a command is given: one sentence, exit code 2, no traceback and no file left behind."""
+"""Invalid input of every command: one sentence, exit code 2, no traceback and no file left behind."""
 
 import json
 import shlex
@@ -22,28 +22,28 @@ import src.prepare
 import src.reproduce
 import src.sweep
 import src.train
+from src.cli import hydra_command, parser_command
 from src.config.data import PairFiles
 from src.data import load_pairs
-from src.entry import entry
 from tests.conftest import write_pairs
 
 COMMANDS: dict[str, Callable[[], None]] = {
-    "train": lambda: entry(src.train.run)(),
-    "prepare": lambda: entry(src.prepare.run)(),
-    "bench": lambda: entry(lambda config: src.bench.run(config, []), "bench")(),
-    "sweep": lambda: entry(src.sweep.run, "sweep")(),
-    "predict": lambda: entry(src.predict.run, "predict")(),
-    "compare": src.compare.main,
-    "reproduce": src.reproduce.main,
+    "train": lambda: hydra_command(src.train.run)(),
+    "prepare": lambda: hydra_command(src.prepare.run)(),
+    "bench": lambda: hydra_command(src.bench.run, "bench")(),
+    "sweep": lambda: hydra_command(src.sweep.run, "sweep")(),
+    "predict": lambda: hydra_command(src.predict.run, "predict")(),
+    "compare": lambda: parser_command(src.compare.run, src.compare.parser())(),
+    "reproduce": lambda: parser_command(src.reproduce.run, src.reproduce.parser())(),
 }
 TINY = "name=tiny data=pairs data.train=pairs.csv data.dev=pairs.csv model=hub model.path=encoder"
 
 
 class Case(NamedTuple):
-    """A command in a folder with `pairs.csv` and `encoder`, and words of the sentence it has to answer with."""
+    """A command in a folder with `pairs.csv` and `encoder`, and parts of the expected sentence."""
 
     command: str
-    words: tuple[str, ...]
+    parts: tuple[str, ...]
     files: dict[str, bytes] = {}  # noqa: RUF012
 
 
@@ -53,46 +53,56 @@ CSV = HEADER + ROWS
 JSON = b'{"sentence1": "a", "sentence2": "b", "score": 1}\n'
 
 
-def of(name: str, content: bytes, *words: str) -> Case:
-    """Return the case of a training on one bad file."""
-    return Case(f"train {TINY} data.train={name}", (name, *words), {name: content})
+def train_on(name: str, content: bytes, *parts: str) -> Case:
+    """Return the case of a training on one invalid file."""
+    return Case(f"train {TINY} data.train={name}", (name, *parts), {name: content})
 
 
 DATA = {
-    "an empty file": of("bad.csv", b"", "empty file", "add a header"),
-    "a header only": of("bad.csv", HEADER, "header only", "add pairs"),
-    "another delimiter": of("bad.csv", CSV.replace(b",", b";"), "separated by ';'", "save it with ','"),
-    "tabs in a CSV": of("bad.csv", CSV.replace(b",", b"\t"), "rename it to .tsv"),
-    "broken UTF-8": of("bad.csv", CSV + b"\xb0\xa1,b,1\n", "line 5", "0xb0", "save the file as UTF-8"),
-    "UTF-16": of("bad.csv", CSV.decode().encode("utf-16"), "line 1", "UTF-16", "save the file as UTF-8"),
-    "a NUL byte": of("bad.csv", CSV + b"a\0,b,1\n", "line 5", "a NUL byte"),
-    "a spreadsheet": of("bad.csv", b"PK\x03\x04\xff", "Excel", "save the file as UTF-8"),
-    "10 MB on one line": of("bad.csv", CSV + b"x" * 10_000_000 + b",b,1\n", "data row 4", "'sentence1'", "100,000"),
-    "a quotation mark not closed": of("bad.csv", CSV + b'"a,b,1\nc,d,1\n', "data row 4", "quotation mark", "close it"),
-    "a row with an extra value": of("bad.csv", CSV + b"a,b,c,1\n", "data row 4", "3 values, found 4"),
-    "a row with a value less": of("bad.csv", CSV + b"a,1\n", "data row 4", "3 values, found 2"),
-    "a missing column": of("bad.csv", CSV.replace(b"score", b"label"), "without ['score']", "data.score"),
-    "a column twice": of("bad.csv", b"score," + CSV.replace(b"\n", b"\n1,")[:-2], "['score'] more than once"),
-    "NaN as score": of("bad.csv", CSV + b"a,b,NaN\n", "data row 4", "'score'", "a number", "'NaN'"),
-    "infinity as score": of("bad.csv", CSV + b"a,b,inf\n", "data row 4", "'score'", "a number", "'inf'"),
-    "a number beyond all": of("bad.csv", CSV + b"a,b,1e999\n", "data row 4", "'score'", "a finite number"),
-    "text as score": of("bad.csv", CSV + b"a,b,high\n", "data row 4", "'score'", "'high'", "such as 0.5"),
-    "no score": of("bad.csv", CSV + b"a,b,\n", "data row 4", "'score'", "a number"),
-    "a decimal comma": of("bad.tsv", CSV.replace(b",", b"\t") + b"a\tb\t0,5\n", "data row 4", "'0,5'"),
-    "a score out of range": of("bad.csv", CSV + b"a,b,4\n", "data row 4", "0 to 1", "data.max_score=5"),
-    "one class only": of("bad.csv", HEADER + b"a,b,1\nc,d,1\n", "different scores, found 1 of 1", "add pairs"),
-    "equal scores": of("bad.csv", HEADER + b"a,b,0.5\nc,d,0.5\n", "different scores, found 0.5", "add pairs"),
-    "one pair": of("bad.csv", HEADER + b"a,b,1\n", "at least 2 pairs", "found 1", "add pairs"),
-    "a blank sentence": of("bad.csv", CSV + "a,\u3000\u200b,1\n".encode(), "data row 4", "'sentence2'", "not blank"),
-    "broken JSON": of("bad.jsonl", JSON + JSON[:20], "data row 2", "one JSON object a line"),
-    "a JSON array": of("bad.jsonl", b"[" + JSON + b"]", "data row 1", "one JSON object a line"),
-    "a number as sentence": of("bad.jsonl", JSON + JSON.replace(b'"a"', b"7"), "data row 2", "'sentence1'", "found 7"),
-    "NaN in JSON": of("bad.jsonl", JSON + JSON.replace(b"1}", b"NaN}"), "data row 2", "'score'", "nan"),
-    "null in JSON": of("bad.jsonl", JSON + JSON.replace(b"1}", b"null}"), "data row 2", "'score'", "None"),
-    "a lone surrogate": of("bad.jsonl", JSON + JSON.replace(b'"a"', b'"\\ud800"'), "data row 2"),
-    "no Parquet": of("bad.parquet", CSV, "expected a Parquet file", "write it again"),
-    "Parquet cut off": of("bad.parquet", b"PAR1\0\0\0", "expected a Parquet file"),
-    "another ending": of("bad.xlsx", b"PK", "'.xlsx'", "convert or rename"),
+    "an empty file": train_on("bad.csv", b"", "empty file", "add a header"),
+    "a header only": train_on("bad.csv", HEADER, "header only", "add pairs"),
+    "another delimiter": train_on("bad.csv", CSV.replace(b",", b";"), "separated by ';'", "save it with ','"),
+    "tabs in a CSV": train_on("bad.csv", CSV.replace(b",", b"\t"), "rename it to .tsv"),
+    "broken UTF-8": train_on("bad.csv", CSV + b"\xb0\xa1,b,1\n", "line 5", "0xb0", "save the file as UTF-8"),
+    "UTF-16": train_on("bad.csv", CSV.decode().encode("utf-16"), "line 1", "UTF-16", "save the file as UTF-8"),
+    "a NUL byte": train_on("bad.csv", CSV + b"a\0,b,1\n", "line 5", "a NUL byte"),
+    "a spreadsheet": train_on("bad.csv", b"PK\x03\x04\xff", "Excel", "save the file as UTF-8"),
+    "10 MB on one line": train_on(
+        "bad.csv", CSV + b"x" * 10_000_000 + b",b,1\n", "data row 4", "'sentence1'", "100,000"
+    ),
+    "a quotation mark not closed": train_on(
+        "bad.csv", CSV + b'"a,b,1\nc,d,1\n', "data row 4", "quotation mark", "close it"
+    ),
+    "a row with an extra value": train_on("bad.csv", CSV + b"a,b,c,1\n", "data row 4", "3 values, found 4"),
+    "a row with a value less": train_on("bad.csv", CSV + b"a,1\n", "data row 4", "3 values, found 2"),
+    "a missing column": train_on("bad.csv", CSV.replace(b"score", b"label"), "without ['score']", "data.score"),
+    "a column twice": train_on("bad.csv", b"score," + CSV.replace(b"\n", b"\n1,")[:-2], "['score'] more than once"),
+    "NaN as score": train_on("bad.csv", CSV + b"a,b,NaN\n", "data row 4", "'score'", "a number", "'NaN'"),
+    "infinity as score": train_on("bad.csv", CSV + b"a,b,inf\n", "data row 4", "'score'", "a number", "'inf'"),
+    "a score too large for a double": train_on(
+        "bad.csv", CSV + b"a,b,1e999\n", "data row 4", "'score'", "a finite number"
+    ),
+    "text as score": train_on("bad.csv", CSV + b"a,b,high\n", "data row 4", "'score'", "'high'", "such as 0.5"),
+    "no score": train_on("bad.csv", CSV + b"a,b,\n", "data row 4", "'score'", "a number"),
+    "a decimal comma": train_on("bad.tsv", CSV.replace(b",", b"\t") + b"a\tb\t0,5\n", "data row 4", "'0,5'"),
+    "a score out of range": train_on("bad.csv", CSV + b"a,b,4\n", "data row 4", "0 to 1", "data.max_score=5"),
+    "one class only": train_on("bad.csv", HEADER + b"a,b,1\nc,d,1\n", "different scores, found 1 of 1", "add pairs"),
+    "equal scores": train_on("bad.csv", HEADER + b"a,b,0.5\nc,d,0.5\n", "different scores, found 0.5", "add pairs"),
+    "one pair": train_on("bad.csv", HEADER + b"a,b,1\n", "at least 2 pairs", "found 1", "add pairs"),
+    "a blank sentence": train_on(
+        "bad.csv", CSV + "a,\u3000\u200b,1\n".encode(), "data row 4", "'sentence2'", "not blank"
+    ),
+    "broken JSON": train_on("bad.jsonl", JSON + JSON[:20], "data row 2", "one JSON object a line"),
+    "a JSON array": train_on("bad.jsonl", b"[" + JSON + b"]", "data row 1", "one JSON object a line"),
+    "a number as sentence": train_on(
+        "bad.jsonl", JSON + JSON.replace(b'"a"', b"7"), "data row 2", "'sentence1'", "found 7"
+    ),
+    "NaN in JSON": train_on("bad.jsonl", JSON + JSON.replace(b"1}", b"NaN}"), "data row 2", "'score'", "nan"),
+    "null in JSON": train_on("bad.jsonl", JSON + JSON.replace(b"1}", b"null}"), "data row 2", "'score'", "None"),
+    "a lone surrogate": train_on("bad.jsonl", JSON + JSON.replace(b'"a"', b'"\\ud800"'), "data row 2"),
+    "no Parquet": train_on("bad.parquet", CSV, "expected a Parquet file", "write it again"),
+    "Parquet cut off": train_on("bad.parquet", b"PAR1\0\0\0", "expected a Parquet file"),
+    "another ending": train_on("bad.xlsx", b"PK", "'.xlsx'", "convert or rename"),
     "a directory": Case(f"train {TINY} data.train=encoder.csv", ("encoder.csv", "a directory"), {"encoder.csv/x": b""}),
     "a missing file": Case(f"train {TINY} data.train=none.csv", ("none.csv", "found nothing", "correct the path")),
     "a missing dev file": Case(f"train {TINY} data.dev=none.csv", ("none.csv", "found nothing")),
@@ -101,23 +111,23 @@ DATA = {
         ("can be split off", "data.dev"),
         {"tied.csv": HEADER + b"".join(b"a,b%d,0.%d\n" % (i, i % 7) for i in range(20))},
     ),
-    "a KLUE folder that is none": Case(
+    "a missing KLUE-STS folder": Case(
         "prepare +experiment=review_sts data.local_folder=none", ("none", "train.csv", "KLUE_STS_DIR")
     ),
-    "a KLUE folder without its files": Case(
+    "a KLUE-STS folder without its files": Case(
         "prepare +experiment=review_sts data.local_folder=encoder", ("train.csv", "found nothing")
     ),
-    "a domain that KLUE lacks": Case(
+    "an unknown domain": Case(
         "prepare +experiment=review_sts data.sources=[sample] data.domain=hotel", ("'hotel'", "data.domain")
     ),
-    "a source out of reach": Case(
+    "an unreachable source": Case(
         "prepare +experiment=review_sts data.sources=[hub]", ("Hub cannot be reached", "KLUE_STS_DIR")
     ),
 }
 
 CONFIG = {
     "a misspelt key": Case(f"train {TINY} trainer.warmup=0.1", ("warmup", "not in 'TrainerConfig'")),
-    "a key of no group": Case(f"train {TINY} learning_rate=1e-4", ("learning_rate", "not in 'Config'")),
+    "a key without its group": Case(f"train {TINY} learning_rate=1e-4", ("learning_rate", "not in 'Config'")),
     "a text for a number": Case(f"train {TINY} trainer.epochs=many", ("trainer.epochs", "many")),
     "a fraction for a whole number": Case(f"train {TINY} trainer.batch_size=2.5", ("trainer.batch_size", "2.5")),
     "an unknown choice": Case(f"train {TINY} model=kobert", ("kobert", "kr_sbert")),
@@ -128,26 +138,37 @@ CONFIG = {
     "an empty batch": Case(f"train {TINY} trainer.batch_size=0", ("trainer.batch_size", "at least 1", "found 0")),
     "a learning rate above 1": Case(f"train {TINY} trainer.learning_rate=2", ("trainer.learning_rate", "below 1")),
     "a learning rate of NaN": Case(f"train {TINY} trainer.learning_rate=nan", ("trainer.learning_rate", "nan")),
-    "endless epochs": Case(f"train {TINY} trainer.epochs=inf", ("trainer.epochs", "inf")),
+    "infinite epochs": Case(f"train {TINY} trainer.epochs=inf", ("trainer.epochs", "inf")),
     "evaluation after infinity": Case(f"train {TINY} trainer.eval_steps=inf", ("trainer.eval_steps", "inf")),
+    "evaluation after a part of a step": Case(
+        f"train {TINY} trainer.eval_steps=0.25", ("trainer.eval_steps", "trainer.eval_every_epochs=0.25")
+    ),
+    "two intervals of evaluation": Case(
+        f"train {TINY} trainer.eval_steps=10 trainer.eval_every_epochs=0.5",
+        ("trainer.eval_steps", "trainer.eval_every_epochs", "both"),
+    ),
+    "two intervals of checkpoints": Case(
+        f"train {TINY} trainer.save_steps=10 trainer.save_every_epochs=0.5",
+        ("trainer.save_steps", "trainer.save_every_epochs", "both"),
+    ),
     "evaluation after 1.5 steps": Case(f"train {TINY} trainer.eval_steps=1.5", ("trainer.eval_steps", "whole")),
     "an infinite weight decay": Case(f"train {TINY} trainer.weight_decay=inf", ("trainer.weight_decay", "inf")),
     "a negative seed": Case(f"train {TINY} trainer.seed=-1", ("trainer.seed", "at least 0")),
     "an unknown loss": Case(f"train {TINY} loss.name=mse", ("loss.name", "cosent", "'mse'")),
     "an unknown precision": Case(f"train {TINY} trainer.precision=fp8", ("trainer.precision", "bf16", "'fp8'")),
-    "a range upside down": Case(f"train {TINY} data.min_score=2", ("data.max_score", "above data.min_score 2")),
-    "a range without an end": Case(f"train {TINY} data.max_score=inf", ("data.max_score", "inf")),
-    "the whole of train as dev": Case(f"train {TINY} data.dev_fraction=1", ("data.dev_fraction", "between 0 and 1")),
-    "no room for words": Case(f"train {TINY} model.max_length=2", ("model.max_length", "more than 2")),
+    "a descending range": Case(f"train {TINY} data.min_score=2", ("data.max_score", "above data.min_score 2")),
+    "an infinite range": Case(f"train {TINY} data.max_score=inf", ("data.max_score", "inf")),
+    "all of train as dev": Case(f"train {TINY} data.dev_fraction=1", ("data.dev_fraction", "between 0 and 1")),
+    "a length without room for a token": Case(f"train {TINY} model.max_length=2", ("model.max_length", "more than 2")),
     "more tokens than positions": Case(f"train {TINY} model.max_length=513", ("model.max_length", "at most 512")),
-    "everything dropped": Case(f"train {TINY} model.dropout=1", ("model.dropout", "below 1")),
+    "a dropout of 1": Case(f"train {TINY} model.dropout=1", ("model.dropout", "below 1")),
     "an experiment without a name": Case(f"train {TINY} name=''", ("name", "''")),
-    "an experiment outside": Case(f"train {TINY} name=../../out", ("name", "../../out")),
+    "an experiment outside of its folder": Case(f"train {TINY} name=../../out", ("name", "../../out")),
     "an unknown store": Case(f"train {TINY} tracking.uri=ftp://x", ("tracking.uri", "sqlite:///PATH", "ftp://x")),
     "a password in the store": Case(
         f"train {TINY} tracking.uri=http://me:secret@host", ("tracking.uri", "MLFLOW_TRACKING_PASSWORD", "'host'")
     ),
-    "an address for a folder": Case(
+    "an address in place of a folder": Case(
         f"train {TINY} tracking.artifacts=s3://me:secret@bucket", ("tracking.artifacts", "a folder", "'bucket'")
     ),
     "too many generated pairs": Case(
@@ -157,12 +178,12 @@ CONFIG = {
     "a benchmark against an unknown trainer": Case(
         "bench +experiment=review_sts bench.rivals=[plain]", ("bench.rivals", "stock_fp32", "plain")
     ),
-    "a benchmark against nobody": Case(f"bench {TINY} bench.rivals=[stock_uncut]", ("bench.rivals", "stock_uncut")),
-    "a sweep of nothing": Case(f"sweep {TINY} ~sweep.space", ("sweep.space",)),
+    "a benchmark without a rival": Case(f"bench {TINY} bench.rivals=[stock_uncut]", ("bench.rivals", "stock_uncut")),
+    "a sweep without a space": Case(f"sweep {TINY} ~sweep.space", ("sweep.space",)),
     "a sweep of an unknown key": Case(
         f"sweep {TINY} '+sweep.space.trainer.momentum={{low: 0, high: 1}}'", ("trainer.momentum",)
     ),
-    "a sweep upside down": Case(
+    "a descending sweep": Case(
         f"sweep {TINY} sweep.space.trainer.warmup_ratio.low=0.5", ("sweep.space.trainer.warmup_ratio", "0.5")
     ),
     "a sweep without trials": Case(f"sweep {TINY} sweep.trials=0", ("sweep.trials", "at least 1")),
@@ -170,61 +191,73 @@ CONFIG = {
     "a database of another kind": Case(
         f"sweep {TINY} sweep.storage=mysql://me:secret@host/x", ("sweep.storage", "host")
     ),
-    "a database out of reach": Case(
+    "an unreachable database": Case(
         f"sweep {TINY} sweep.storage=postgresql://me:secret@127.0.0.1:9/x", ("sweep.storage", "check the address")
     ),
 }
 
 PREDICT = "predict model=encoder pairs=pairs.csv"
-ANSWERS = {
+PREDICTIONS = {
     "no model": Case("predict pairs=pairs.csv", ("model must be", "OWNER/NAME")),
-    "a model that is nowhere": Case("predict model=./none pairs=pairs.csv", ("model=none", "found nothing")),
-    "a model that is a file": Case("predict model=./pairs.csv pairs=pairs.csv", ("found a file",)),
+    "a missing model": Case("predict model=./none pairs=pairs.csv", ("model=none", "found nothing")),
+    "a file as model": Case("predict model=./pairs.csv pairs=pairs.csv", ("found a file",)),
     "a folder without a model": Case(
         "predict model=./empty pairs=pairs.csv", ("modules.json", "train the experiment to its end"), {"empty/x": b""}
     ),
     "neither pairs nor queries": Case("predict model=encoder", ("pairs=FILE", "found neither")),
     "queries without candidates": Case("predict model=encoder queries=pairs.csv", ("candidates=FILE", "found queries")),
-    "no candidates wanted": Case(f"{PREDICT} top_k=0", ("top_k", "at least 1")),
-    "pairs that are nowhere": Case("predict model=encoder pairs=none.csv", ("none.csv", "found nothing")),
-    "an output of another kind": Case(f"{PREDICT} output=out.txt", ("out.txt", "ends in one of")),
-    "an output in no folder": Case(f"{PREDICT} output=none/out.csv", ("expected a folder at none",)),
+    "a top_k of 0": Case(f"{PREDICT} top_k=0", ("top_k", "at least 1")),
+    "missing pairs": Case("predict model=encoder pairs=none.csv", ("none.csv", "found nothing")),
+    "a lone surrogate to predict": Case(
+        "predict model=encoder pairs=bad.jsonl",
+        ("bad.jsonl, data row 2", "lone surrogates"),
+        {"bad.jsonl": JSON + JSON.replace(b'"a"', b'"\\ud800"')},
+    ),
+    "an output of an unknown format": Case(f"{PREDICT} output=out.txt", ("out.txt", "ends in one of")),
+    "an output in a missing folder": Case(f"{PREDICT} output=none/out.csv", ("expected a folder at none",)),
     "an output over the input": Case(f"{PREDICT} output=pairs.csv", ("expected another file than the input",)),
-    "a column that is not there": Case(f"{PREDICT} sentence1=text", ("pairs.csv", "['text']", "sentence1=")),
-    "a model in no store": Case("predict model=models:/tiny/1 pairs=pairs.csv", ("models:/tiny/1", "train first")),
-    "a model in a store that is none": Case(
+    "a missing column of pairs": Case(f"{PREDICT} sentence1=text", ("pairs.csv", "['text']", "sentence1=")),
+    "a model in a missing store": Case(
+        "predict model=models:/tiny/1 pairs=pairs.csv", ("models:/tiny/1", "train first")
+    ),
+    "a model in an invalid store": Case(
         "predict model=models:/tiny/1 pairs=pairs.csv tracking.uri=sqlite:///bad.db",
         ("models:/tiny/1", "bad.db", "tracking.uri"),
         {"bad.db": b"no database, though longer than the hundred bytes of the head of one " * 9},
     ),
+}
+
+RUNS = {
     "one run to compare": Case("compare one", ("2 to 26 runs", "found 1")),
-    "runs that are nowhere": Case("compare one other", ("one: expected an experiment folder", "--uri")),
+    "missing runs to compare": Case("compare one other", ("one: expected an experiment folder", "--uri")),
     "a comparison with an unknown option": Case("compare one other --best", ("--best", "RUN RUN")),
-    "a run to reproduce that is nowhere": Case("reproduce none", ("none: expected", "--uri")),
+    "a run to reproduce without a store": Case("reproduce none", ("mlflow.db", "an MLflow store", "--uri")),
 }
 
 STORES = {
-    "a store that is no database": Case(
+    "a store that is not a database": Case(
         f"train {TINY} tracking.uri=sqlite:///bad.db",
         ("bad.db", "tracking.uri"),
         {"bad.db": b"no database, though longer than the hundred bytes of the head of one " * 9},
     ),
-    "a store that is a folder": Case(f"train {TINY} tracking.uri=sqlite:///encoder", ("encoder", "tracking.uri")),
-    "a store where nothing can be": Case(
+    "a folder as store": Case(f"train {TINY} tracking.uri=sqlite:///encoder", ("encoder", "tracking.uri")),
+    "a store in a read-only place": Case(
         f"train {TINY} tracking.uri=sqlite:////proc/none/mlflow.db", ("/proc/none", "tracking.uri")
     ),
 }
 
+CASES = DATA | CONFIG | PREDICTIONS | RUNS | STORES
+
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder: `pairs.csv` with 40 good pairs and the tiny `encoder`, away from all nets."""
+    """The current folder, with 40 valid pairs in `pairs.csv` and the tiny `encoder`; the Hub is switched off."""
     write_pairs(tmp_path / "pairs.csv")
     shutil.copytree(tiny_encoder_folder, tmp_path / "encoder")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("KLUE_STS_DIR", raising=False)
-    store = ConfigStore.instance()  # commands differ in what they register: each starts as in a process of its own
+    store = ConfigStore.instance()  # each command registers other schemas: start as in a new process
     ours = ("schema", "data", "model", "tuned", "predict.yaml", "predict_schema.yaml")
     monkeypatch.setattr(store, "repo", {name: node for name, node in store.repo.items() if name not in ours})
     handler = signal.getsignal(signal.SIGTERM)
@@ -234,16 +267,16 @@ def folder(tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def refused(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
-    """Run a command that has to be refused, and return its sentence."""
+    """Run a command that must fail, and return its sentence."""
 
     def run(command: str) -> str:
         name, *arguments = shlex.split(command)
         before = content(folder)
         monkeypatch.setattr(sys, "argv", [f"src/{name}.py", *arguments])
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exit_:
             COMMANDS[name]()
         sentence = capsys.readouterr().err
-        assert left.value.code == 2, sentence
+        assert exit_.value.code == 2, sentence
         assert len(sentence.splitlines()) == 1 and len(sentence) < 1000, sentence
         assert "Traceback" not in sentence and "secret" not in sentence
         assert content(folder) == before
@@ -253,26 +286,34 @@ def refused(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def content(folder: Path) -> dict[Path, int]:
-    """Return the files with their times; locks stay, since another process may hold them."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+    """Return the files with their times, without locks and without logs, which a run that fails keeps."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".lock", ".log"))
     return {path: path.stat().st_mtime_ns for path in files}
 
 
-@pytest.mark.parametrize("case", DATA | CONFIG | ANSWERS | STORES)
-def test_bad_input_is_one_sentence_and_exit_code_2(case: str, folder: Path, refused: Callable[[str], str]) -> None:
-    command, words, files = (DATA | CONFIG | ANSWERS | STORES)[case]
+@pytest.mark.parametrize("case", CASES)
+def test_invalid_input_is_one_sentence_and_exit_code_2(case: str, folder: Path, refused: Callable[[str], str]) -> None:
+    command, parts, files = CASES[case]
     for name, written in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(written)
     sentence = refused(command)
-    assert [word for word in words if word not in sentence] == [], sentence
+    assert [part for part in parts if part not in sentence] == [], sentence
+
+
+def test_a_missing_run_to_reproduce_is_one_sentence_and_exit_code_2(
+    folder: Path, refused: Callable[[str], str], empty_store: Path
+) -> None:
+    shutil.copy(empty_store, folder / "mlflow.db")
+    sentence = refused("reproduce none --uri sqlite:///mlflow.db")
+    assert "none: expected" in sentence and "--uri" in sentence
 
 
 def rewrite(path: Path, **values: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
@@ -295,20 +336,20 @@ def break_weights(encoder: Path) -> None:
 MODELS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "no folder": (shutil.rmtree, ("model.path=encoder", "found none")),
     "no configuration": (lambda at: (at / "config.json").unlink(), ("config.json", "found none")),
-    "a broken configuration": (lambda at: cut(at / "config.json"), ("encoder",)),
+    "a broken configuration": (lambda at: truncate(at / "config.json"), ("encoder",)),
     "no weights": (lambda at: (at / "model.safetensors").unlink(), ("*.safetensors", "found none")),
-    "weights cut off": (lambda at: cut(at / "model.safetensors"), ("encoder",)),
-    "weights that are none": (lambda at: (at / "model.safetensors").write_bytes(b"x" * 99), ("encoder",)),
+    "weights cut off": (lambda at: truncate(at / "model.safetensors"), ("encoder",)),
+    "invalid weights": (lambda at: (at / "model.safetensors").write_bytes(b"x" * 99), ("encoder",)),
     "pickled weights": (pickle_weights, ("only a pickle", "convert it with `cd", "weights_only=True")),
     "weights of another architecture": (rename_weights, ("encoder", "encoder.layer.0")),
     "weights of another size": (lambda at: rewrite(at / "config.json", hidden_size=64), ("encoder",)),
-    "weights that are no numbers": (break_weights, ("encoder", "finite weights")),
+    "weights of NaN": (break_weights, ("encoder", "finite weights")),
     "an unknown architecture": (lambda at: rewrite(at / "config.json", model_type="own"), ("encoder", "own")),
     "an architecture without text": (lambda at: rewrite(at / "config.json", model_type="resnet"), ("encoder",)),
     "no tokenizer": (lambda at: (at / "tokenizer.json").unlink(), ("a tokenizer", "add the model's")),
-    "a tokenizer cut off": (lambda at: cut(at / "tokenizer.json"), ("encoder",)),
-    "modules that are none": (lambda at: (at / "modules.json").write_text("[1]"), ("encoder",)),
-    "a module of its own": (
+    "a tokenizer cut off": (lambda at: truncate(at / "tokenizer.json"), ("encoder",)),
+    "invalid modules": (lambda at: (at / "modules.json").write_text("[1]"), ("encoder",)),
+    "an unknown module": (
         lambda at: (at / "modules.json").write_text('[{"idx": 0, "name": "0", "path": "", "type": "own.Module"}]'),
         ("encoder",),
     ),
@@ -317,26 +358,26 @@ MODELS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", MODELS)
-def test_a_bad_model_folder_is_one_sentence_and_exit_code_2(
+def test_an_invalid_model_folder_is_one_sentence_and_exit_code_2(
     case: str, folder: Path, refused: Callable[[str], str]
 ) -> None:
-    spoil, words = MODELS[case]
-    spoil(folder / "encoder")
+    damage, parts = MODELS[case]
+    damage(folder / "encoder")
     sentence = refused(f"train {TINY} tracking.models=false")
-    assert [word for word in words if word not in sentence] == [], sentence
+    assert [part for part in parts if part not in sentence] == [], sentence
 
 
-def test_odd_text_is_legal_normalised_and_reported(tmp_path: Path) -> None:
+def test_unusual_text_is_valid_normalised_and_reported(tmp_path: Path) -> None:
     decomposed = normalize("NFD", "깨끗한 방")
-    odd = [("👍🏽 최고 👨‍👩‍👧", "좋아요 😍"), ("غرفة نظيفة", "חדר נקי"), (decomposed, "깨끗한 방"), ("a\u0301", "b")]
-    lines = [f"{first},{second},{score / 10}" for score, (first, second) in enumerate(odd)]
-    (tmp_path / "odd.csv").write_text("\n".join(["sentence1,sentence2,score", *lines]), encoding="utf-8")
-    data = load_pairs(PairFiles(train=str(tmp_path / "odd.csv"), dev=str(tmp_path / "odd.csv")))
+    texts = [("👍🏽 최고 👨‍👩‍👧", "좋아요 😍"), ("غرفة نظيفة", "חדר נקי"), (decomposed, "깨끗한 방"), ("a\u0301", "b")]
+    lines = [f"{first},{second},{score / 10}" for score, (first, second) in enumerate(texts)]
+    (tmp_path / "unusual.csv").write_text("\n".join(["sentence1,sentence2,score", *lines]), encoding="utf-8")
+    data = load_pairs(PairFiles(train=str(tmp_path / "unusual.csv"), dev=str(tmp_path / "unusual.csv")))
     assert data.train["sentence1"] == ["👍🏽 최고 👨‍👩‍👧", "غرفة نظيفة", "깨끗한 방", "á"]
     assert data.train["sentence2"][1] == "חדר נקי"
-    assert "2 value(s) of 'sentence1' were not in Unicode NFC, decomposed Hangul" in data.findings[0]
-    assert "data row 3" in data.findings[0]
+    assert "2 value(s) of 'sentence1' were not in Unicode NFC, decomposed Hangul" in data.warnings[0]
+    assert "data row 3" in data.warnings[0]
 
 
 def test_there_are_at_least_60_cases() -> None:
-    assert len(DATA | CONFIG | ANSWERS | STORES) + len(MODELS) >= 60
+    assert len(CASES) + len(MODELS) >= 60

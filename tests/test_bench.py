@@ -1,4 +1,4 @@
-"""The benchmark end to end, on a tiny encoder: real processes, a stored table."""
+"""The command `python -m src.bench`: a complete benchmark of a tiny encoder, and mistakes."""
 
 import json
 import os
@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from src.entry import CONF
+import pytest
+
+from src.cli import CONF
+from tests.cli.test_light_start import start
 
 
+@pytest.mark.slow
 def test_the_benchmark_stores_its_table(tmp_path: Path, tiny_encoder_folder: Path, pairs_file: Path) -> None:
     overrides = ["model=hub", "model.name=tests/tiny", f"model.path={tiny_encoder_folder}", "trainer.batch_size=8"]
     overrides += ["data=pairs", f"data.train={pairs_file}", f"data.dev={pairs_file}", "name=tiny"]
@@ -23,5 +27,25 @@ def test_the_benchmark_stores_its_table(tmp_path: Path, tiny_encoder_folder: Pat
     assert list(table["variants"]) == ["ours", "stock_bf16", "stock_fp32"]
     assert {row["steps"] for row in table["variants"].values()} == {2}
     assert table["variants"]["stock_fp32"]["precision"] == "fp32"
-    assert "| ours" in (tmp_path / "experiments" / "bench" / "speed.md").read_text()
+    assert {"device", "threads"} == table["machine"].keys()
+    markdown = (tmp_path / "experiments" / "bench" / "speed.md").read_text()
+    assert "| ours" in markdown and markdown in done.stdout
+    assert "round 1: stock_fp32       2 steps" in done.stdout
     assert not (tmp_path / "mlruns").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("data.train=missing.csv", "missing.csv"),
+        ("bench.rivals=[stock_uncut]", "bench.rivals must be one that this encoder has"),
+        ("bench.rivals=[other]", "bench.rivals must be some of"),
+    ],
+)
+def test_a_mistake_is_one_sentence_without_torch(
+    argument: str, said: str, tmp_path: Path, tiny_encoder_folder: Path, pairs_file: Path
+) -> None:
+    data = ["data=pairs", f"data.train={pairs_file}", "name=tiny", "model=hub", f"model.path={tiny_encoder_folder}"]
+    done = start(["src.bench", *data, argument], tmp_path)
+    assert done.returncode == 2 and said in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import src
-import src.sweep
 import src.train
+from src.cli import CONF
 from src.config import Config, SweepSettings
-from src.config.sweep import SweepConfig
-from src.entry import CONF
-from src.provenance import flatten
+from src.config.commands import SweepConfig
+from src.config.settings import flatten
+from src.sweeping.coordinator import parent_config
 from src.training.trainer import PairTrainer
 
 TinyConfig = Callable[..., Config]
@@ -26,7 +26,7 @@ ROOT = CONF.parent
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing of ours gets to react."""
+    """Stands for kill -9: no handler of the project runs."""
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return tried
 
 
-def test_a_training_killed_and_gone_on_with_opens_no_connection_unpickles_nothing_and_writes_no_secret(
+def test_a_killed_and_resumed_training_opens_no_connection_unpickles_nothing_and_writes_no_secret(
     attempts: list[Any], tiny_config: TinyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
@@ -94,7 +94,7 @@ def test_telemetry_is_off_before_the_libraries_are_imported() -> None:
 
 def test_the_parent_of_a_sweep_shows_no_password_of_the_database(tiny_config: TinyConfig) -> None:
     sweep = SweepConfig(storage=f"postgresql://me:{SECRET}@host/trials")
-    shown = src.sweep.parent_of(SweepSettings(**vars(tiny_config()), sweep=sweep))
+    shown = parent_config(SweepSettings(**vars(tiny_config()), sweep=sweep))
     assert dict(flatten(vars(shown.sweep)))["storage"] == "host/trials"
     assert SECRET not in repr(shown)
 

@@ -1,4 +1,4 @@
-"""The command: scores and rankings, their files, and one sentence for a mistake."""
+"""The command: scores and rankings, their files, errors in one sentence, light start."""
 
 import json
 import os
@@ -14,22 +14,21 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from src.config.predict import PredictConfig
-from src.entry import CONF
-from src.errors import UserError
-from src.predict import Outcome, run
-from src.prediction import ranking, tables
+from src.cli import CONF
+from src.config.commands import PredictConfig
+from src.prediction import PredictionSummary, run_prediction, scoring, tables
 from src.prediction.view import SHOWN
+from src.utils.errors import UserError
 
-Ask = Callable[..., Outcome]
+Predict = Callable[..., PredictionSummary]
 
 
 @pytest.fixture
-def ask(tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    """Ask the tiny encoder; file names are relative to tmp_path."""
+def predict(tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """Predict with the tiny encoder; file names are relative to tmp_path."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("src.predict.use_threads", lambda _: 1)
-    return lambda **settings: run(PredictConfig(**{"model": str(tiny_encoder_folder), **settings}))
+    monkeypatch.setattr("src.training.precision.use_threads", lambda _: 1)
+    return lambda **settings: run_prediction(PredictConfig(**{"model": str(tiny_encoder_folder), **settings}))
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +47,11 @@ def texts(tmp_path: Path) -> tuple[list[str], list[str]]:
     return queries, candidates
 
 
-def test_scores_are_the_librarys_and_all_columns_stay_in_order(
-    ask: Ask, pairs_file: Path, encoder: SentenceTransformer
+def test_scores_equal_the_librarys_and_all_columns_keep_their_order(
+    predict: Predict, pairs_file: Path, encoder: SentenceTransformer
 ) -> None:
     given = pd.read_csv(pairs_file)
-    assert ask(pairs=str(pairs_file), output="scored.parquet").rows == len(given)
+    assert predict(pairs=str(pairs_file), output="scored.parquet").rows == len(given)
     scored = pd.read_parquet("scored.parquet")
     assert scored.columns.tolist() == ["sentence1", "sentence2", "score", "predicted"]
     assert scored["sentence1"].tolist() == given["sentence1"].tolist()
@@ -61,9 +60,9 @@ def test_scores_are_the_librarys_and_all_columns_stay_in_order(
     np.testing.assert_allclose(scored["predicted"], encoder.similarity_pairwise(first, second), atol=1e-6)
 
 
-def test_other_columns_can_be_named_and_the_new_one_is_called_score(ask: Ask, tmp_path: Path) -> None:
+def test_columns_can_be_set_and_the_new_one_is_called_score(predict: Predict, tmp_path: Path) -> None:
     (tmp_path / "p.tsv").write_text("a\tb\nNA\tNA\n방\t역이 멀다\n", "utf-8")
-    ask(pairs="p.tsv", sentence1="a", sentence2="b", output="scored.jsonl")
+    predict(pairs="p.tsv", sentence1="a", sentence2="b", output="scored.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "scored.jsonl").read_text("utf-8").splitlines()]
     assert [list(row) for row in rows] == [["a", "b", "score"]] * 2
     assert rows[0]["a"] == "NA"
@@ -71,62 +70,68 @@ def test_other_columns_can_be_named_and_the_new_one_is_called_score(ask: Ask, tm
     assert -1 <= rows[1]["score"] < 1
 
 
-def test_pieces_give_what_the_whole_gives_and_encode_no_sentence_twice(
-    ask: Ask, pairs_file: Path, monkeypatch: pytest.MonkeyPatch
+def test_small_chunks_give_equal_scores_and_encode_no_sentence_twice(
+    predict: Predict, pairs_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = ask(pairs=str(pairs_file), output="whole.csv")
-    monkeypatch.setattr(tables.Source.pieces, "__defaults__", (3,))
+    expected = predict(pairs=str(pairs_file), output="expected.csv")
+    monkeypatch.setattr(tables.TextTable.chunks, "__defaults__", (3,))
     monkeypatch.setattr("src.prediction.view.tracked.__defaults__", (3,))
-    pieces = ask(pairs=str(pairs_file), output="pieces.csv")
+    chunks = predict(pairs=str(pairs_file), output="chunks.csv")
     given = pd.read_csv(pairs_file)
-    assert whole.encoded == pieces.encoded == len(set(given["sentence1"]) | set(given["sentence2"]))
-    np.testing.assert_allclose(pd.read_csv("pieces.csv")["predicted"], pd.read_csv("whole.csv")["predicted"], atol=1e-6)
+    assert expected.encoded == chunks.encoded == len(set(given["sentence1"]) | set(given["sentence2"]))
+    np.testing.assert_allclose(
+        pd.read_csv("chunks.csv")["predicted"], pd.read_csv("expected.csv")["predicted"], atol=1e-6
+    )
 
 
-def test_without_output_the_first_pairs_are_printed(ask: Ask, pairs_file: Path, capsys: pytest.CaptureFixture) -> None:
-    assert ask(pairs=str(pairs_file)).rows == SHOWN
+def test_without_output_the_first_pairs_are_printed(
+    predict: Predict, pairs_file: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert predict(pairs=str(pairs_file)).rows == SHOWN
     shown = capsys.readouterr().out
     assert "방이 좋아요" in shown
     assert "predicted" in shown
     assert "first 20 of 40 pairs" in shown
 
 
-def test_long_korean_texts_are_printed_whole(ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_long_korean_texts_are_printed_completely(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     profile = "제주특별자치도 거주, 4년차 개발자, 스택: HTML/CSS/JS. 추가: 토이 프로젝트, 온라인 중심"
     posting = (
         "충청북도 지역 프로젝트, 요구 스택: Next.js, 필요 경력: 7년차 이상 이상. 특이사항: CS 전공자 필수, 팀 협업"
     )
     pd.DataFrame([{"sentence1": profile, "sentence2": posting}]).to_csv(tmp_path / "p.csv", index=False)
-    ask(pairs="p.csv")
+    predict(pairs="p.csv")
     words = capsys.readouterr().out.split()
     assert [word for word in f"{profile} {posting}".split() if word not in words] == []
 
 
-def test_a_text_that_looks_like_markup_is_printed_as_it_is(
-    ask: Ask, tmp_path: Path, capsys: pytest.CaptureFixture
+def test_a_text_that_looks_like_markup_is_printed_unchanged(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (tmp_path / "p.csv").write_text("sentence1,sentence2\n[bold]방[/],[/red]\n", "utf-8")
-    ask(pairs="p.csv")
+    predict(pairs="p.csv")
     assert "[bold]방[/]  [/red]" in capsys.readouterr().out
 
 
-def test_queries_and_candidates_may_name_their_columns_differently(
-    ask: Ask, texts: tuple[list[str], list[str]], tmp_path: Path
+def test_queries_and_candidates_can_have_different_columns(
+    predict: Predict, texts: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
     pd.DataFrame({"id": [1, 2], "posting": texts[1][:2]}).to_csv(tmp_path / "postings.csv", index=False)
     settings = {"queries": "queries.csv", "candidates": "postings.csv", "top_k": 2, "output": "ranked.csv"}
-    ask(**settings, column="profile", candidate_column="posting")
+    predict(**settings, column="profile", candidate_column="posting")
     assert set(pd.read_csv("ranked.csv")["candidate"]) == set(texts[1][:2])
     with pytest.raises(UserError, match=r"postings\.csv: .* set candidate_column=COLUMN"):
-        ask(**settings, column="profile")
+        predict(**settings, column="profile")
 
 
 @pytest.mark.parametrize("top_k", [1, 5, 17])
-def test_a_ranking_is_what_all_cosines_give(
-    top_k: int, ask: Ask, texts: tuple[list[str], list[str]], encoder: SentenceTransformer
+def test_a_ranking_equals_the_order_of_all_cosines(
+    top_k: int, predict: Predict, texts: tuple[list[str], list[str]], encoder: SentenceTransformer
 ) -> None:
     queries, candidates = texts
-    assert ask(queries="queries.csv", candidates="candidates.jsonl", top_k=top_k, output="ranked.csv").rows == 30
+    assert predict(queries="queries.csv", candidates="candidates.jsonl", top_k=top_k, output="ranked.csv").rows == 30
     table = pd.read_csv("ranked.csv")
     assert table.columns.tolist() == ["query", "rank", "candidate", "score"]
     assert table["query"].tolist() == [query for query in queries for _ in range(top_k)]
@@ -140,28 +145,28 @@ def test_a_ranking_is_what_all_cosines_give(
     np.testing.assert_allclose(cosines[torch.tensor(rows), torch.tensor(columns)], best, atol=1e-6)
 
 
-def test_a_ranking_in_small_steps_is_the_same(
-    ask: Ask, texts: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch
+def test_a_ranking_in_small_steps_is_equal(
+    predict: Predict, texts: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask(queries="queries.csv", candidates="candidates.jsonl", output="whole.csv")
-    monkeypatch.setattr(ranking, "HITS", 20)
-    monkeypatch.setattr(ranking, "CHUNK", 4)
-    ask(queries="queries.csv", candidates="candidates.jsonl", output="steps.csv")
-    pd.testing.assert_frame_equal(pd.read_csv("steps.csv"), pd.read_csv("whole.csv"), atol=1e-6)
+    predict(queries="queries.csv", candidates="candidates.jsonl", output="expected.csv")
+    monkeypatch.setattr(scoring, "MAX_HITS", 20)
+    monkeypatch.setattr(scoring, "CORPUS_CHUNK", 4)
+    predict(queries="queries.csv", candidates="candidates.jsonl", output="steps.csv")
+    pd.testing.assert_frame_equal(pd.read_csv("steps.csv"), pd.read_csv("expected.csv"), atol=1e-6)
 
 
 def test_without_output_the_ranking_is_printed(
-    ask: Ask, texts: tuple[list[str], list[str]], capsys: pytest.CaptureFixture
+    predict: Predict, texts: tuple[list[str], list[str]], capsys: pytest.CaptureFixture
 ) -> None:
-    ask(queries="queries.csv", candidates="candidates.jsonl", top_k=2)
+    predict(queries="queries.csv", candidates="candidates.jsonl", top_k=2)
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("19년차 개발자", " 2  ", "이상, 요구 스택", "first 20 of 30 queries"))
 
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
-    "nothing asked": ({}, "found neither"),
+    "no input": ({}, "found neither"),
     "no candidates": ({"queries": "queries.csv"}, "found queries"),
-    "both asked": (
+    "two inputs": (
         {"pairs": "pairs.csv", "queries": "queries.csv", "candidates": "candidates.jsonl"},
         "found pairs and queries and candidates",
     ),
@@ -176,7 +181,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"queries": "queries.csv", "candidates": "candidates.jsonl", "column": "text"},
         r"queries\.csv: expected the columns \['text'\]",
     ),
-    "column open": ({"queries": "open.csv", "candidates": "candidates.jsonl"}, "set column=COLUMN"),
+    "column ambiguous": ({"queries": "ambiguous.csv", "candidates": "candidates.jsonl"}, "set column=COLUMN"),
     "output is an input": ({"pairs": "pairs.csv", "output": "pairs.csv"}, "found the same"),
     "output is the other input": (
         {"queries": "queries.csv", "candidates": "candidates.jsonl", "output": "candidates.jsonl"},
@@ -188,18 +193,19 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_is_one_sentence_and_writes_nothing(
-    case: str, ask: Ask, texts: object, pairs_file: Path, tmp_path: Path
+    case: str, predict: Predict, texts: object, pairs_file: Path, tmp_path: Path
 ) -> None:
     settings, words = MISTAKES[case]
-    (tmp_path / "open.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "ambiguous.csv").write_text("a,b\n1,2\n")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(UserError, match=words) as caught:
-        ask(**{"output": "out.csv", **settings})
+        predict(**{"output": "out.csv", **settings})
     assert "\n" not in str(caught.value)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_the_command_scores_and_leaves_with_2_after_a_mistake(
+@pytest.mark.slow
+def test_the_command_scores_and_exits_with_2_after_a_mistake(
     tiny_encoder_folder: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
     environment = {**os.environ, "PYTHONPATH": str(CONF.parent), "OMP_NUM_THREADS": "1"}
@@ -220,3 +226,39 @@ def test_the_command_scores_and_leaves_with_2_after_a_mistake(
         assert done.stderr.strip().endswith(end)
         assert "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"pairs.csv", "ragged.csv", "scored.csv"}
+
+
+PROBE = """
+import runpy, sys
+try:
+    runpy.run_module("src.predict", run_name="__main__", alter_sys=True)
+finally:
+    print({"torch", "transformers", "sentence_transformers", "mlflow"} & sys.modules.keys())
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "model=empty pairs=pairs.csv top_q=3",
+        "model=empty pairs=pairs.csv batch_size=0",
+        "model=empty pairs=missing.csv",
+        "model=empty pairs=ragged.csv",
+        "model=empty pairs=pairs.csv output=missing/scored.csv",
+        "model=empty queries=ragged.csv candidates=pairs.csv",
+        "model=empty queries=pairs.csv candidates=pairs.csv top_k=41",
+        "model=empty pairs=pairs.csv",
+        "model=./missing pairs=pairs.csv",
+        "model=pairs.csv pairs=pairs.csv",
+    ],
+)
+def test_help_and_mistakes_are_answered_without_torch(arguments: str, pairs_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "ragged.csv").write_text("sentence1,sentence2\na,b,c\n")
+    (tmp_path / "empty").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent)}
+    line = [sys.executable, "-c", PROBE, *arguments.split()]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    expected = (0, 0) if arguments == "--help" else (2, 1)
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == expected, done.stderr

@@ -1,4 +1,4 @@
-"""What holds for any input: readers lose no row, batches no pair, and a configuration is possible or refused."""
+"""Property tests: readers lose no row, batches lose no pair, and settings are valid or refused."""
 
 import csv
 import json
@@ -20,14 +20,14 @@ from sentence_transformers import SentenceTransformer
 from src.config.data import PairFiles
 from src.config.training import TrainerConfig
 from src.data.columns import ROW, Columns
-from src.data.files import READERS, read_table
+from src.data.files import FORMATS, read_table
 from src.data.pairs import check_pairs
-from src.errors import UserError
-from src.training.arguments import build_arguments, steps_between_evaluations
-from src.training.batches import PackedCollator, embed_packed, features_of, tokenize
+from src.training.attention import packed_attention
+from src.training.fine_tune import build_arguments, eval_interval, save_interval
 from src.training.losses import build_loss
-from src.training.packing import packed_attention
+from src.training.packing import PackedCollator, embed_packed, features_of, tokenize
 from src.training.trainer import PairTrainer, dev_evaluator
+from src.utils.errors import UserError
 
 settings.register_profile(
     "gate",
@@ -60,12 +60,12 @@ def write(path: Path, rows: list[tuple[str, str, float]]) -> None:
         path.write_bytes(delimited(rows, "," if path.suffix == ".csv" else "\t"))
 
 
-@pytest.mark.parametrize("ending", READERS)
+@pytest.mark.parametrize("suffix", FORMATS)
 @given(rows=ROWS)
-def test_every_row_that_is_written_is_read_in_order_and_in_nfc(
-    ending: str, rows: list[tuple[str, str, float]], tmp_path: Path
+def test_every_written_row_is_read_in_order_and_in_nfc(
+    suffix: str, rows: list[tuple[str, str, float]], tmp_path: Path
 ) -> None:
-    path = tmp_path / f"pairs{ending}"
+    path = tmp_path / f"pairs{suffix}"
     write(path, rows)
     table = check_pairs(read_table(path, Columns()), str(path), Columns()).table
     read = list(zip(*(table[name].to_pylist() for name in NAMES), strict=True))
@@ -73,13 +73,13 @@ def test_every_row_that_is_written_is_read_in_order_and_in_nfc(
     assert table[ROW].to_pylist() == list(range(1, len(rows) + 1))
 
 
-@pytest.mark.parametrize("ending", READERS)
+@pytest.mark.parametrize("suffix", FORMATS)
 @settings(max_examples=200)
 @given(content=st.binary() | st.text().map(str.encode) | ROWS.map(lambda rows: delimited(rows, ",")[:-3]))
 @example(content=b'sentence1,sentence2,score\na,b,"1')
 @example(content=b'{"sentence1": "\\ud800", "sentence2": "a", "score": 1}')
-def test_any_bytes_are_read_or_refused_in_one_sentence(ending: str, content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / f"pairs{ending}"
+def test_any_bytes_are_read_or_refused_in_one_sentence(suffix: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"pairs{suffix}"
     path.write_bytes(content)
     try:
         pairs = check_pairs(read_table(path, Columns()), str(path), Columns())
@@ -101,6 +101,9 @@ TRAINER = st.fixed_dictionaries(
         "weight_decay": NUMBERS,
         "max_grad_norm": NUMBERS,
         "eval_steps": NUMBERS,
+        "eval_every_epochs": NUMBERS,
+        "save_steps": NUMBERS,
+        "save_every_epochs": NUMBERS,
         "max_steps": st.integers(-2, 100),
         "seed": st.integers(-1, 2**33),
         "precision": st.sampled_from(["fp32", "fp16", "auto"]),
@@ -109,7 +112,7 @@ TRAINER = st.fixed_dictionaries(
 
 
 @given(values=TRAINER, pairs=st.integers(2, 10_000))
-def test_a_trainer_is_refused_by_its_key_or_trains_and_evaluates_at_whole_steps(
+def test_a_trainer_is_refused_by_its_key_or_evaluates_and_saves_after_whole_steps(
     values: dict[str, object], pairs: int, tmp_path: Path
 ) -> None:
     try:
@@ -117,15 +120,17 @@ def test_a_trainer_is_refused_by_its_key_or_trains_and_evaluates_at_whole_steps(
     except UserError as error:
         assert any(f"trainer.{key}" in str(error) for key in values)
         return
-    assert steps_between_evaluations(config, pairs) >= 1
-    arguments = build_arguments(config, "fp32", pairs, tmp_path)
+    arguments = build_arguments(config, pairs, tmp_path)
     assert all(math.isfinite(value) for value in (arguments.learning_rate, arguments.num_train_epochs))
-    assert arguments.eval_steps == arguments.save_steps
+    assert arguments.eval_steps == eval_interval(config, pairs) >= 1
+    assert arguments.save_steps == save_interval(config, pairs) >= 1
+    if config.save_steps is None and config.save_every_epochs is None:
+        assert arguments.eval_steps == arguments.save_steps
     assert OmegaConf.to_object(OmegaConf.create(OmegaConf.to_yaml(OmegaConf.structured(config)))) == vars(config)
 
 
 @given(low=st.floats(), high=st.floats())
-def test_a_range_of_scores_is_finite_and_upright_or_refused(low: float, high: float) -> None:
+def test_a_range_of_scores_is_finite_and_ascending_or_refused(low: float, high: float) -> None:
     try:
         PairFiles(train="pairs.csv", min_score=low, max_score=high)
     except UserError as error:
@@ -148,11 +153,11 @@ def test_every_pair_is_in_exactly_one_batch_of_an_epoch(
     numbers = [number / pairs for number in range(pairs)]
     texts = ["방" * (1 + 7 * number % 11) for number in range(pairs)]
     data = Dataset.from_dict({"sentence1": texts, "sentence2": texts, "score": numbers})
-    config = TrainerConfig(batch_size=batch, seed=seed)
+    config = TrainerConfig(batch_size=batch, seed=seed, precision="fp32")
     trainer = PairTrainer(
         config,
         model=encoder,
-        args=build_arguments(config, "fp32", pairs, tmp_path),
+        args=build_arguments(config, pairs, tmp_path),
         train_dataset=data,
         eval_dataset=data,
         loss=build_loss(encoder, "cosine_similarity"),
@@ -164,16 +169,17 @@ def test_every_pair_is_in_exactly_one_batch_of_an_epoch(
     assert max(map(len, batches)) <= batch
 
 
-WORDS = st.lists(st.text("방침대욕실 주방동네좋아요!", min_size=1, max_size=30), min_size=2, max_size=12)
+TEXTS = st.lists(st.text("방침대욕실 주방동네좋아요!", min_size=1, max_size=30), min_size=2, max_size=12)
 
 
 @settings(max_examples=25)
-@given(words=WORDS)
-def test_a_packed_batch_gives_what_each_sentence_gives_alone(words: list[str], encoder: SentenceTransformer) -> None:
-    first, second = words[: len(words) // 2], words[len(words) // 2 :][: len(words) // 2]
+@given(texts=TEXTS)
+def test_packed_embeddings_equal_those_of_single_sentences(texts: list[str], encoder: SentenceTransformer) -> None:
+    half = len(texts) // 2
+    first, second = texts[:half], texts[half : 2 * half]
     data = Dataset.from_dict({"sentence1": first, "sentence2": second, "score": [0.5] * len(first)})
     batch = PackedCollator(heads=2, dtype=torch.float32)(list(tokenize(data, encoder)))
     with torch.no_grad(), packed_attention(encoder, enabled=True):
         packed = torch.cat(embed_packed(encoder, features_of(batch)))
-    alone = torch.cat([encoder.encode([text], convert_to_tensor=True) for text in (*first, *second)])
-    torch.testing.assert_close(packed, alone, atol=1e-5, rtol=1e-4)
+    single = torch.cat([encoder.encode([text], convert_to_tensor=True) for text in (*first, *second)])
+    torch.testing.assert_close(packed, single, atol=1e-5, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""What MLflow serves of our runs: the UI in a real Chromium, a model to a real HTTP client.
+"""MLflow servers with runs of this project: the UI in Chromium, a served model over HTTP.
 
 UI_SCREENSHOTS=FOLDER in the environment keeps the screenshots.
 """
@@ -23,12 +23,14 @@ from mlflow import MlflowClient
 from sentence_transformers import SentenceTransformer
 
 import src.train
+from src.cli import CONF
 from src.config import Config
-from src.entry import CONF
-from src.report.result import Metrics
+from src.evaluation.result import Result
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+pytestmark = pytest.mark.slow
 
 TinyConfig = Callable[..., Config]
 PROGRAMS = Path(sys.executable).parent
@@ -39,11 +41,11 @@ SENTENCES = ["방이 넓고 조용해요", "호스트가 친절합니다", "방�
 
 
 class Trained(NamedTuple):
-    """Two finished trainings whose store lies below `folder`, as in a checkout."""
+    """Two finished trainings with their store below `folder`, as in a checkout."""
 
     folder: Path
     config: Config
-    metrics: list[Metrics]
+    results: list[Result]
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +58,12 @@ def trained(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory
 
 @contextmanager
 def serving(line: Callable[[int], list[str]], folder: Path, path: str, store: str = "") -> Iterator[str]:
-    """Run a server's command line on a free port until the block ends; yield its address once `path` is answered."""
+    """Run a server on a free port for the duration of the block; yield its address once it answers at `path`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": store}
-    environment["PATH"] = f"{PROGRAMS}:{os.environ['PATH']}"  # MLflow starts uvicorn by its name
+    environment["PATH"] = f"{PROGRAMS}:{os.environ['PATH']}"  # MLflow starts uvicorn by name
     log = folder / "server.log"
     with log.open("w") as output:
         server = subprocess.Popen(
@@ -69,7 +71,7 @@ def serving(line: Callable[[int], list[str]], folder: Path, path: str, store: st
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        while not answers(address + path):
+        while not responds(address + path):
             assert server.poll() is None, log.read_text()
             time.sleep(0.2)
         yield address
@@ -78,7 +80,7 @@ def serving(line: Callable[[int], list[str]], folder: Path, path: str, store: st
         server.wait()
 
 
-def answers(address: str) -> bool:
+def responds(address: str) -> bool:
     try:
         with urlopen(address, timeout=5) as reply:
             return bool(reply.status == 200)
@@ -87,8 +89,8 @@ def answers(address: str) -> bool:
 
 
 @pytest.mark.serve
-def test_a_served_model_answers_with_the_embeddings_of_the_library(trained: Trained) -> None:
-    model = f"models:/tiny/{trained.metrics[1].model_version}"
+def test_a_served_model_returns_the_embeddings_of_the_library(trained: Trained) -> None:
+    model = f"models:/tiny/{trained.results[1].model_version}"
 
     def line(port: int) -> list[str]:
         options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
@@ -107,7 +109,7 @@ def test_a_served_model_answers_with_the_embeddings_of_the_library(trained: Trai
 
 @pytest.fixture(scope="module")
 def ui(trained: Trained) -> Iterator[str]:
-    """The address of what `make ui` serves, from a folder with our store."""
+    """The address of the UI that `make ui` starts in a folder with the store."""
 
     def line(port: int) -> list[str]:
         makefile = str(CONF.parent / "Makefile")
@@ -124,27 +126,27 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(ui: str) -> Iterator["Page"]:
-    """A page on the list of the experiment's runs, reached as a person does; at the end, nothing else was asked."""
+    """The page with the experiment's runs, reached by clicks; all its requests go to the server under test."""
     from playwright.sync_api import sync_playwright
 
-    asked = set()
+    hosts = set()
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 800})
         page.set_default_timeout(60_000)
-        page.on("request", lambda request: asked.add(request.url.split("/")[2]))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
         page.goto(ui)
         page.get_by_text("Model training", exact=True).click()
         page.goto(f"{ui}/#/experiments")
         page.get_by_role("link", name="tiny").first.click()
         show_scores(page)
-        for label in ("Close", "Hide banner"):  # the assistant and a hint, which take the room of the columns
+        for label in ("Close", "Hide banner"):  # the assistant and a hint cover the columns
             page.get_by_role("button", name=label, exact=True).click()
         yield page
-    assert asked == {ui.removeprefix("http://")}
+    assert hosts == {ui.removeprefix("http://")}
 
 
 def show_scores(page: "Page") -> None:
-    """Choose the view `Scores` of the list; a second time if the list kept its own columns, as it did once."""
+    """Choose the view `Scores` of the list; try twice, since the list sometimes keeps its former columns."""
     from playwright.sync_api import TimeoutError as NotShown
 
     column = page.locator(".ag-header-cell", has_text="spearman_cosine")
@@ -158,15 +160,15 @@ def show_scores(page: "Page") -> None:
 
 
 def choose_scores(page: "Page") -> None:
-    page.locator(".ag-row").first.wait_for()  # a list that still loads may set its columns afterwards
+    page.locator(".ag-row").first.wait_for()  # a list that is still loading can reset its columns
     page.get_by_test_id("saved-views-trigger").click()
     page.get_by_role("menuitem", name="Scores").click()
 
 
 @pytest.mark.browser
 def test_the_experiment_lists_runs_with_spearman_and_base_model(page: "Page", trained: Trained, shots: Path) -> None:
-    for metrics in trained.metrics:
-        page.get_by_text(str(metrics.spearman_cosine)[:8]).first.wait_for()
+    for result in trained.results:
+        page.get_by_text(str(result.spearman.value)[:8]).first.wait_for()
     page.screenshot(path=shots / "runs.png")
     columns = page.locator(".ag-header-cell").all_inner_texts()
     assert {"spearman_cosine", "model.base"} <= {column.strip() for column in columns}
@@ -182,8 +184,8 @@ def test_two_runs_compared_show_both_curves(page: "Page", trained: Trained, ui: 
     page.get_by_role("link", name="spearman_cosine", exact=True).click()
     page.locator(".scatterlayer .trace").nth(1).wait_for()
     client = MlflowClient(trained.config.tracking.uri)
-    for metrics in trained.metrics:
-        name = client.get_run(metrics.run_id).info.run_name
+    for result in trained.results:
+        name = client.get_run(result.run_id).info.run_name
         page.get_by_text(f"{name} (spearman_cosine)").first.wait_for()
     page.screenshot(path=shots / "curves.png")
 
@@ -192,7 +194,7 @@ def test_two_runs_compared_show_both_curves(page: "Page", trained: Trained, ui: 
 def test_the_registered_model_shows_its_version_with_metrics(
     page: "Page", trained: Trained, ui: str, shots: Path
 ) -> None:
-    score = f"{trained.metrics[1].spearman_cosine:.4f}"
+    score = f"{trained.results[1].spearman.value:.4f}"
     page.goto(f"{ui}/#/models/tiny")
     page.get_by_text("spearman_cosine").first.wait_for()
     page.screenshot(path=shots / "model.png")

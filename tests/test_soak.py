@@ -1,6 +1,6 @@
-"""Trainings killed with kill -9 at random moments: the same command ends as if nothing had happened.
+"""Trainings killed with kill -9 at random moments: the same command ends as if undisturbed.
 
-SOAK=30 (make soak) gives the number of kills; the gate makes do with a few.
+SOAK=30 (make soak) gives the number of kills; by default there are two.
 """
 
 import json
@@ -19,7 +19,10 @@ from typing import Any, NamedTuple
 import pytest
 from mlflow import MlflowClient
 
+from src.pipeline.state import StateFile
 from tests.conftest import write_pairs
+
+pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("SOAK", "2"))
 SAME = (
@@ -40,7 +43,7 @@ Start = Callable[..., BaseProcess]
 
 
 class Outcome(NamedTuple):
-    """What a training has left in its folder."""
+    """Everything a training leaves in its folder and its store."""
 
     metrics: dict[str, Any]
     curves: dict[str, list[tuple[int, float]]]
@@ -85,7 +88,7 @@ def prepare(folder: Path, store: Path | None) -> None:
 def undisturbed(
     start_training: Start, empty_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Outcome, float]:
-    """What a training leaves that nobody kills, and the seconds it takes."""
+    """The outcome of a training without a kill, and the seconds it takes."""
     folder = tmp_path_factory.mktemp("undisturbed")
     prepare(folder, empty_store)
     process = start_training(folder)
@@ -106,14 +109,15 @@ def test_killed_at_a_random_moment_a_training_ends_as_if_undisturbed(
     first.kill()
     first.join()
     result = tmp_path / "experiments" / "tiny"
-    over = (result / "metrics.json").exists() and not (result / "checkpoints").exists()
+    state = StateFile(result).load()
+    over = state is not None and state.done
     second = start_training(tmp_path)
     second.join()
     assert first.exitcode in (-signal.SIGKILL, 0) and second.exitcode == 0
     found = outcome(tmp_path)
     for name in ("metrics", "curves", "log"):
         assert getattr(found, name) == getattr(expected, name), name
-    assert found.runs[FINISHED] == found.versions == 1 + over  # a finished training is not gone on with
+    assert found.runs[FINISHED] == found.versions == 1 + over  # a finished training is not resumed
     assert set(found.runs) <= {FINISHED, ("KILLED", False)}
     if not over:
         assert found.files == expected.files

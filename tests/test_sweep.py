@@ -1,6 +1,7 @@
-"""The sweep: what it leaves in its folder, in MLflow and on the console."""
+"""The sweep: its results in its folder, in MLflow and on the console."""
 
 import json
+import math
 import re
 import sqlite3
 from collections.abc import Callable
@@ -21,26 +22,27 @@ from mlflow.entities import Run
 from omegaconf import OmegaConf
 
 import src.sweep
+from src.cli import CONF
 from src.config import Config, SweepSettings, register_schemas, register_tuned, to_config
-from src.config.sweep import ConfirmConfig
-from src.entry import CONF
-from src.errors import Diverged, UserError
-from src.report.result import Metrics
-from src.sweeping.space import build_space
+from src.config.commands import ConfirmConfig
+from src.evaluation.metrics import LEARNING_RATE
+from src.evaluation.result import Result
+from src.sweeping import coordinator, trainings
+from src.sweeping.space import build_space, current_params, training_config
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import plain
-from src.sweeping.values import present
 from src.sweeping.view import training_command
-from src.tracking import PARENT, outage
+from src.tracking import PARENT, store
+from src.utils.errors import TrainingDiverged, UserError
 
+pytestmark = pytest.mark.slow
 Sweep = Callable[..., SweepSettings]
 
 
 class Finished(NamedTuple):
-    """A sweep that ended well."""
+    """A sweep that has ended."""
 
     config: SweepSettings
-    metrics: Metrics
+    result: Result
     folder: Path
     client: MlflowClient
     printed: str
@@ -52,9 +54,9 @@ def finished(sweep_config_in: Sweep, tmp_path_factory: pytest.TempPathFactory) -
     config = sweep_config_in(folder, trials=5, validation=0.4)
     printed = StringIO()
     with redirect_stdout(printed):
-        metrics = src.sweep.run(config)
-    assert metrics is not None
-    return Finished(config, metrics, folder / "result" / "sweep", MlflowClient(config.tracking.uri), printed.getvalue())
+        result = src.sweep.run(config)
+    assert result is not None
+    return Finished(config, result, folder / "result" / "sweep", MlflowClient(config.tracking.uri), printed.getvalue())
 
 
 def runs(client: MlflowClient, role: str) -> list[Run]:
@@ -79,29 +81,42 @@ def test_each_trial_is_a_child_with_its_own_parameters_curve_and_state(finished:
 
 
 def test_the_warm_up_of_every_trial_is_its_ratio_of_its_steps(finished: Finished) -> None:
-    checked = 0
-    for path in finished.folder.glob("trials/*/metrics.json"):
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        ratio = OmegaConf.load(path.parent / "config.yaml").trainer.warmup_ratio
-        assert metrics["warmup_steps"] == -(-ratio * metrics["steps"] // 1)
-        checked += metrics["warmup_steps"] > 0
-    assert checked
+    results = [Result.load(path.parent) for path in finished.folder.glob("trials/*/metrics.json")]
+    configs = [OmegaConf.load(path.parent / "config.yaml") for path in finished.folder.glob("trials/*/metrics.json")]
+    for result, config in zip(results, configs, strict=True):
+        assert result.warmup_steps == math.ceil(config.trainer.warmup_ratio * result.steps)
+    assert any(result.warmup_steps for result in results)
+
+
+def test_every_trial_trains_with_the_linear_schedule_of_its_own_warm_up(finished: Finished) -> None:
+    trials = optuna.load_study(study_name="tiny", storage=f"sqlite:///{finished.folder}/study.db").trials
+    rising = 0
+    for child in runs(finished.client, "trial"):
+        peak, ratio = (float(child.data.params[f"trainer.{key}"]) for key in ("learning_rate", "warmup_ratio"))
+        steps = trials[int(child.data.tags["trial.number"])].user_attrs["steps"]
+        warmup = math.ceil(ratio * steps)
+        history = finished.client.get_metric_history(child.info.run_id, LEARNING_RATE)
+        assert history
+        for point in history:
+            share = point.step / warmup if point.step < warmup else (steps - point.step) / (steps - warmup)
+            assert point.value == pytest.approx(peak * share, rel=1e-6, abs=1e-15)
+            rising += point.step < warmup
+    assert rising
 
 
 def test_trials_are_compared_on_a_part_of_train_and_the_winner_is_trained_on_all_of_it(finished: Finished) -> None:
     for path in finished.folder.glob("trials/*/metrics.json"):
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        assert metrics["train_pairs"] + metrics["dev_pairs"] == 40
-        assert metrics["dev_pairs"] == 16
+        result = Result.load(path.parent)
+        assert (result.train_pairs, result.dev_pairs) == (24, 16)
         predictions = pd.read_parquet(path.parent / "predictions.parquet")
         assert len(predictions) == 16
-    assert (finished.metrics.train_pairs, finished.metrics.dev_pairs) == (40, 40)
+    assert (finished.result.train_pairs, finished.result.dev_pairs) == (40, 40)
     assert len(pd.read_csv(finished.folder / "winner" / "curve.csv")) == 1
     trainer = OmegaConf.load(finished.folder / "winner" / "config.yaml").trainer
     assert (trainer.save_steps, trainer.resume) == (finished.config.trainer.eval_steps, "if_same")
 
 
-def test_the_best_trials_are_run_again_and_the_winner_leads_by_the_lower_end(finished: Finished) -> None:
+def test_the_best_trials_are_confirmed_and_ranked_by_the_lower_end_of_the_interval(finished: Finished) -> None:
     confirmations = runs(finished.client, "confirmation")
     assert len(confirmations) == 4
     assert {run.data.params["trainer.keep"] for run in confirmations} == {"last"}
@@ -120,12 +135,12 @@ def test_the_parent_shows_the_best_values_plots_and_table(finished: Finished) ->
     assert plots >= {"history.png", "parallel_coordinate.png", "slice.png", "importances.png"}
     assert "best.trainer.learning_rate" in parent.data.tags
     assert parent.data.metrics["best_value"] > 0
-    assert parent.data.metrics["spearman_cosine"] == finished.metrics.spearman_cosine
+    assert parent.data.metrics["spearman_cosine"] == finished.result.spearman.value
     shares = pd.read_csv(finished.folder / "report" / "importances.csv")
     assert {"ped_anova", "fanova"} <= set(shares.columns)
 
 
-def test_the_child_of_the_winner_holds_its_model(finished: Finished) -> None:
+def test_the_run_of_the_winning_trial_has_its_model(finished: Finished) -> None:
     choice = json.loads((finished.folder / "report" / "choice.json").read_text(encoding="utf-8"))
     (child,) = [run for run in runs(finished.client, "trial") if "sweep.winner" in run.data.tags]
     assert child.data.tags["trial.number"] == str(choice[0]["number"])
@@ -135,10 +150,10 @@ def test_the_child_of_the_winner_holds_its_model(finished: Finished) -> None:
         experiment = run.info.experiment_id
         models = finished.client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'")
         assert len(models) == 1
-    assert finished.metrics.model_version == "1"
+    assert finished.result.model_version == "1"
 
 
-def test_the_study_is_one_study_in_its_file(finished: Finished) -> None:
+def test_the_database_has_one_study(finished: Finished) -> None:
     assert optuna.get_all_study_names(f"sqlite:///{finished.folder}/study.db") == ["tiny"]
 
 
@@ -149,26 +164,30 @@ def test_the_console_shows_a_line_for_each_trial(finished: Finished) -> None:
     assert lines == ["1", "2", "3", "4", "5"]
     assert "24 pairs to train on, 16 others of train to compare on; 0 of 5 trials done" in finished.printed
     assert "train with it" in finished.printed
+    assert finished.printed.count("run ") == 1  # the summary of the winner; trials print theirs to their log only
+    logged = (finished.folder / "sweep.log").read_text(encoding="utf-8")
+    assert len(re.findall(r"INFO +trial +\d+  (?:finished|pruned)", logged)) == 5
+    assert len(list(finished.folder.glob("trials/*/train.log"))) == 5
 
 
 def test_the_same_command_again_trains_nothing(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(src.sweep, "train", lambda *_: pytest.fail("trained again"))
-    assert src.sweep.run(finished.config) == finished.metrics
+    monkeypatch.setattr(trainings, "run_training", lambda *_: pytest.fail("trained again"))
+    assert src.sweep.run(finished.config) == finished.result
 
 
 def test_an_outage_of_the_store_during_the_trials_loses_none_of_them(
     sweep_config: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = sweep_config(trials=2, validation=0.4, confirm=ConfirmConfig(top_k=1, seeds=0))
-    run_trials = src.sweep.run_trials
+    run_trials = coordinator.run_trials
 
     def during_an_outage(*arguments: Any) -> None:
         with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             run_trials(*arguments)
 
-    monkeypatch.setattr(src.sweep, "run_trials", during_an_outage)
-    monkeypatch.setattr(outage, "SECONDS_FOR_A_LOCK", 0.05)
+    monkeypatch.setattr(coordinator, "run_trials", during_an_outage)
+    monkeypatch.setattr(store, "LOCK_TIMEOUT", 0.05)
     assert src.sweep.run(config) is not None
     client = MlflowClient(config.tracking.uri)
     (parent,), children = runs(client, "sweep"), runs(client, "trial")
@@ -179,24 +198,24 @@ def test_an_outage_of_the_store_during_the_trials_loses_none_of_them(
     assert not list((tmp_path / "result").rglob("journal"))
 
 
-def test_a_winner_that_diverges_on_all_of_train_gives_way_to_the_next_best(
+def test_the_next_best_trial_wins_if_the_winner_diverges_on_all_of_train(
     sweep_config: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = sweep_config(trials=2, validation=0.4, pruner="none", confirm=ConfirmConfig(top_k=1, seeds=0))
-    train, refused = src.sweep.train, []
+    run_training, excluded = trainings.run_training, []
 
-    def diverging(config: Config, pairs: Any, encoder: Any, listeners: Any, tags: dict[str, str]) -> Metrics:
-        if tags["role"] == "winner" and not refused:
-            refused.append(tags["trial.number"])
-            raise Diverged("step 3: expected finite weights, found some that are not", "train more gently")
-        return train(config, pairs, encoder, listeners, tags)
+    def diverging(config: Config, pairs: Any, encoder: Any, callbacks: Any, tags: dict[str, str]) -> Result:
+        if tags["role"] == "winner" and not excluded:
+            excluded.append(tags["trial.number"])
+            raise TrainingDiverged("step 3: expected finite weights, found some that are not", "train more gently")
+        return run_training(config, pairs, encoder, callbacks, tags)
 
-    monkeypatch.setattr(src.sweep, "train", diverging)
-    metrics = src.sweep.run(config)
+    monkeypatch.setattr(trainings, "run_training", diverging)
+    result = src.sweep.run(config)
     (child,) = [run for run in runs(MlflowClient(config.tracking.uri), "trial") if "sweep.winner" in run.data.tags]
-    assert [child.data.tags["trial.number"]] == [number for number in "01" if number not in refused]
-    assert f"trial   {refused[0]}  left out: step 3: expected finite weights" in capsys.readouterr().out
-    assert src.sweep.run(config) == metrics
+    assert [child.data.tags["trial.number"]] == [number for number in "01" if number not in excluded]
+    assert f"trial   {excluded[0]}  left out: step 3: expected finite weights" in capsys.readouterr().out
+    assert src.sweep.run(config) == result
 
 
 def test_the_command_for_the_winner_repeats_the_options_of_the_sweep(
@@ -208,12 +227,11 @@ def test_the_command_for_the_winner_repeats_the_options_of_the_sweep(
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose_config("sweep", overrides=[*options, *searched], return_hydra_config=True)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
-    study = SweepStudy(finished.config, build_space(finished.config.sweep.space, plain(finished.config)))
-    given = "+experiment=review_sts name=second 'data.sources=[sample]'"
-    assert training_command(study) == f"python -m src.train {given} +tuned=result"
+    kept = "+experiment=review_sts name=second 'data.sources=[sample]'"
+    assert training_command(SweepStudy(finished.config)) == f"python -m src.train {kept} +tuned=result"
 
 
-def test_train_takes_the_result_by_name(finished: Finished, compose: Callable[..., Config]) -> None:
+def test_src_train_takes_the_winner_s_params_by_name(finished: Finished, compose: Callable[..., Config]) -> None:
     register_tuned(finished.folder.parent.parent)
     tuned = compose("+experiment=review_sts", "+tuned=result").trainer
     best = OmegaConf.load(finished.folder / "best.yaml").trainer
@@ -230,9 +248,9 @@ def test_the_default_sweep_of_an_experiment_composes() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = to_config(compose_config("sweep", overrides=["+experiment=review_sts", "folder=result"]))
     assert isinstance(config, SweepSettings)
-    space = build_space(config.sweep.space, plain(config))
+    space = build_space(config.sweep.space, training_config(config))
     assert list(space) == ["trainer.learning_rate", "trainer.warmup_ratio", "trainer.epochs"]
-    assert present(plain(config), space) == dict(zip(space, (5e-5, 0.1, 1), strict=True))
+    assert current_params(training_config(config), space) == dict(zip(space, (5e-5, 0.1, 1), strict=True))
 
 
 def test_another_space_in_the_same_folder_is_refused(finished: Finished) -> None:

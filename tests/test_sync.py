@@ -1,28 +1,34 @@
-"""The command that sends what is behind: what it prints, and its exit code."""
+"""The command `python -m src.sync`: output, exit code and imports."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from src.cli import CONF, parser_command
 from src.config import Config
-from src.sync import main
-from src.tracking import outage, start_run
+from src.sync import parser, run
+from src.tracking import start_run, store
+from tests.tracking.conftest import killed_run
 
 TinyConfig = Callable[..., Config]
+
+main = parser_command(run, parser())
 
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
-    """A connection that can keep the store from others."""
-    monkeypatch.setattr(outage, "SECONDS_FOR_A_LOCK", 0.05)
+    """A connection that can lock the store."""
+    monkeypatch.setattr(store, "LOCK_TIMEOUT", 0.05)
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as connection:
         yield connection
 
 
-def test_it_sends_what_is_behind_and_says_so(
+def test_it_sends_entries_and_reports_them(
     tiny_config: TinyConfig, database: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tiny_config()
@@ -35,22 +41,31 @@ def test_it_sends_what_is_behind_and_says_so(
     printed = capsys.readouterr()
     assert left.value.code == 2
     assert len(printed.err.strip().splitlines()) == 1
-    assert "found 6 that still wait (database is locked)" in printed.err
+    assert "found 6 entries not sent (database is locked)" in printed.err
     database.execute("ROLLBACK")
     main([str(tmp_path)])
     printed = capsys.readouterr()
     assert printed.out.count("3 entries sent, 0 left") == 2
     main([str(tmp_path)])
-    assert "Nothing waits" in capsys.readouterr().out
+    assert "No entries to send." in capsys.readouterr().out
 
 
-def test_the_journal_of_a_training_at_work_is_left_to_it(
+def test_the_journal_of_a_running_training_is_skipped(
     tiny_config: TinyConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with start_run(tiny_config(), {}) as run:
+    with start_run(tiny_config(), {}) as tracked:
         main([str(tmp_path)])
-        assert "a training is at work there" in capsys.readouterr().out
-    assert run.behind is None
+        assert "open in another process" in capsys.readouterr().out
+    assert tracked.behind is None
+
+
+def test_a_run_that_was_interrupted_is_reported_as_such(
+    tiny_config: TinyConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with killed_run(tiny_config()):
+        pass
+    main([str(tmp_path)])
+    assert "the same training command resumes it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("argument", ["--all", "nowhere"])
@@ -59,3 +74,20 @@ def test_a_mistake_is_one_sentence(argument: str, capsys: pytest.CaptureFixture[
         main([argument])
     assert left.value.code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_help_and_mistakes_are_answered_without_torch_and_mlflow() -> None:
+    code = """
+import sys
+from src.cli import parser_command
+from src.sync import parser, run
+for argument in ("--help", "--all", "nowhere"):
+    try:
+        parser_command(run, parser())([argument])
+    except SystemExit as left:
+        print(argument, left.code, {"torch", "mlflow", "transformers"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, capture_output=True, text=True, check=True)
+    assert "usage: python -m src.sync [FOLDER …]" in done.stdout
+    for answer in ("--help 0 set()", "--all 2 set()", "nowhere 2 set()"):
+        assert answer in done.stdout

@@ -1,5 +1,6 @@
 """One training on two processes of torchrun: one run, one result, the same training."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,12 +12,12 @@ import pytest
 from mlflow import MlflowClient
 
 import src.train
+from src.cli import CONF
 from src.config import Config
-from src.data import load_pairs
-from src.entry import CONF
-from src.errors import UserError
-from src.processes import check_share
-from src.provenance import differences
+from src.utils.errors import UserError
+from src.utils.processes import check_batch_share
+
+pytestmark = pytest.mark.slow
 
 SAME = ("trainer.precision=fp32", "trainer.eval_steps=5", "+model.dropout=0.0", "tracking.models=false")
 """Without dropout both trainings compute the same, but for the order of additions."""
@@ -49,19 +50,10 @@ def test_two_processes_train_as_one_would_and_leave_one_run(
     assert run.info.status == "FINISHED"
     assert run.data.tags["processes"] == "2"
     assert not (torchrun / "experiments" / "tiny" / "checkpoints").exists()
+    assert json.loads((torchrun / "experiments" / "tiny" / "state.json").read_text())["done"] is True
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match=r"trainer\.batch_size must be a multiple of the 3 processes of torchrun"):
-        check_share(16)
-
-
-def test_a_training_on_another_number_of_processes_is_another_one(
-    tiny_config: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = tiny_config()
-    pairs = load_pairs(config.data)
-    former = src.train.identity(config, pairs)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert differences(former, src.train.identity(config, pairs)) == "processes was 1, is 2"
+        check_batch_share(16)

@@ -1,4 +1,4 @@
-"""The main job: what it leaves in its folder and in MLflow."""
+"""The main job: its result in the folder and in MLflow, and how it resumes."""
 
 import json
 import re
@@ -16,19 +16,21 @@ from sentence_transformers import SentenceTransformer
 
 import src.train
 from src.config import Config
-from src.errors import UserError
-from src.files import sole_use
-from src.report.result import Metrics
+from src.evaluation.metrics import PEARSON, SPEARMAN
+from src.evaluation.result import Result
+from src.pipeline import training
 from src.tracking import EXAMPLE
 from src.training.trainer import PairTrainer
+from src.utils.errors import UserError
+from src.utils.files import exclusive_lock
 
 TinyConfig = Callable[..., Config]
 
 
 class Finished(NamedTuple):
-    """A training that ended well."""
+    """A training that succeeded."""
 
-    metrics: Metrics
+    result: Result
     folder: Path
     client: MlflowClient
 
@@ -49,16 +51,16 @@ def runs(client: MlflowClient) -> list[Run]:
     return list(client.search_runs([client.get_experiment_by_name("tiny").experiment_id]))
 
 
-def test_the_folder_holds_the_whole_result(finished: Finished) -> None:
-    metrics, folder, _ = finished
+def test_the_folder_holds_the_complete_result(finished: Finished) -> None:
+    result, folder, _ = finished
     written = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert written["spearman_cosine"] == metrics.spearman_cosine
-    assert written["spearman_cosine_low"] <= metrics.spearman_cosine <= written["spearman_cosine_high"]
+    assert written[SPEARMAN] == result.spearman.value
+    assert written["spearman_cosine_low"] <= result.spearman.value <= written["spearman_cosine_high"]
     assert {"pearson_cosine", "run_id", "data_source", "train_seconds"} <= set(written)
     assert not any(isinstance(value, dict | list) for value in written.values())
     curve = pd.read_csv(folder / "curve.csv")
     assert curve["step"].tolist() == [3, 6, 9, 10]
-    assert curve["spearman_cosine"].iloc[-1] == metrics.spearman_cosine
+    assert curve[SPEARMAN].iloc[-1] == result.spearman.value
     assert (folder / "config.yaml").read_text(encoding="utf-8").startswith("name: tiny")
     assert (folder / "plots" / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert not list(folder.rglob("*.tmp"))
@@ -85,16 +87,16 @@ def test_the_score_of_a_bf16_training_is_that_of_the_saved_model(tiny_config: Ti
 
 
 def test_the_run_holds_parameters_curves_data_and_provenance(finished: Finished) -> None:
-    metrics, _, client = finished
-    run = client.get_run(metrics.run_id)
+    result, _, client = finished
+    run = client.get_run(result.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["trainer.learning_rate"] == "0.001"
     assert {"git.commit", "config.hash", "data.source", "model.base", "version.torch", "device"} <= set(run.data.tags)
     curve = client.get_metric_history(run.info.run_id, "spearman_cosine")
     assert [point.step for point in curve][:4] == [3, 6, 9, 10]
-    for name in ("pearson_cosine", "training_loss", "validation_loss", "learning_rate"):
+    for name in (PEARSON, "training_loss", "validation_loss", "learning_rate"):
         assert client.get_metric_history(run.info.run_id, name), name
-    assert run.data.metrics["spearman_cosine"] == metrics.spearman_cosine
+    assert run.data.metrics[SPEARMAN] == result.spearman.value
     contexts = {tag.value for given in run.inputs.dataset_inputs for tag in given.tags}
     assert contexts == {"training", "evaluation"}
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
@@ -102,25 +104,25 @@ def test_the_run_holds_parameters_curves_data_and_provenance(finished: Finished)
 
 
 def test_the_registered_model_gives_the_same_embeddings_in_both_flavours(finished: Finished) -> None:
-    metrics, folder, _ = finished
+    result, folder, _ = finished
     expected = SentenceTransformer(str(folder / "model"), device="cpu").encode(EXAMPLE)
     mlflow.set_tracking_uri(finished.client.tracking_uri)
-    address = f"models:/tiny/{metrics.model_version}"
+    address = f"models:/tiny/{result.model_version}"
     np.testing.assert_allclose(mlflow.sentence_transformers.load_model(address).encode(EXAMPLE), expected, atol=1e-6)
     np.testing.assert_allclose(mlflow.pyfunc.load_model(address).predict(EXAMPLE), expected, atol=1e-6)
 
 
 def test_the_same_command_twice_gives_the_same_metrics_and_a_new_version(tiny_config: TinyConfig) -> None:
-    first, second = src.train.run(tiny_config()), src.train.run(tiny_config("trainer.resume=never"))
-    for name in ("spearman_cosine", "pearson_cosine", "validation_loss", "spearman_cosine_low"):
-        assert getattr(first, name) == getattr(second, name)
+    fixed = "trainer.precision=fp32"  # a probe under load can find the other
+    first, second = src.train.run(tiny_config(fixed)), src.train.run(tiny_config(fixed, "trainer.resume=never"))
+    assert (first.scores, first.validation_loss) == (second.scores, second.validation_loss)
     assert (first.model_version, second.model_version) == ("1", "2")
 
 
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError("the disk of the moon"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
-def test_a_run_that_stops_early_says_so(
+def test_a_run_that_stops_early_is_recorded_as_such(
     error: BaseException,
     status: str,
     tiny_config: TinyConfig,
@@ -130,7 +132,7 @@ def test_a_run_that_stops_early_says_so(
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(src.train, "write_model", broken)
+    monkeypatch.setattr(training, "save_model", broken)
     with pytest.raises(type(error)):
         src.train.run(tiny_config())
     (run,) = runs(client)
@@ -139,7 +141,9 @@ def test_a_run_that_stops_early_says_so(
         assert "the disk of the moon" in run.data.tags["failure"]
 
 
-def test_a_failed_run_leaves_the_former_result_whole(tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_leaves_the_former_result_unchanged(
+    tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     former = src.train.run(tiny_config())
     folder = Path(tiny_config().folder)
     before = {path: path.stat().st_mtime_ns for path in (folder / "model").rglob("*")}
@@ -162,10 +166,10 @@ def test_a_failed_run_leaves_the_former_result_whole(tiny_config: TinyConfig, mo
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing of ours gets to react."""
+    """Stands for kill -9: no handler of the project runs."""
 
 
-def test_a_killed_training_goes_on_in_its_run_and_ends_as_if_undisturbed(
+def test_a_killed_training_resumes_in_its_run_and_ends_as_if_undisturbed(
     tiny_config: TinyConfig, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = src.train.run(tiny_config())
@@ -180,8 +184,8 @@ def test_a_killed_training_goes_on_in_its_run_and_ends_as_if_undisturbed(
         patch.setattr(PairTrainer, "_save_checkpoint", killed)
         src.train.run(tiny_config())
     resumed = src.train.run(tiny_config())
-    for name in ("spearman_cosine", "pearson_cosine", "validation_loss", "steps"):
-        assert getattr(resumed, name) == getattr(undisturbed, name)
+    assert (resumed.scores, resumed.validation_loss) == (undisturbed.scores, undisturbed.validation_loss)
+    assert resumed.steps == undisturbed.steps
     assert len(runs(client)) == 2
     assert {run.info.status for run in runs(client)} == {"FINISHED"}
     history = client.get_metric_history(resumed.run_id, "validation_loss")
@@ -193,14 +197,14 @@ def test_a_killed_training_goes_on_in_its_run_and_ends_as_if_undisturbed(
     assert not (Path(tiny_config().folder) / "checkpoints").exists()
 
 
-def test_an_unfinished_training_is_not_gone_on_with_under_another_configuration(
+def test_an_unfinished_training_is_not_resumed_under_another_configuration(
     tiny_config: TinyConfig, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: object) -> None:
         raise OSError("disk full")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
-        patch.setattr(src.train, "write_model", failing)
+        patch.setattr(training, "save_model", failing)
         src.train.run(tiny_config())
     with pytest.raises(UserError, match=r"\(trainer\.seed was 42, is 7\): set trainer\.resume=never"):
         src.train.run(tiny_config("trainer.seed=7"))
@@ -210,5 +214,8 @@ def test_an_unfinished_training_is_not_gone_on_with_under_another_configuration(
 
 def test_two_trainings_in_one_folder_do_not_mix(tiny_config: TinyConfig) -> None:
     config = tiny_config()
-    with sole_use(Path(config.folder)), pytest.raises(UserError, match=r"process \d+ on .* since .* is at work there"):
+    with (
+        exclusive_lock(Path(config.folder)),
+        pytest.raises(UserError, match=r"process \d+ on .* since .* running there"),
+    ):
         src.train.run(config)

@@ -1,1 +1,1 @@
-"""Speed of trainings, each in a process of its own."""
+"""Benchmarks: speed of trainers, growth with the pairs, savings by pruning, speed of prediction."""

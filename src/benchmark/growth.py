@@ -1,5 +1,6 @@
-"""How start-up, speed and memory grow with the number of pairs."""
+"""Growth of start-up time, speed and memory with the number of pairs."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,36 +8,58 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-ROWS_AT_ONCE = 50_000
+from src.benchmark.speed import train_in_subprocess
+from src.config import BenchSettings
+from src.data import PairData
+from src.evaluation.result import Result
+
+log = logging.getLogger(__name__)
+
+CHUNK_ROWS = 50_000
+SCHEMA = pa.schema({"sentence1": pa.string(), "sentence2": pa.string(), "score": pa.float64()})
+
+
+def measure_growth(
+    config: BenchSettings, overrides: list[str], pairs: PairData, scratch: Path
+) -> tuple[dict[str, Any], str]:
+    """Train for a few steps on each of `bench.sizes` pairs; return the table, also as Markdown."""
+    rows = []
+    write_pairs(pairs.dev, len(pairs.dev), scratch / "dev.parquet")
+    steps = config.bench.growth_steps
+    intervals = [f"trainer.max_steps={steps}", f"trainer.eval_steps={steps}", "trainer.eval_every_epochs=null"]
+    data = ["data=pairs", f"data.train={scratch}/train.parquet", f"data.dev={scratch}/dev.parquet"]
+    for size in config.bench.sizes:
+        write_pairs(pairs.train, size, scratch / "train.parquet")
+        result = train_in_subprocess([*overrides, *data, *intervals], scratch / f"growth-{size}")
+        rows.append(growth_row(size, result))
+        log.info(f"{size:9,} pairs: start-up {result.startup_seconds:.0f} s")
+    return {"rows": rows, "data_source": pairs.source}, to_markdown(rows)
 
 
 def write_pairs(pairs: Dataset, count: int, path: Path) -> None:
-    """Write `count` pairs as Parquet: the given ones over and over, each time with another number in the sentence."""
+    """Write `count` pairs as Parquet: the given ones repeatedly, with the number of the repetition in each sentence."""
     table = pairs.with_format("arrow")[:]
-    schema = pa.schema({"sentence1": pa.string(), "sentence2": pa.string(), "score": pa.float64()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, schema) as writer:
-        for start in range(0, count, ROWS_AT_ONCE):
-            rows = [
-                (number // len(pairs), number % len(pairs)) for number in range(start, min(start + ROWS_AT_ONCE, count))
-            ]
-            turns, indices = zip(*rows, strict=True)
-            chunk = table.take(pa.array(indices))
+    with pq.ParquetWriter(path, SCHEMA) as writer:
+        for start in range(0, count, CHUNK_ROWS):
+            numbers = range(start, min(start + CHUNK_ROWS, count))
+            chunk = table.take(pa.array([number % len(pairs) for number in numbers]))
+            repetitions = [number // len(pairs) for number in numbers]
             varied = {
-                name: [f"{text.as_py()} {turn}" for text, turn in zip(chunk[name], turns, strict=True)]
+                name: [f"{text} {turn}" for text, turn in zip(chunk[name].to_pylist(), repetitions, strict=True)]
                 for name in ("sentence1", "sentence2")
             }
-            writer.write_table(pa.table({**varied, "score": chunk["score"].cast(pa.float64())}, schema=schema))
+            writer.write_table(pa.table({**varied, "score": chunk["score"].cast(pa.float64())}, schema=SCHEMA))
 
 
-def row_of(pairs: int, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return what the growth table shows of one training."""
+def growth_row(pairs: int, result: Result) -> dict[str, Any]:
+    """Return the row of the table for one training."""
     keys = ("startup_seconds", "train_seconds", "pairs_per_second", "peak_memory_mb", "steps")
-    return {"pairs": pairs, **{key: metrics[key] for key in keys}}
+    return {"pairs": pairs, **{key: getattr(result, key) for key in keys}}
 
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:
-    """Return the growth table as Markdown."""
+    """Return the table as Markdown."""
     lines = ["| pairs | start-up s | pairs/s | peak memory MB |", "|---|---|---|---|"]
     for row in rows:
         speed, memory = row["pairs_per_second"], row["peak_memory_mb"]

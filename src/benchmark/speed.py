@@ -1,13 +1,25 @@
-"""The same recipe by the plain trainer and by ours."""
+"""Speed of our trainer against the stock one on the same recipe, each training in a process of its own."""
 
+import logging
 import math
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 from scipy.stats import ttest_rel
 
-from src.metrics.names import SPEARMAN
+from src.config import BenchSettings
+from src.config.model import EmbeddedEncoder
+from src.data import PairData
+from src.evaluation.metrics import SPEARMAN
+from src.evaluation.result import Result
+from src.evaluation.statistics import Estimate
+from src.utils.errors import UserError, require
+
+log = logging.getLogger(__name__)
 
 OURS = "ours"
 VARIANTS: dict[str, list[str]] = {
@@ -16,87 +28,162 @@ VARIANTS: dict[str, list[str]] = {
     "stock_bf16": ["trainer=stock", "trainer.precision=bf16"],
     "stock_uncut": ["trainer=stock", "model.vocabulary=full"],
 }
-"""Overrides of each competitor."""
-STEPS_IN_A_SLOW_FORMAT = 10
-"""Steps of the bf16 variant on a machine that computes bf16 slower than fp32, where nobody would wait for more."""
+"""Overrides of each trainer."""
+SLOW_FORMAT_STEPS = 10
+"""Steps of `stock_bf16` on a machine that computes bf16 slower than fp32, where the full recipe takes hours."""
+PLAIN = ("tracking.models=false", "tracking.system_metrics=false", "trainer.checkpoints=false", "trainer.resume=never")
+"""Settings that leave out what is not part of the comparison."""
 
-Metrics = dict[str, Any]
+Round = dict[str, Result]
+"""One training by each variant, with the same seed."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a training computes, the same for every variant."""
+class Workload:
+    """The computation of a training, the same for every variant."""
 
     tokens_per_pair: float
-    """Real tokens, padding not counted."""
+    """Without padding."""
     flops_per_token: float
     """Of the matrix products of the layers, forward and backward: six for each weight."""
     peak_flops: float
-    """What this machine reached in a bf16 matrix product, operations a second."""
-    evaluation_interval: int
-    """Steps from one evaluation of the recipe to the next."""
+    """Operations a second that this machine reached in a bf16 matrix product."""
+    eval_interval: int
+    """Steps of the recipe from one evaluation to the next."""
 
 
-def seconds_per_step(metrics: Metrics, interval: int) -> float:
-    """Return the wall time of a step with its share of an evaluation every `interval` steps.
+def measure_speed(
+    config: BenchSettings, overrides: list[str], pairs: PairData, scratch: Path
+) -> tuple[dict[str, Any], str]:
+    """Train by every variant in turn, in each round with another seed; return the table, also as Markdown."""
+    variants = select_variants(config)
+    workload = measure_workload(config, pairs)
+    steps = {name: max_steps(name, config.bench.max_steps) for name in variants}
+    rounds: list[Round] = []
+    for number in range(config.bench.rounds):
+        rounds.append({})
+        for name, own in variants.items():
+            settings = [*own, f"trainer.max_steps={steps[name]}", f"trainer.seed={config.trainer.seed + number}"]
+            result = train_in_subprocess([*overrides, *settings], scratch / f"{name}-{number}")
+            rounds[-1][name] = result
+            seconds = seconds_per_step(result, workload.eval_interval)
+            log.info(f"round {number + 1}: {name:12} {result.steps:5} steps, {seconds:.3f} s a step")
+    peak = {"data_source": pairs.source, "bf16_peak_gflops": workload.peak_flops / 1e9}
+    table = {**summarize(rounds, workload), **peak}
+    return table, to_markdown(table)
 
-    A training cut short has evaluated once more often, for its number of steps, than the whole recipe does.
+
+def select_variants(config: BenchSettings) -> dict[str, list[str]]:
+    """Return the overrides of our trainer and its rivals; raise `UserError` if no rival exists for the encoder."""
+    rivals = [
+        name for name in config.bench.rivals if name != "stock_uncut" or isinstance(config.model, EmbeddedEncoder)
+    ]
+    require(bool(rivals), "bench.rivals", "one that this encoder has", config.bench.rivals)
+    return {name: VARIANTS[name] for name in (OURS, *rivals)}
+
+
+def measure_workload(config: BenchSettings, pairs: PairData) -> Workload:
+    """Return the tokens and operations of a training by this configuration."""
+    # imported here, as torch and transformers take seconds: the configuration is checked first
+    from src.encoder import load_encoder
+    from src.training.fine_tune import eval_interval
+    from src.training.packing import tokenize
+    from src.training.precision import peak_flops, use_threads
+
+    use_threads(config.trainer.threads)
+    encoder = load_encoder(config.model)
+    tokens = sum(len(row["sentence1"]) + len(row["sentence2"]) for row in tokenize(pairs.train, encoder))
+    weights = sum(weight.numel() for name, weight in encoder.named_parameters() if ".layer." in name)
+    interval = eval_interval(config.trainer, len(pairs.train))
+    return Workload(tokens / len(pairs.train), 6.0 * weights, peak_flops(), interval)
+
+
+def max_steps(variant: str, limit: int) -> int:
+    """Return trainer.max_steps of a variant for bench.max_steps=`limit`: fewer in a format that is slow here."""
+    from src.training.precision import choose_precision  # imports torch, as above
+
+    if variant != "stock_bf16" or choose_precision("auto") == "bf16":
+        return limit
+    return min(limit, SLOW_FORMAT_STEPS) if limit > 0 else SLOW_FORMAT_STEPS
+
+
+def train_in_subprocess(overrides: list[str], folder: Path) -> Result:
+    """Run `python -m src.train` with these overrides in a new process, with its result in `folder`, and return that.
+
+    Raises `UserError` if the training failed; contains the last line of its error output.
     """
-    evaluations = math.ceil(metrics["steps"] / interval)
-    return float(metrics["train_seconds"] / metrics["steps"] + metrics["evaluation_seconds"] / evaluations / interval)
+    locations = [
+        f"hydra.run.dir={folder}",
+        f"tracking.uri=sqlite:///{folder.parent.resolve()}/mlflow.db",
+        f"tracking.artifacts={folder.parent}/artifacts",
+    ]
+    command = [sys.executable, "-m", "src.train", *overrides, *PLAIN, *locations]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise UserError(f"expected {' '.join(command)} to succeed, found exit code {done.returncode}: {last}")
+    return Result.load(folder)
 
 
-def ratios(rounds: list[dict[str, Metrics]], rival: str, interval: int) -> list[float]:
-    """Return how many times faster ours was than the rival, round by round."""
-    return [seconds_per_step(turn[rival], interval) / seconds_per_step(turn[OURS], interval) for turn in rounds]
+def seconds_per_step(result: Result, interval: int) -> float:
+    """Return the wall time of a step, with its share of an evaluation every `interval` steps.
+
+    The recipe's interval is used because a training of few steps has more evaluations for its steps than the recipe.
+    """
+    evaluations = math.ceil(result.steps / interval)
+    return result.train_seconds / result.steps + result.evaluation_seconds / evaluations / interval
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Return median, min and max."""
-    return {"median": median(values), "min": min(values), "max": max(values)}
+def summarize(rounds: list[Round], workload: Workload) -> dict[str, Any]:
+    """Return the table of a benchmark: ratios at the top level, then each variant, then their differences."""
+    rivals = [name for name in rounds[0] if name != OURS]
+    ratios = {name: speed_ratios(rounds, name, workload.eval_interval) for name in rivals}
+    # a rival that was stopped early is compared in speed only
+    comparable = [name for name in rivals if all(each[name].steps == each[OURS].steps for each in rounds)]
+    return {
+        **{f"ratio_vs_{name}": median(values) for name, values in ratios.items()},
+        "variants": {name: _variant([each[name] for each in rounds], workload) for name in rounds[0]},
+        "ratios": ratios,
+        "spearman_differences": {name: spearman_difference(rounds, name) for name in comparable},
+    }
 
 
-def difference(rounds: list[dict[str, Metrics]], rival: str) -> dict[str, float]:
-    """Return ours minus the rival in Spearman: the mean over the rounds, and from two on its 95 % interval.
+def speed_ratios(rounds: list[Round], rival: str, interval: int) -> list[float]:
+    """Return how many times faster our trainer was than the rival in each round."""
+    return [seconds_per_step(each[rival], interval) / seconds_per_step(each[OURS], interval) for each in rounds]
+
+
+def spearman_difference(rounds: list[Round], rival: str) -> dict[str, float]:
+    """Return our Spearman minus the rival's: the mean over the rounds, and from two rounds on its 95 % interval.
 
     The rounds are paired, as both train with the same seed on batches in the same order (paired t interval).
     """
-    ours, others = ([turn[name][SPEARMAN] for turn in rounds] for name in (OURS, rival))
+    ours, others = ([each[name].spearman.value for each in rounds] for name in (OURS, rival))
     found = {"mean": mean(ours) - mean(others)}
     if len(rounds) > 1:
         found["low"], found["high"] = map(float, ttest_rel(ours, others).confidence_interval(0.95))
     return found
 
 
-def summarise(rounds: list[dict[str, Metrics]], work: Work) -> dict[str, Any]:
-    """Return the table of a benchmark: ratios at the top level, then each variant, then how they compare."""
-    names = list(rounds[0])
-    steps = {name: [turn[name]["steps"] for turn in rounds] for name in names}
-    faster = {name: ratios(rounds, name, work.evaluation_interval) for name in names if name != OURS}
+def _variant(results: list[Result], workload: Workload) -> dict[str, Any]:
+    last, speeds = results[-1], [result.pairs_per_second for result in results]
+    tokens = [pairs * workload.tokens_per_pair for pairs in speeds]
     return {
-        **{f"ratio_vs_{name}": median(values) for name, values in faster.items()},
-        "variants": {name: _variant([turn[name] for turn in rounds], work) for name in names},
-        "ratios": faster,
-        # of a rival that was stopped early only the speed compares
-        "spearman_differences": {name: difference(rounds, name) for name in faster if steps[name] == steps[OURS]},
+        "steps": last.steps,
+        "precision": last.precision,
+        "train_seconds": _spread([result.train_seconds for result in results]),
+        "evaluation_seconds": _spread([result.evaluation_seconds for result in results]),
+        "pairs_per_second": _spread(speeds),
+        "tokens_per_second": _spread(tokens),
+        "share_of_bf16_peak": median(tokens) * workload.flops_per_token / workload.peak_flops,
+        "peak_memory_mb": max(result.peak_memory_mb for result in results),
+        f"{SPEARMAN}_by_round": [result.spearman.value for result in results],
+        **last.spearman.to_dict(SPEARMAN),
     }
 
 
-def _variant(turns: list[Metrics], work: Work) -> dict[str, Any]:
-    last, speed = turns[-1], [turn["pairs_per_second"] for turn in turns]
-    tokens = [pairs * work.tokens_per_pair for pairs in speed]
-    return {
-        "steps": last["steps"],
-        "precision": last["precision"],
-        "train_seconds": spread([turn["train_seconds"] for turn in turns]),
-        "evaluation_seconds": spread([turn["evaluation_seconds"] for turn in turns]),
-        "pairs_per_second": spread(speed),
-        "tokens_per_second": spread(tokens),
-        "share_of_bf16_peak": median(tokens) * work.flops_per_token / work.peak_flops,
-        "peak_memory_mb": max(turn["peak_memory_mb"] for turn in turns),
-        "spearman_cosine_by_round": [turn[SPEARMAN] for turn in turns],
-        **{key: last[key] for key in (SPEARMAN, f"{SPEARMAN}_low", f"{SPEARMAN}_high")},
-    }
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": median(values), "min": min(values), "max": max(values)}
 
 
 def to_markdown(table: dict[str, Any]) -> str:
@@ -104,23 +191,22 @@ def to_markdown(table: dict[str, Any]) -> str:
     lines = [
         "| trainer | steps | training s | evaluation s | pairs/s | tokens/s | of bf16 peak | MB | Spearman | ours is |",
         "|---|---|---|---|---|---|---|---|---|---|",
+        *(_markdown_row(name, row, table.get(f"ratio_vs_{name}")) for name, row in table["variants"].items()),
     ]
-    for name, row in table["variants"].items():
-        seconds = " | ".join(
-            f"{row[key]['median']:.0f} ({row[key]['min']:.0f}–{row[key]['max']:.0f})"
-            for key in ("train_seconds", "evaluation_seconds")
-        )
-        faster = table.get(f"ratio_vs_{name}")
-        lines.append(
-            f"| {name.replace('_', ' ')}, {row['precision']} | {row['steps']} | {seconds} "
-            f"| {row['pairs_per_second']['median']:.1f} | {row['tokens_per_second']['median']:.0f} "
-            f"| {row['share_of_bf16_peak']:.0%} | {row['peak_memory_mb']:.0f} "
-            f"| {row[SPEARMAN]:.4f} [{row[f'{SPEARMAN}_low']:.4f}, {row[f'{SPEARMAN}_high']:.4f}] "
-            f"| {'–' if faster is None else f'{faster:.2f} times as fast'} |"
-        )
-    scores = {name: mean(row["spearman_cosine_by_round"]) for name, row in table["variants"].items()}
+    scores = {name: mean(row[f"{SPEARMAN}_by_round"]) for name, row in table["variants"].items()}
     lines.append(f"\nMean Spearman of the rounds: ours {scores[OURS]:.4f}.")
     for name, found in table["spearman_differences"].items():
         interval = " [{low:+.4f}, {high:+.4f}]".format(**found) if "low" in found else ""
         lines.append(f"{name.replace('_', ' ')} {scores[name]:.4f}, ours minus it {found['mean']:+.4f}{interval}.")
     return "\n".join(lines) + "\n"
+
+
+def _markdown_row(name: str, row: dict[str, Any], ratio: float | None) -> str:
+    seconds = [
+        "{median:.0f} ({min:.0f}–{max:.0f})".format(**row[key]) for key in ("train_seconds", "evaluation_seconds")
+    ]
+    speeds = [f"{row['pairs_per_second']['median']:.1f}", f"{row['tokens_per_second']['median']:.0f}"]
+    cost = [f"{row['share_of_bf16_peak']:.0%}", f"{row['peak_memory_mb']:.0f}"]
+    ours_is = "–" if ratio is None else f"{ratio:.2f} times as fast"
+    trainer, spearman = f"{name.replace('_', ' ')}, {row['precision']}", str(Estimate.from_dict(row, SPEARMAN))
+    return f"| {' | '.join([trainer, str(row['steps']), *seconds, *speeds, *cost, spearman, ours_is])} |"

@@ -1,1 +1,1 @@
-"""Comparing finished runs on the same evaluation pairs."""
+"""Comparison of finished runs on the same evaluation pairs."""

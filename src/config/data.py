@@ -1,9 +1,9 @@
-"""Where sentence pairs come from: one dataclass for each kind of source."""
+"""Settings of the sources of sentence pairs: a dataclass for each kind."""
 
 import math
 from dataclasses import dataclass, field
 
-from src.config.checks import require
+from src.utils.errors import require
 
 KLUE_SOURCES = ("local", "hub", "sample")
 
@@ -16,16 +16,16 @@ class KlueSts:
     domain: str = "airbnb"
     """KLUE's `source` without its suffix: airbnb, policy or paraKQC."""
     sources: list[str] = field(default_factory=lambda: list(KLUE_SOURCES))
-    """Where to look, in this order; the first that can be reached serves."""
+    """Sources in order of preference; the first available one is used."""
     local_folder: str | None = None
-    """Folder with train.csv and dev.csv (guid, source, sentence1, sentence2, label); KLUE_STS_DIR by default."""
+    """Folder with train.csv and dev.csv (guid, source, sentence1, sentence2, label); the default is KLUE_STS_DIR."""
     hub_name: str = "klue/klue"
     hub_revision: str = "349481ec73fff722f88e0453ca05c77a447d967c"
     """Commit of the Hub data set."""
 
     def __post_init__(self) -> None:
-        known = bool(self.sources) and set(self.sources) <= set(KLUE_SOURCES)
-        require(known, "data.sources", f"a list out of {list(KLUE_SOURCES)}", self.sources)
+        valid = bool(self.sources) and set(self.sources) <= set(KLUE_SOURCES)
+        require(valid, "data.sources", f"a list out of {list(KLUE_SOURCES)}", self.sources)
 
 
 @dataclass
@@ -36,9 +36,9 @@ class PairFiles:
     train: str = "???"
     """Path of the training pairs, or `owner/name` of a Hub data set."""
     dev: str | None = None
-    """Path of the dev pairs, or the split of the Hub data set; empty: a part of train is split off."""
+    """Path of the dev pairs, or the split of the Hub data set; null: split off a part of train."""
     dev_fraction: float = 0.1
-    """Share of train (0 to 1, exclusive) that becomes dev where no dev file is given."""
+    """Share of train (0 to 1, exclusive) that becomes dev if `dev` is null."""
     hub_config: str | None = None
     """Configuration of the Hub data set."""
     hub_revision: str | None = None
@@ -50,9 +50,9 @@ class PairFiles:
     score: str = "score"
     """Column of the similarity score."""
     min_score: float = 0.0
-    """The score that means nothing in common; becomes 0."""
+    """Score of sentences with nothing in common; becomes 0."""
     max_score: float = 1.0
-    """The score that means the same; becomes 1."""
+    """Score of sentences with the same meaning; becomes 1."""
     seed: int = 42
     """Seed of the split."""
     language: str = "ko"
@@ -63,21 +63,21 @@ class PairFiles:
     def __post_init__(self) -> None:
         require(0 < self.dev_fraction < 1, "data.dev_fraction", "between 0 and 1", self.dev_fraction)
         require(math.isfinite(self.min_score), "data.min_score", "a finite number", self.min_score)
-        upright = self.min_score < self.max_score and math.isfinite(self.max_score - self.min_score)
-        require(upright, "data.max_score", f"above data.min_score {self.min_score} and finite", self.max_score)
+        valid = self.min_score < self.max_score and math.isfinite(self.max_score - self.min_score)
+        require(valid, "data.max_score", f"above data.min_score {self.min_score} and finite", self.max_score)
 
 
 @dataclass
 class ProjectMatch:
-    """Developer profiles against project postings, generated and scored by a rule (src/data/project_match)."""
+    """Developer profiles and project postings, generated and scored by a rule (src/data/project_match)."""
 
     name: str = "project_match"
     train_pairs: int = 1000
     """Pairs to train on; 10 to 20,000."""
     dev_pairs: int = 250
-    """Pairs to follow the training with; 10 to 1,000."""
+    """Pairs of the training curve; 10 to 1,000."""
     test_pairs: int = 250
-    """Pairs to score once at the end; 10 to 1,000."""
+    """Pairs of the final score; 10 to 1,000."""
     seed: int = 42
     """Seed of the split and of the pairs."""
 

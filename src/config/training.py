@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from src.config.checks import require
+from src.utils.errors import UserError, require, require_fields
 
 LOSS_NAMES = ("cosine_similarity", "cosent", "angle")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -11,6 +11,7 @@ BATCHINGS = ("packed", "padded")
 EVALUATIONS = ("direct", "dataloader")
 KEEPS = ("last", "best")
 RESUMES = ("auto", "if_same", "never")
+DEFAULT_EVAL_EVERY_EPOCHS = 0.25
 
 
 @dataclass
@@ -28,7 +29,7 @@ class TrainerConfig:
     """Optimisation, evaluation, and what makes a step fast."""
 
     batch_size: int = 16
-    """Sentence pairs a step."""
+    """Sentence pairs per step."""
     epochs: float = 1.0
     """Passes over the training pairs."""
     max_steps: int = -1
@@ -38,19 +39,23 @@ class TrainerConfig:
     warmup_ratio: float = 0.1
     """Share of all steps (0 to 1) over which the learning rate rises."""
     weight_decay: float = 0.0
-    """AdamW's weight decay."""
+    """Weight decay of AdamW."""
     max_grad_norm: float = 1.0
-    """Gradients above this norm are scaled down to it."""
+    """Gradients with a larger norm are scaled down to it."""
     seed: int = 42
     """Seed of the order of the pairs, of dropout and of the bootstrap."""
     seeds: list[int] = field(default_factory=list)
     """Train once with each of these in place of `seed`, as children of one run; empty: train once."""
-    eval_steps: float = 0.25
-    """Below 1: evaluate every so many epochs; 1 and above: every so many steps."""
-    save_steps: float = 0
-    """From one checkpoint to the next, counted as `eval_steps`; 0: a checkpoint at each evaluation."""
+    eval_every_epochs: float | None = None
+    """Epochs from one evaluation to the next, such as 0.5; empty: 0.25, unless `eval_steps` is set."""
+    eval_steps: float | None = None
+    """Steps from one evaluation to the next, a whole number; in place of `eval_every_epochs`."""
+    save_every_epochs: float | None = None
+    """Epochs from one checkpoint to the next; empty: a checkpoint at each evaluation, unless `save_steps` is set."""
+    save_steps: float | None = None
+    """Steps from one checkpoint to the next, a whole number; in place of `save_every_epochs`."""
     eval_batch_size: int = 64
-    """Sentences a forward pass of an evaluation."""
+    """Sentences per forward pass of an evaluation."""
     batching: str = "packed"
     """packed: the sentences of a batch end to end, tokenised once, in one forward; padded: the library's own way."""
     used_rows: bool = True
@@ -65,18 +70,17 @@ class TrainerConfig:
     precision: str = "auto"
     """bf16, fp32, or auto: bf16 where this machine computes it faster."""
     threads: int = 0
-    """CPU threads; 0: as many as there are cores for the process, which under torchrun the processes of a
-    machine share."""
+    """CPU threads; 0: as many as the process has cores, shared by the processes of a machine under torchrun."""
     keep: str = "last"
     """last: the weights after the last step, as on the published cards; best: those of the best dev Spearman."""
     checkpoints: bool = True
-    """Keep the last two checkpoints, or the last and the best, to go on from after an interruption."""
+    """Keep the last two checkpoints, or the last and the best, to resume from after an interruption."""
     resume: str = "auto"
-    """auto: go on with an unfinished training, and stop where its settings were others; if_same: start anew there;
+    """auto: resume an unfinished training, and stop where its settings differ; if_same: start anew where they differ;
     never: start anew."""
 
     def __post_init__(self) -> None:
-        for key, held, expected in (
+        checks = [
             ("batch_size", self.batch_size >= 1, "at least 1"),
             ("eval_batch_size", self.eval_batch_size >= 1, "at least 1"),
             ("epochs", 0 < self.epochs < math.inf, "above 0 and finite"),
@@ -87,11 +91,6 @@ class TrainerConfig:
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
             ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
             ("seeds", _are_seeds(self.seeds), "empty, or different numbers of at least 0 and below 2**32, two or more"),
-            ("eval_steps", 0 < self.eval_steps < math.inf, "above 0 and finite"),
-            ("eval_steps", self.eval_steps < 1 or self.eval_steps % 1 == 0, "whole from 1 on"),
-            ("save_steps", 0 <= self.save_steps < math.inf, "at least 0 and finite"),
-            ("save_steps", self.save_steps < 1 or self.save_steps % 1 == 0, "whole from 1 on"),
-            ("save_steps", self.save_steps == 0 or self.keep == "last", "0 with trainer.keep=best"),
             ("batching", self.batching in BATCHINGS, f"one of {list(BATCHINGS)}"),
             ("batching", not self.used_rows or self.batching == "packed", "packed with trainer.used_rows"),
             ("weight_decay", not self.used_rows or self.weight_decay == 0, "0 with trainer.used_rows"),
@@ -100,9 +99,29 @@ class TrainerConfig:
             ("threads", self.threads >= 0, "at least 0"),
             ("keep", self.keep in KEEPS, f"one of {list(KEEPS)}"),
             ("resume", self.resume in RESUMES, f"one of {list(RESUMES)}"),
-        ):
-            require(held, f"trainer.{key}", expected, getattr(self, key))
+        ]
+        require_fields(self, "trainer.", checks)
+        _check_interval("eval", self.eval_steps, self.eval_every_epochs)
+        _check_interval("save", self.save_steps, self.save_every_epochs)
+        separate = self.save_steps is not None or self.save_every_epochs is not None
+        require(not separate or self.keep == "last", "trainer.keep", "last with checkpoints of their own", self.keep)
 
 
 def _are_seeds(seeds: list[int]) -> bool:
     return not seeds or (len(set(seeds)) == len(seeds) > 1 and all(0 <= seed < 2**32 for seed in seeds))
+
+
+def _check_interval(name: str, steps: float | None, epochs: float | None) -> None:
+    """Raise `UserError` unless at most one of two lengths is set, steps to a whole number."""
+    key, other = f"trainer.{name}_steps", f"trainer.{name}_every_epochs"
+    if steps is not None and 0 < steps < 1:
+        raise UserError(
+            f"{key} must be a whole number of steps, found {steps:g}: set {other}={steps:g} for a share of an epoch."
+        )
+    require(steps is None or (1 <= steps < math.inf and steps % 1 == 0), key, "a whole number from 1 on", steps)
+    require(epochs is None or 0 < epochs < math.inf, other, "above 0 and finite", epochs)
+    if steps is not None and epochs is not None:
+        raise UserError(
+            f"{key} and {other} must not both be set, found {steps:g} steps and {epochs:g} epochs: set one of them to"
+            " null."
+        )

@@ -1,25 +1,54 @@
-"""The columns a source promises, and how a value that breaks the promise is named to the user."""
+"""Columns of a source of sentence pairs, and checks of their texts and scores."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from src.errors import UserError
+from src.utils.errors import UserError
 
 SENTENCES = ("sentence1", "sentence2")
 COLUMNS = (*SENTENCES, "score")
 ROW = "#row"
-"""Column with the data row (counted from 1) in the file, kept through every filter until the data set is made."""
+"""Column with the number of the data row in the file, from 1; filters keep it, data sets drop it."""
+MAX_LENGTH = 100_000
+"""Characters of a sentence; a longer text is a file read wrongly."""
+VISIBLE = r"[^\s\pZ\pC]"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+NUMBER_TYPES = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+SCALES = ((0, 1), (-1, 1), (0, 5), (1, 5), (0, 10), (0, 100))
+BATCH = 65_536
+"""Sentences in memory as Python strings at a time."""
+MANY = 20
+"""So many scores that all lie within 0 to 1 of a wider range are refused as a wrong range."""
+
+Mask = Callable[[Any], Any]
+
+INVALID_TEXT: dict[str, Mask] = {
+    "a sentence": pc.is_null,
+    "a sentence, not blank": lambda text: pc.invert(pc.match_substring_regex(text, VISIBLE)),
+    "text without NUL characters": lambda text: pc.match_substring(text, "\0"),
+    f"a sentence of at most {MAX_LENGTH:,} characters": lambda text: pc.greater(pc.utf8_length(text), MAX_LENGTH),
+}
+"""The expected text, and the mask of the values that differ."""
+UNUSUAL_TEXT: dict[str, Mask] = {
+    "contain a line break (is a quotation mark not closed?)": lambda text: pc.match_substring(text, "\n"),
+    "contain the replacement character U+FFFD (was the file converted wrongly?)": lambda text: pc.match_substring(
+        text, "\ufffd"
+    ),
+}
+"""The text of a warning, and the mask of the values that it is about."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of one source, the range of its scores, and what a user may do where they differ."""
+    """Names of the columns of one source, the range of its scores, and advice for errors."""
 
     sentence1: str = "sentence1"
     sentence2: str = "sentence2"
@@ -29,9 +58,9 @@ class Columns:
     extra: tuple[str, ...] = ()
     """Further text columns to read."""
     rename: str = "rename the columns or set data.sentence1, data.sentence2 and data.score"
-    """What to do where a column is missing."""
+    """Advice for a missing column."""
     adjustable: bool = True
-    """Whether the user may set the range by data.min_score and data.max_score."""
+    """True if data.min_score and data.max_score set the range."""
 
     @property
     def text(self) -> tuple[str, ...]:
@@ -44,11 +73,11 @@ class Columns:
         return tuple(dict.fromkeys((*self.text, self.score)))
 
     def require(self, found: Sequence[str], where: str) -> None:
-        """Raise `UserError` unless each column is among those `found`, exactly once."""
+        """Raise `UserError` unless each column is exactly once among those `found`."""
         missing = [name for name in self.names if name not in found]
         if missing:
             raise UserError(
-                f"{where}: expected the columns {list(self.names)}, found {shown(list(found))} without {missing}:"
+                f"{where}: expected the columns {list(self.names)}, found {short_repr(list(found))} without {missing}:"
                 f" {self.rename}."
             )
         twice = [name for name, count in Counter(found).items() if count > 1 and name in self.names]
@@ -57,22 +86,104 @@ class Columns:
 
 
 def number_rows(table: pa.Table) -> pa.Table:
-    """Return the table with its data rows numbered from 1 in the column `ROW`."""
+    """Return the table with the number of each data row, from 1, in the column `ROW`."""
     return table.append_column(ROW, pa.array(np.arange(1, table.num_rows + 1)))
 
 
-def first_true(mask: Any) -> int:
-    """Return the position of the first true value of an Arrow array, -1 where there is none."""
-    return int(pc.index(mask, pa.scalar(True)).as_py())
-
-
-def shown(value: Any, longest: int = 60) -> str:
-    """Return the value as an error may show it: on one line and cut to `longest` characters."""
+def short_repr(value: Any, longest: int = 60) -> str:
+    """Return the value for an error message: on one line and cut to `longest` characters."""
     text = repr(value)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def refuse(table: pa.Table, position: int, where: str, column: str, expected: str, remedy: str) -> NoReturn:
-    """Raise the `UserError` that names file, data row, column, value and remedy."""
-    row, value = table[ROW][position].as_py(), table[column][position].as_py()
-    raise UserError(f"{where}, data row {row}, column {column!r}: expected {expected}, found {shown(value)}: {remedy}.")
+def invalid_value(where: object, row: int, column: str, expected: str, found: Any, advice: str) -> UserError:
+    """Return the error that names file, data row, column, value and advice."""
+    return UserError(
+        f"{where}, data row {row}, column {column!r}: expected {expected}, found {short_repr(found)}: {advice}."
+    )
+
+
+def check_text(raw: pa.Table, where: str, column: str) -> tuple[pa.ChunkedArray, list[str]]:
+    """Return the column as strings in Unicode NFC, and warnings about unusual values.
+
+    Raises `UserError` for a value that is not a sentence.
+    """
+    text = _as_text(raw[column], where, column)
+    for expected, is_invalid in INVALID_TEXT.items():
+        _refuse(is_invalid(text), raw, where, column, expected, "correct the row or take it out")
+    normal = _to_nfc(text)
+    unusual = {"were not in Unicode NFC, decomposed Hangul for one, and were normalised": pc.not_equal(text, normal)}
+    unusual |= {description: is_unusual(normal) for description, is_unusual in UNUSUAL_TEXT.items()}
+    return normal, [
+        f"{where}: {pc.sum(mask).as_py():,} value(s) of {column!r} {description}; the first is data row"
+        f" {raw[ROW][_first_true(mask)].as_py()}."
+        for description, mask in unusual.items()
+        if _first_true(mask) >= 0
+    ]
+
+
+def check_scores(raw: pa.Table, where: str, columns: Columns) -> pa.ChunkedArray:
+    """Return the scores as doubles, rescaled to 0..1; raise `UserError` for one that is no number or out of range."""
+    scores = _as_numbers(raw, where, columns.score)
+    low, high = columns.min_score, columns.max_score
+    found = pc.min_max(scores).as_py()
+    outside = pc.or_(pc.less(scores, low), pc.greater(scores, high))
+    advice = _range_advice(found) if columns.adjustable else "correct the row"
+    _refuse(outside, raw, where, columns.score, f"a score from {low:g} to {high:g}", advice)
+    if len(scores) >= MANY and high > 1 and found["max"] <= 1 and found["min"] >= 0:
+        raise UserError(
+            f"{where}, column {columns.score!r}: expected scores from {low:g} to {high:g}, found all {len(scores):,}"
+            f" within {found['min']:g} to {found['max']:g}:"
+            f" {'set data.min_score=0 data.max_score=1' if columns.adjustable else 'use the labels as published'}."
+        )
+    return pc.divide(pc.subtract(scores, low), high - low)
+
+
+def _first_true(mask: Any) -> int:
+    """Return the position of the first true value of an Arrow array, -1 if there is none."""
+    return int(pc.index(mask, pa.scalar(True)).as_py())
+
+
+def _refuse(mask: Any, raw: pa.Table, where: str, column: str, expected: str, advice: str) -> None:
+    """Raise `UserError` for the first row of the mask, if there is one."""
+    position = _first_true(mask)
+    if position >= 0:
+        row, found = raw[ROW][position].as_py(), raw[column][position].as_py()
+        raise invalid_value(where, row, column, expected, found, advice)
+
+
+def _as_text(values: pa.ChunkedArray, where: str, column: str) -> pa.ChunkedArray:
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if not any(is_type(kind) for is_type in TEXT_TYPES):
+        raise UserError(f"{where}, column {column!r}: expected text, found {kind}: name a column of sentences.")
+    return values.cast(pa.string())
+
+
+def _to_nfc(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    # Arrow's own utf8_normalize decomposes whatever form is asked for (apache/arrow#51225, pyarrow 25.0).
+    chunks = (batch.column(0) for batch in pa.table([text], names=["text"]).to_batches(max_chunksize=BATCH))
+    normal = ([normalize("NFC", value) for value in chunk.to_numpy(zero_copy_only=False)] for chunk in chunks)
+    return pa.chunked_array([pa.array(values, pa.string()) for values in normal], type=pa.string())
+
+
+def _as_numbers(raw: pa.Table, where: str, column: str) -> pa.ChunkedArray:
+    values = raw[column]
+    advice = "write a number such as 0.5 or take the row out"
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pc.utf8_trim(values, characters=" \t")
+        _refuse(pc.invert(pc.match_substring_regex(values, NUMBER)), raw, where, column, "a number", advice)
+    elif not any(is_type(values.type) for is_type in NUMBER_TYPES):
+        raise UserError(f"{where}, column {column!r}: expected numbers, found {values.type}: name a column of scores.")
+    numbers = values.cast(pa.float64())
+    _refuse(pc.invert(pc.fill_null(pc.is_finite(numbers), False)), raw, where, column, "a finite number", advice)
+    return numbers
+
+
+def _range_advice(found: dict[str, float]) -> str:
+    low, high = found["min"] or 0.0, found["max"] or 0.0  # None if there are no scores
+    fits = [scale for scale in SCALES if scale[0] <= low and high <= scale[1]]
+    bounds = fits[0] if fits else (low, high)
+    return (
+        f"the scores here run from {low:g} to {high:g}, so set data.min_score={bounds[0]:g}"
+        f" data.max_score={bounds[1]:g} if that is their range, or correct the row"
+    )

@@ -1,4 +1,4 @@
-"""Tables out of data sets on the Hugging Face Hub, or out of its cache on this machine."""
+"""Data sets on the Hugging Face Hub, or in its cache on this machine."""
 
 import re
 from pathlib import Path
@@ -9,21 +9,26 @@ from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, Da
 from datasets.naming import camelcase_to_snakecase
 
 from src.data.columns import Columns, number_rows
-from src.errors import UserError, in_short
-from src.hub import hub_reachable
+from src.utils.environment import hub_reachable
+from src.utils.errors import UserError, shorten
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Unavailable(Exception):
-    """A source that cannot serve now; the message is the reason, without a full stop."""
+    """A source that is not available now; the message is the reason, without a full stop."""
+
+
+def dataset_url(name: str) -> str:
+    """Return the page of a data set."""
+    return f"https://huggingface.co/datasets/{name}"
 
 
 def read_hub(name: str, config: str | None, split: str, revision: str | None, columns: Columns) -> pa.Table:
-    """Return the named columns of one split, rows numbered from 1; nested fields are named as `labels.real-label`.
+    """Return the given columns of one split, rows numbered from 1; nested fields are named as `labels.real-label`.
 
-    What the cache holds of a pinned commit is taken without asking the Hub. Raises `Unavailable` where the Hub cannot
-    be reached and `UserError` where it has no such data set, revision, configuration, split or column.
+    A pinned commit in the cache is used without a request to the Hub. Raises `Unavailable` if the Hub cannot be reached
+    and `UserError` if it has no such data set, revision, configuration, split or column.
     """
     dataset = _cached(name, config, split, revision) or _load(name, config, split, revision)
     table = dataset.with_format("arrow")[:].flatten()
@@ -32,9 +37,9 @@ def read_hub(name: str, config: str | None, split: str, revision: str | None, co
 
 
 def _cached(name: str, config: str | None, split: str, revision: str | None) -> datasets.Dataset | None:
-    """Return the split from the library's cache, if it holds this very commit.
+    """Return the split from the library's cache if it has exactly this commit.
 
-    Offline the library itself would take whichever revision was cached last.
+    Without a connection, the library itself would use the revision that was cached last.
     """
     if revision is None or not COMMIT.fullmatch(revision):
         return None
@@ -49,6 +54,7 @@ def _cached(name: str, config: str | None, split: str, revision: str | None) -> 
 
 
 def _load(name: str, config: str | None, split: str, revision: str | None) -> datasets.Dataset:
+    """Return the split from the Hub."""
     if not hub_reachable(timeout=5.0):
         raise Unavailable("the Hugging Face Hub cannot be reached")
     try:
@@ -56,7 +62,7 @@ def _load(name: str, config: str | None, split: str, revision: str | None) -> da
     except (DatasetNotFoundError, DataFilesNotFoundError, ValueError, RuntimeError) as error:
         raise UserError(
             f"expected the split {split!r} of the Hub data set {name!r} (configuration {config}, revision {revision}),"
-            f" found {in_short(error)}: correct the name or take a file."
+            f" found {shorten(error)}: correct the name or use a file."
         ) from error
     except (DatasetsError, OSError) as error:
         raise Unavailable(f"loading {name} from the Hugging Face Hub failed ({type(error).__name__})") from error

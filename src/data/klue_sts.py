@@ -1,55 +1,55 @@
-"""KLUE-STS (Park et al., 2021, https://arxiv.org/abs/2105.09680), one domain, from the first source that can serve."""
+"""KLUE-STS (Park et al., 2021, https://arxiv.org/abs/2105.09680), one domain, from the first available source."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from src.config.data import KlueSts
-from src.data.columns import Columns, shown
+from src.data.columns import Columns, short_repr
 from src.data.files import read_table
-from src.data.hub_sets import Unavailable, read_hub
-from src.data.pair_data import Origin, PairData, assemble
-from src.data.pairs import Pairs, check_pairs
-from src.errors import UserError
+from src.data.hub_sets import Unavailable, dataset_url, read_hub
+from src.data.pairs import PairData, Pairs, Provenance, assemble, check_pairs
+from src.utils.errors import UserError
 
 SAMPLE = Path(__file__).parent / "sample"
-URL = "https://huggingface.co/datasets/klue/klue"
 LICENSE = "cc-by-sa-4.0"
-HUB_SPLITS = {"train": "train", "dev": "validation"}
 CSV_COLUMNS = Columns(score="label", max_score=5, extra=("source",), rename="use KLUE's own columns", adjustable=False)
-HUB_COLUMNS = Columns(
-    score="labels.real-label", max_score=5, extra=("source",), rename="use KLUE's own columns", adjustable=False
-)
-INFERRED = (
-    "KLUE-STS from a local copy in which the source column carries no suffix; in train it is inferred by a classifier"
-    " there, while the data set on the Hub has the true column."
-)
+HUB_COLUMNS = replace(CSV_COLUMNS, score="labels.real-label")
 LOCAL = "KLUE-STS from a local copy."
-WRITTEN = (
-    "Pairs written for this project in the form of KLUE-STS, so that the main job runs without KLUE; no benchmark:"
-    " scores on them compare with no published figure."
+INFERRED = (
+    "KLUE-STS from a local copy in which the source column has no suffix; in train it was inferred by a classifier,"
+    " while the data set on the Hub has the true column."
 )
+WRITTEN = (
+    "Pairs written for this project in the form of KLUE-STS, so that training runs without KLUE-STS; no benchmark:"
+    " scores on them cannot be compared with published ones."
+)
+
+Tables = dict[str, pa.Table]
+"""Tables of train and dev, in this order, by file or Hub split."""
 
 
 def load_klue_sts(data: KlueSts) -> PairData:
-    """Return the pairs of `data.domain`; raise `UserError` where no source can serve or the one that does is broken."""
+    """Return the pairs of `data.domain`; raise `UserError` if no source is available or the first one is invalid."""
     skipped: list[str] = []
-    for name in data.sources:
+    for source in data.sources:
         try:
-            train, dev, origin = SOURCES[name](data)
+            tables, columns, provenance = SOURCES[source](data)
         except Unavailable as reason:
-            skipped.append(f"{name}: {reason}")
+            skipped.append(f"{source}: {reason}")
             continue
-        findings = (f"The pairs come from the source {name!r}, since {'; '.join(skipped)}.",) if skipped else ()
-        return assemble(train, dev, name, origin, findings)
+        train, dev = (_select_domain(table, where, data.domain, columns) for where, table in tables.items())
+        warnings = (f"The pairs come from the source {source!r}, since {'; '.join(skipped)}.",) if skipped else ()
+        return assemble(train, dev, source, provenance, warnings)
     raise UserError(
-        f"expected a source of KLUE-STS that can serve, found none ({'; '.join(skipped)}): set KLUE_STS_DIR to a folder"
+        f"expected an available source of KLUE-STS, found none ({'; '.join(skipped)}): set KLUE_STS_DIR to a folder"
         " with train.csv and dev.csv, or data.sources=[local,hub,sample]."
     )
 
 
-def _local(data: KlueSts) -> tuple[Pairs, Pairs, Origin]:
+def _local(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
     if not data.local_folder:
         raise Unavailable("KLUE_STS_DIR (data.local_folder) is not set")
     folder = Path(data.local_folder).expanduser()
@@ -59,38 +59,40 @@ def _local(data: KlueSts) -> tuple[Pairs, Pairs, Origin]:
             f" {'a file' if folder.exists() else 'nothing'}: correct the path or unset KLUE_STS_DIR."
         )
     tables = _read_folder(folder)
-    note = INFERRED if pc.any(pc.equal(tables["train"]["source"], data.domain)).as_py() else LOCAL
-    train, dev = (_select(table, str(folder / f"{split}.csv"), data, CSV_COLUMNS) for split, table in tables.items())
-    return train, dev, Origin("KLUE-STS", URL, LICENSE, "ko", note)
+    has_suffixes = not pc.any(pc.equal(tables[str(folder / "train.csv")]["source"], data.domain)).as_py()
+    note = LOCAL if has_suffixes else INFERRED
+    return tables, CSV_COLUMNS, Provenance("KLUE-STS", dataset_url("klue/klue"), LICENSE, "ko", note)
 
 
-def _sample(data: KlueSts) -> tuple[Pairs, Pairs, Origin]:
+def _hub(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
+    name = data.hub_name
+    tables = {
+        f"{name} ({split})": read_hub(name, "sts", split, data.hub_revision, HUB_COLUMNS)
+        for split in ("train", "validation")
+    }
+    return tables, HUB_COLUMNS, Provenance("KLUE-STS", dataset_url(name), LICENSE, "ko", None)
+
+
+def _sample(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
     if not (SAMPLE / "train.csv").is_file():
         raise Unavailable(f"the project's own pairs are not in {SAMPLE}")
-    tables = _read_folder(SAMPLE)
-    train, dev = (_select(table, str(SAMPLE / f"{split}.csv"), data, CSV_COLUMNS) for split, table in tables.items())
-    return train, dev, Origin("written accommodation reviews", None, "cc0-1.0", "ko", WRITTEN)
+    provenance = Provenance("written accommodation reviews", None, "cc0-1.0", "ko", WRITTEN)
+    return _read_folder(SAMPLE), CSV_COLUMNS, provenance
 
 
-def _hub(data: KlueSts) -> tuple[Pairs, Pairs, Origin]:
-    name, revision = data.hub_name, data.hub_revision
-    tables = {at: read_hub(name, "sts", at, revision, HUB_COLUMNS) for at in HUB_SPLITS.values()}
-    train, dev = (_select(table, f"{name} ({split})", data, HUB_COLUMNS) for split, table in tables.items())
-    return train, dev, Origin("KLUE-STS", f"https://huggingface.co/datasets/{name}", LICENSE, "ko", None)
+def _read_folder(folder: Path) -> Tables:
+    paths = [folder / f"{split}.csv" for split in ("train", "dev")]
+    return {str(path): read_table(path, CSV_COLUMNS) for path in paths}
 
 
-def _read_folder(folder: Path) -> dict[str, pa.Table]:
-    return {split: read_table(folder / f"{split}.csv", CSV_COLUMNS) for split in HUB_SPLITS}
-
-
-def _select(table: pa.Table, where: str, data: KlueSts, columns: Columns) -> Pairs:
-    """Return the checked pairs whose source is the domain or the domain with a suffix, such as airbnb-rtt."""
+def _select_domain(table: pa.Table, where: str, domain: str, columns: Columns) -> Pairs:
+    """Return the checked pairs whose source is the domain, or the domain with a suffix such as airbnb-rtt."""
     source = table["source"]
-    chosen = table.filter(pc.or_(pc.equal(source, data.domain), pc.starts_with(source, f"{data.domain}-")))
+    chosen = table.filter(pc.or_(pc.equal(source, domain), pc.starts_with(source, f"{domain}-")))
     if not chosen.num_rows:
-        found = shown(sorted(str(name) for name in pc.unique(source).to_pylist()[:10]))
+        found = short_repr(sorted(str(name) for name in pc.unique(source).to_pylist()[:10]))
         raise UserError(
-            f"{where}, column 'source': expected rows of {data.domain!r}, found {found}: set data.domain to one."
+            f"{where}, column 'source': expected rows of {domain!r}, found {found}: set data.domain to one."
         )
     return check_pairs(chosen, where, columns)
 

@@ -1,4 +1,4 @@
-"""A checked table of sentence pairs, and the data set made of it."""
+"""Checked tables of sentence pairs, and the data sets made of them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,26 +11,59 @@ import pyarrow.compute as pc
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from src.data.columns import COLUMNS, ROW, SENTENCES, Columns
-from src.data.values import check_scores, check_text
+from src.data.columns import COLUMNS, ROW, SENTENCES, Columns, check_scores, check_text
+from src.utils.errors import UserError
 
+MIN_PAIRS = {"train": 2, "dev": 3}
+"""Fewest pairs of a usable split; a rank correlation of two pairs is always 1 or -1."""
 DIGEST_LENGTH = 36
-"""The most characters MLflow takes for the digest of a data set."""
+"""Longest digest of a data set that MLflow accepts."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Origin of pairs, for tags and the model card."""
+
+    name: str
+    url: str | None
+    license: str | None
+    language: str
+    note: str | None
+    """Limits that readers of a result must know, such as inferred values."""
+
+
+@dataclass(frozen=True)
+class PairData:
+    """Pairs ready for training; each split has the columns sentence1, sentence2 (string) and score (double, 0..1)."""
+
+    train: Dataset
+    dev: Dataset
+    test: Dataset | None
+    source: str
+    """local, hub, sample, files or generated."""
+    provenance: Provenance
+    warnings: tuple[str, ...]
+    """Valid but unusual input, one sentence each."""
+
+    @property
+    def reported(self) -> Dataset:
+        """The split of the final score: test if there is one, else dev."""
+        return self.dev if self.test is None else self.test
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of one split, checked, with the place they come from and what was odd about them."""
+    """Checked pairs of one split."""
 
     table: pa.Table
     """sentence1, sentence2: string (NFC); score: double in 0..1; `ROW`: the data row in the file."""
     where: str
-    """File, or Hub data set with its split."""
-    findings: tuple[str, ...] = ()
+    """File, or Hub data set with its split, for messages."""
+    warnings: tuple[str, ...] = ()
 
 
 def check_pairs(raw: pa.Table, where: str, columns: Columns) -> Pairs:
-    """Return the pairs of a numbered table that holds `columns`, normalised and rescaled to 0..1.
+    """Return the pairs of a table with `columns` and numbered rows, normalised and rescaled to 0..1.
 
     Raises `UserError` naming the first row with a sentence that is missing, blank or no text, or a score that is no
     number or out of range.
@@ -38,37 +71,43 @@ def check_pairs(raw: pa.Table, where: str, columns: Columns) -> Pairs:
     checked = [check_text(raw, where, name) for name in (columns.sentence1, columns.sentence2)]
     score = check_scores(raw, where, columns)
     table = pa.table([*(text for text, _ in checked), score, raw[ROW]], names=[*COLUMNS, ROW])
-    findings = [finding for _, found in checked for finding in found]
-    return Pairs(table, where, (*findings, *_duplicates(table, where)))
+    warnings = [warning for _, unusual in checked for warning in unusual]
+    return Pairs(table, where, (*warnings, *_duplicates(table, where)))
 
 
-def _duplicates(table: pa.Table, where: str) -> list[str]:
-    ids = sentence_ids(table)[0]
-    low, high = ids.min(axis=1), ids.max(axis=1)
-    _, first, group = np.unique(low * (high.max(initial=0) + 1) + high, return_index=True, return_inverse=True)
-    earlier = first[group]
-    repeats = earlier != np.arange(len(ids))
-    if not repeats.any():
-        return []
-    scores, rows = table["score"].to_numpy(), table[ROW].to_numpy()
-    swapped = repeats & (ids[:, 0] != ids[earlier, 0])
-    contradicting = repeats & ~np.isclose(scores, scores[earlier])
-    i = int(repeats.argmax())
-    findings = [
-        f"{where}: {repeats.sum():,} pair(s) repeat an earlier pair, {swapped.sum():,} of them with the sentences"
-        f" swapped; the first are data rows {rows[earlier[i]]} and {rows[i]}."
-    ]
-    if contradicting.any():
-        i = int(contradicting.argmax())
-        findings.append(
-            f"{where}: {contradicting.sum():,} of the repeated pairs contradict the earlier score; the first are data"
-            f" rows {rows[earlier[i]]} and {rows[i]} with {scores[earlier[i]]:.3f} and {scores[i]:.3f} of 1."
+def assemble(train: Pairs, dev: Pairs, source: str, provenance: Provenance, warnings: tuple[str, ...] = ()) -> PairData:
+    """Return both splits as data sets, with all warnings; raise `UserError` for an unusable split."""
+    check_usable(train, "train")
+    check_usable(dev, "dev")
+    warnings = (*warnings, *train.warnings, *dev.warnings, *shared_sentences(train, dev))
+    data = PairData(to_dataset(train.table), to_dataset(dev.table), None, source, provenance, warnings)
+    # Arrow keeps the memory of the checks: at a million pairs three times the size of the pairs.
+    pa.default_memory_pool().release_unused()
+    return data
+
+
+def check_usable(pairs: Pairs, role: str, alternative: str = "") -> None:
+    """Raise `UserError` if the split has too few pairs or one score only.
+
+    `role`: train or dev; `alternative`: advice after "add pairs".
+    """
+    count = pairs.table.num_rows
+    if count < MIN_PAIRS[role]:
+        raise UserError(
+            f"{pairs.where}: expected at least {MIN_PAIRS[role]} pairs for {role}, found {count}: add pairs to it"
+            f"{alternative}."
         )
-    return findings
+    bounds = pc.min_max(pairs.table["score"]).as_py()
+    if bounds["min"] == bounds["max"]:
+        raise UserError(
+            f"{pairs.where}, column 'score': expected different scores, found {bounds['min']:g} of 1 for all {count:,}"
+            f" pairs of {role}, which leaves Spearman undefined and nothing to learn: add pairs with other scores"
+            f"{alternative}."
+        )
 
 
 def shared_sentences(train: Pairs, dev: Pairs) -> list[str]:
-    """Return a finding with the count and the first example where sentences occur in both splits, else nothing."""
+    """Return a warning with the number and the first of the sentences in both splits, or nothing if there are none."""
     in_train, in_dev = (ids.ravel() for ids in sentence_ids(train.table, dev.table))
     shared, at_train, at_dev = np.intersect1d(in_train, in_dev, return_indices=True)
     if not len(shared):
@@ -93,18 +132,44 @@ def sentence_ids(*tables: pa.Table) -> list[NDArray[np.int64]]:
 def to_dataset(table: pa.Table) -> Dataset:
     """Return an Arrow-backed data set with the columns sentence1, sentence2 and score of the table."""
     table = table.select(list(COLUMNS))
-    # Without a fingerprint of its own, the library would pickle the whole table to get one.
+    # Without a given fingerprint, the library would pickle the complete table to compute one.
     return Dataset(table, fingerprint=_digest(table))
 
 
 def to_table(dataset: Dataset) -> pa.Table:
-    """Return the Arrow table behind a data set of pairs, its row selection applied."""
+    """Return the Arrow table of a data set of pairs, with its row selection applied."""
     return dataset.with_format("arrow")[:].select(list(COLUMNS))
 
 
 def digest(dataset: Dataset) -> str:
-    """Return a digest (36 characters) of the pairs: equal pairs in equal order have it on any machine."""
+    """Return a digest (36 characters) of the pairs in their order, the same on any machine."""
     return _digest(to_table(dataset))
+
+
+def _duplicates(table: pa.Table, where: str) -> list[str]:
+    """Return warnings about pairs that repeat an earlier pair, in either order, and about contradicting scores."""
+    ids = sentence_ids(table)[0]
+    low, high = ids.min(axis=1), ids.max(axis=1)
+    _, first, group = np.unique(low * (high.max(initial=0) + 1) + high, return_index=True, return_inverse=True)
+    earlier = first[group]
+    repeats = earlier != np.arange(len(ids))
+    if not repeats.any():
+        return []
+    scores, rows = table["score"].to_numpy(), table[ROW].to_numpy()
+    swapped = repeats & (ids[:, 0] != ids[earlier, 0])
+    contradicting = repeats & ~np.isclose(scores, scores[earlier])
+    i = int(repeats.argmax())
+    warnings = [
+        f"{where}: {repeats.sum():,} pair(s) repeat an earlier pair, {swapped.sum():,} of them with the sentences"
+        f" swapped; the first are data rows {rows[earlier[i]]} and {rows[i]}."
+    ]
+    if contradicting.any():
+        i = int(contradicting.argmax())
+        warnings.append(
+            f"{where}: {contradicting.sum():,} of the repeated pairs contradict the earlier score; the first are data"
+            f" rows {rows[earlier[i]]} and {rows[i]} with {scores[earlier[i]]:.3f} and {scores[i]:.3f} of 1."
+        )
+    return warnings
 
 
 def _digest(table: pa.Table) -> str:
@@ -118,11 +183,12 @@ def _digest(table: pa.Table) -> str:
 
 
 def _update(lengths: Any, content: Any, chunk: pa.Array) -> None:
+    """Add a chunk to the hashes of the lengths of texts and of the content."""
     if not pa.types.is_string(chunk.type):
         content.update(chunk.to_numpy(zero_copy_only=False).astype("<f8"))
         return
     lengths.update(pc.binary_length(chunk).to_numpy(zero_copy_only=False).astype("<i4"))
-    # Reading the bytes in place: a chunk may be a slice of longer buffers.
+    # Read the bytes in place: a chunk may be a slice of longer buffers.
     offsets = np.frombuffer(chunk.buffers()[1], dtype=np.int32)[chunk.offset :][: len(chunk) + 1]
     data = chunk.buffers()[2]
     if data is not None and len(chunk):

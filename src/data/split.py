@@ -1,4 +1,4 @@
-"""A part of the pairs split off: seeded, scores stratified, no sentence in both parts."""
+"""Seeded splits of pairs with stratified scores and no sentence in both parts."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,22 +7,20 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from src.data.pair_data import check_usable
-from src.data.pairs import Pairs, sentence_ids, to_dataset, to_table
-from src.errors import UserError
+from src.data.pairs import Pairs, check_usable, sentence_ids, to_dataset, to_table
+from src.utils.errors import UserError
 
 BINS = 10
+"""Most bins of scores to stratify by."""
 
 
 def split_off(pairs: Dataset, fraction: float, seed: int, key: str) -> tuple[Dataset, Dataset]:
     """Return the rest of the pairs and a part of about `fraction` (0..1) of them, both in the order of `pairs`.
 
-    Pairs that share a sentence stay together, also by way of other pairs; the scores of the part are spread as those of
-    all. The same pairs, fraction and seed give the same split. `key` is the setting that holds the fraction.
+    Pairs that share a sentence, directly or through other pairs, stay together; the scores of the part are distributed
+    as those of all pairs. The same pairs, fraction and seed give the same split. `key`: the setting of the fraction.
 
-    Raises:
-        UserError: no such split exists, or one of the two has too few pairs or one score only.
-
+    Raises `UserError` if no such split exists, or one of the two has too few pairs or one score only.
     """
     table = to_table(pairs)
     chosen = choose_rows(table, fraction, seed, f"set another {key}")
@@ -33,7 +31,7 @@ def split_off(pairs: Dataset, fraction: float, seed: int, key: str) -> tuple[Dat
 
 
 def choose_rows(table: pa.Table, fraction: float, seed: int, advice: str) -> NDArray[np.bool_]:
-    """Return which rows of a table of pairs `split_off` would split off; `advice` tells what to do if none can be."""
+    """Return the rows of a table of pairs to split off, as a mask; raise `UserError` with the advice if none can be."""
     group = _groups(sentence_ids(table)[0])
     scores = table["score"].to_numpy()
     sizes = np.bincount(group)
@@ -56,21 +54,22 @@ def _groups(ids: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def _bins(means: NDArray[np.float64], scores: NDArray[np.float64], fraction: float) -> NDArray[np.int64]:
+    """Return the bin of each group by its mean score; the edges are quantiles of all scores."""
     count = int(np.clip(fraction * len(scores), 1, BINS))
     edges = np.unique(np.quantile(scores, np.linspace(0, 1, count + 1)[1:-1])) if count > 1 else np.empty(0)
     return np.digitize(means, edges)
 
 
 def _choose_groups(sizes: NDArray[np.int64], bins: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Return which groups are chosen: from each bin at random until the share of its pairs is reached."""
+    """Return the mask of the chosen groups: from each bin at random until the share of its pairs is reached."""
     order = np.random.default_rng(seed).permutation(len(sizes))
     chosen = np.zeros(len(sizes), dtype=bool)
-    wanted = 0.0
+    target = 0.0
     for number in np.unique(bins):
         members = order[bins[order] == number]
-        wanted += fraction * sizes[members].sum()
-        members = members[sizes[members] / 2 < wanted]
-        taken = members[np.cumsum(sizes[members]) - sizes[members] / 2 < wanted]
+        target += fraction * sizes[members].sum()
+        members = members[sizes[members] / 2 < target]
+        taken = members[np.cumsum(sizes[members]) - sizes[members] / 2 < target]
         chosen[taken] = True
-        wanted -= sizes[taken].sum()
+        target -= sizes[taken].sum()
     return chosen

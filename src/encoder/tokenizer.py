@@ -1,4 +1,4 @@
-"""The tokenizer of multilingual-e5-small (XLM-R's unigram), and the part of its vocabulary that Korean text needs."""
+"""Tokenizer of multilingual-e5-small (XLM-R's unigram), and the part of its vocabulary that Korean text needs."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SPACE = "▁"
 LATIN_WORDS = Path(__file__).with_name("latin_words.txt")
 COMMON_RANK = 60_000
-"""A Latin word counts as common if one of its spellings is among so many pieces, which are sorted by frequency."""
+"""Number of the most frequent pieces; a Latin word with one of its spellings among them is common."""
 
 CONTROLS = r"[\x00-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]"
 BLANKS = "[\u200b-\u200f\u2581\ufeff\ufffd]"
@@ -24,9 +24,9 @@ _ASCII_WORD = re.compile("[A-Za-z]+")
 
 
 def build_tokenizer(pieces: Sequence[str], scores: Sequence[float]) -> PreTrainedTokenizerFast:
-    """Return the tokenizer over these unigram pieces and log probabilities: `<s> … </s>` around every text.
+    """Return the tokenizer over these unigram pieces and log probabilities, with `<s> … </s>` around every text.
 
-    Text is normalised with NFKC, control characters dropped and invisible ones taken as spaces, as SentencePiece does.
+    It normalises text as SentencePiece does: NFKC, no control characters, invisible characters as spaces.
     """
     tokenizer = Tokenizer(models.Unigram(list(zip(pieces, scores, strict=True)), unk_id=pieces.index("<unk>")))
     tokenizer.normalizer = normalizers.Sequence(
@@ -58,17 +58,18 @@ def build_tokenizer(pieces: Sequence[str], scores: Sequence[float]) -> PreTraine
 
 
 def korean_pieces(pieces: Sequence[str], full: PreTrainedTokenizerFast, english: Iterable[str]) -> list[int]:
-    """Return, in ascending order, the ids of the pieces that Korean text needs.
+    """Return the ids of the pieces that Korean text needs, in ascending order.
 
-    Kept are the special tokens; every piece of Hangul, digits, punctuation, symbols and emoji; single Latin letters and
+    These are the special tokens; all pieces of Hangul, digits, punctuation, symbols and emoji; single Latin letters and
     the single characters of the Korean standard KS X 1001 (4,888 Hanja, Greek, kana, Cyrillic); common English words in
     all their spellings; and the pieces of `latin_words.txt`, Latin words in Korean text. Other scripts and other Hanja
-    become `<unk>`; a rare Latin word, or one of several Hanja, is cut into shorter pieces than in the whole vocabulary.
+    become `<unk>`; rare Latin words and words of several Hanja are split into shorter pieces than by the full
+    vocabulary.
 
     Args:
         pieces: all pieces, the most frequent first.
         full: the tokenizer over `pieces`.
-        english: pieces that English text uses.
+        english: pieces of English text.
 
     """
     listed = _pieces_of_words(full)
@@ -100,5 +101,5 @@ def _pieces_of_words(full: PreTrainedTokenizerFast) -> set[int]:
     lines = LATIN_WORDS.read_text("utf-8").splitlines()
     words = [word for line in lines if not line.startswith("#") for word in line.split()]
     spellings = {spelling for word in words for spelling in (word, word.lower(), word.capitalize())}
-    after_hangul = {f"({spelling})" for spelling in spellings}  # without the space that a piece may begin with
+    after_hangul = {f"({spelling})" for spelling in spellings}  # matches the pieces without a leading space
     return {id_ for ids in full([*spellings, *after_hangul])["input_ids"] for id_ in ids}

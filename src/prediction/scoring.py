@@ -1,41 +1,121 @@
-"""Scores of sentence pairs: the cosine of their embeddings."""
+"""Predictions from embeddings: similarities of pairs, and candidates ranked for queries."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 
 import pyarrow as pa
-from sentence_transformers.util import pairwise_cos_sim
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.util import pairwise_cos_sim, semantic_search
+from torch import Tensor
 
-from src.data.columns import Columns
-from src.errors import UserError
-from src.prediction.embedding import Embedder
-from src.prediction.tables import Choose, Piece
+from src.prediction.tables import RANKING_SCHEMA, Chunk, scored_schema
 
-NAMES = ("score", "predicted")
-"""Names of the new column; the first that the input does not have serves."""
-
-
-def pair_columns(sentence1: str, sentence2: str) -> Choose:
-    """Return what finds the two columns in a file of pairs."""
-
-    def choose(where: str, names: Sequence[str]) -> Sequence[str]:
-        rename = "rename the columns or set sentence1=COLUMN and sentence2=COLUMN"
-        Columns(sentence1, sentence2, score=sentence1, rename=rename).require(names, where)
-        if set(NAMES) <= set(names):
-            raise UserError(f"{where}: expected a free column name out of {list(NAMES)}, found both: rename one.")
-        return sentence1, sentence2
-
-    return choose
+ENTRY_BYTES = 250
+"""Bytes of a cache entry without its embedding, regardless of the length of the sentence."""
+CORPUS_CHUNK = 50_000
+"""Candidates compared at a time."""
+MAX_HITS = 200_000
+"""Ranked candidates in memory at a time."""
 
 
-def scored_schema(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with the new column at its end."""
-    return schema.append(pa.field(next(name for name in NAMES if name not in schema.names), pa.float64()))
+class Embedder:
+    """Encoder with a least-recently-used cache of embeddings."""
+
+    def __init__(self, encoder: SentenceTransformer, batch_size: int, precision: str, cache_mb: int) -> None:
+        """`precision`: fp32 or bf16; `cache_mb`: size of the cache in MiB."""
+        self.encoder = encoder
+        self.batch_size = batch_size
+        self.bf16 = precision == "bf16"
+        self.dimension = int(encoder.get_embedding_dimension())
+        self.encoded = 0
+        """Number of sentences encoded so far."""
+        self.capacity = cache_mb * 2**20 // (4 * self.dimension + ENTRY_BYTES)
+        self.cache = torch.empty(self.capacity, self.dimension)  # occupies memory only where it is filled
+        self.slots: OrderedDict[bytes, int] = OrderedDict()
+        """Row of the cache for each sentence, the least recently used sentence first."""
+
+    def __call__(self, sentences: Sequence[str]) -> Tensor:
+        """Return the embeddings, float32 of shape (sentences, dimension) on the CPU."""
+        positions: dict[str, int] = {}
+        rows = [positions.setdefault(sentence, len(positions)) for sentence in sentences]
+        unique = list(positions)
+        keys = [_key(sentence) for sentence in unique]
+        cached = [i for i, key in enumerate(keys) if key in self.slots]
+        new = [i for i, key in enumerate(keys) if key not in self.slots]
+        embeddings = torch.empty(len(unique), self.dimension)
+        embeddings[cached] = self.cache[[self.slots[keys[i]] for i in cached]]
+        embeddings[new] = self._encode([unique[i] for i in new])
+        for i in cached:
+            self.slots.move_to_end(keys[i])
+        self._store([keys[i] for i in new], embeddings[new])
+        return embeddings[rows]
+
+    def _encode(self, sentences: list[str]) -> Tensor:
+        if not sentences:
+            return torch.empty(0, self.dimension)
+        self.encoded += len(sentences)
+        with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.bf16):
+            embeddings: Tensor = self.encoder.encode(
+                sentences, batch_size=self.batch_size, convert_to_tensor=True, show_progress_bar=False
+            )
+        return embeddings.float().cpu()
+
+    def _store(self, keys: list[bytes], embeddings: Tensor) -> None:
+        keys, embeddings = keys[: self.capacity], embeddings[: self.capacity]
+        for key in keys:
+            full = len(self.slots) == self.capacity
+            self.slots[key] = self.slots.popitem(last=False)[1] if full else len(self.slots)
+        self.cache[[self.slots[key] for key in keys]] = embeddings
 
 
-def scored(pieces: Iterable[Piece], embed: Embedder) -> Iterator[pa.Table]:
-    """Yield each piece with the new column: the cosine similarity of its two sentences, -1 to 1."""
-    for piece in pieces:
-        first, second = piece.texts
-        embeddings = embed([*first, *second]).chunk(2)
-        scores = pairwise_cos_sim(*embeddings).double().numpy()
-        yield pa.table([*piece.table.columns, scores], schema=scored_schema(piece.table.schema))
+def _key(sentence: str) -> bytes:
+    """Return a digest of 16 bytes: shorter than most sentences, and long enough to exclude accidental collisions."""
+    return blake2b(sentence.encode(), digest_size=16).digest()
+
+
+def score_pairs(chunks: Iterable[Chunk], embed: Embedder) -> Iterator[pa.Table]:
+    """Yield each chunk with a new last column: the cosine similarity of its two sentences, -1 to 1."""
+    for chunk in chunks:
+        first, second = chunk.texts
+        similarities = pairwise_cos_sim(*embed([*first, *second]).chunk(2)).double().numpy()
+        yield pa.table([*chunk.table.columns, similarities], schema=scored_schema(chunk.table.schema))
+
+
+class Ranker:
+    """Candidates in memory, with their embeddings."""
+
+    def __init__(self, candidates: Iterable[Chunk], embed: Embedder, top_k: int) -> None:
+        """`top_k`: candidates for each query, at most the number of all candidates."""
+        self.embed = embed
+        self.top_k = top_k
+        self.candidates: list[str] = []
+        embeddings = []
+        for chunk in candidates:
+            self.candidates += _original_texts(chunk)
+            embeddings.append(embed(chunk.texts[0]))
+        self.embeddings = torch.cat(embeddings)
+
+    def rank(self, queries: Iterable[Chunk]) -> Iterator[pa.Table]:
+        """Yield for each query its `top_k` best candidates: query, rank from 1, candidate, cosine similarity."""
+        step = max(1, MAX_HITS // self.top_k)
+        for chunk in queries:
+            originals, texts = _original_texts(chunk), chunk.texts[0]
+            for start in range(0, len(texts), step):
+                part = slice(start, start + step)
+                yield self._rank(originals[part], self.embed(texts[part]))
+
+    def _rank(self, queries: list[str], embeddings: Tensor) -> pa.Table:
+        found = semantic_search(embeddings, self.embeddings, corpus_chunk_size=CORPUS_CHUNK, top_k=self.top_k)
+        rows = [
+            (query, rank, self.candidates[int(hit["corpus_id"])], hit["score"])
+            for query, hits in zip(queries, found, strict=True)
+            for rank, hit in enumerate(hits, start=1)
+        ]
+        return pa.table([list(column) for column in zip(*rows, strict=True)], schema=RANKING_SCHEMA)
+
+
+def _original_texts(chunk: Chunk) -> list[str]:
+    """Return the texts without Unicode normalisation."""
+    return list(chunk.table[chunk.columns[0]].to_pylist())

@@ -1,63 +1,37 @@
-"""Files of texts, read in pieces and checked whole before anything slow starts; files written whole or not at all."""
+"""Files of texts: checked completely, read in chunks, and written atomically."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from src.data.columns import ROW
-from src.data.delimited import read_pieces, text_schema
-from src.data.files import by_ending, check_readable
-from src.data.values import check_text
-from src.errors import UserError, in_short
-from src.files import replacing
-from src.prediction import delimited, json_lines, parquet
+from src.data.columns import ROW, Columns, check_text, short_repr
+from src.data.files import FORMATS, check_readable, format_of
+from src.utils.errors import UserError, shorten
+from src.utils.files import atomic_write
 
-PIECE = 1024
-"""Rows worked on at a time."""
+CHUNK_ROWS = 1024
+TEXT_COLUMNS = ("text", "sentence1")
+"""Default names of the text column, in order of precedence."""
+SCORE_COLUMNS = ("score", "predicted")
+"""Names of the new column; the first one that the input does not have is used."""
+RANKING_SCHEMA = pa.schema(
+    [("query", pa.string()), ("rank", pa.int64()), ("candidate", pa.string()), ("score", pa.float64())]
+)
 
-Choose = Callable[[str, Sequence[str]], Sequence[str]]
-"""Gives the text columns out of a file's name and its columns, or raises `UserError`."""
-Write = Callable[[pa.Table], None]
-"""Appends a piece to a file."""
-
-
-@dataclass(frozen=True)
-class Format:
-    """How one kind of file is read and written in pieces."""
-
-    schema: Callable[[Path], pa.Schema]
-    read: Callable[[Path, pa.Schema], Iterator[pa.Table]]
-    write: Callable[[Path, pa.Schema], AbstractContextManager[Write]]
-
-
-def _delimited(delimiter: str) -> Format:
-    return Format(
-        partial(text_schema, delimiter=delimiter),
-        partial(read_pieces, delimiter=delimiter),
-        partial(delimited.write, delimiter=delimiter),
-    )
-
-
-FORMATS = {
-    ".csv": _delimited(","),
-    ".tsv": _delimited("\t"),
-    ".jsonl": Format(json_lines.schema, json_lines.read, json_lines.write),
-    ".parquet": Format(parquet.schema, parquet.read, parquet.write),
-}
+ColumnSelector = Callable[[str, Sequence[str]], Sequence[str]]
+"""Returns the text columns for the name of a file and all its columns, or raises `UserError`."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some rows of a file."""
+class Chunk:
+    """Consecutive rows of a file."""
 
     table: pa.Table
-    """All columns, as they are in the file."""
+    """All columns, unchanged."""
     columns: tuple[str, ...]
     """The text columns."""
     texts: list[list[str]]
@@ -65,8 +39,8 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file of texts that was found in order."""
+class TextTable:
+    """A checked file of texts."""
 
     path: Path
     schema: pa.Schema
@@ -74,38 +48,72 @@ class Source:
     """The text columns."""
     rows: int
 
-    def pieces(self, rows: int = PIECE) -> Iterator[Piece]:
-        """Yield the file in order, at most so many rows at a time."""
-        return _pieces(self.path, self.schema, self.columns, rows)
+    def chunks(self, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+        """Yield the rows in file order, at most `rows` at a time."""
+        return _read_chunks(self.path, self.schema, self.columns, rows)
 
 
-def open_source(name: str, choose: Choose) -> Source:
-    """Return the file after reading all of it once.
+def open_table(name: str, select: ColumnSelector) -> TextTable:
+    """Return the file after a first pass over all rows.
 
-    Raises `UserError` where it is missing, broken, of no known format, without rows or columns that it needs, or
-    where a text is missing or blank: all of it with the place.
+    Raises `UserError` if the file is missing, malformed, of an unknown format, or without rows or required columns; or
+    a text is missing or blank. The message names the place.
     """
     path = Path(name).expanduser()
     check_readable(path)
-    form = format_of(path)
-    schema = form.schema(path)
+    schema = format_of(path).schema(path)
     twice = [column for column, count in Counter(schema.names).items() if count > 1]
     if twice:
         raise UserError(f"{path}: expected each column once, found {twice} more than once: rename the others.")
-    columns = tuple(choose(str(path), schema.names))
-    rows = sum(piece.table.num_rows for piece in _pieces(path, schema, columns, PIECE))
+    columns = tuple(select(str(path), schema.names))
+    rows = sum(chunk.table.num_rows for chunk in _read_chunks(path, schema, columns, CHUNK_ROWS))
     if not rows:
         raise UserError(f"{path}: expected rows, found a header only: add rows to it.")
-    return Source(path, schema, columns, rows)
+    return TextTable(path, schema, columns, rows)
 
 
-def format_of(path: Path) -> Format:
-    """Return the format that the file's ending names; raise `UserError` for another ending."""
-    return by_ending(path, FORMATS)
+def pair_columns(sentence1: str, sentence2: str) -> ColumnSelector:
+    """Return the selector of both columns in a file of pairs."""
+
+    def select(where: str, names: Sequence[str]) -> Sequence[str]:
+        advice = "rename the columns or set sentence1=COLUMN and sentence2=COLUMN"
+        _require_columns((sentence1, sentence2), names, where, advice)
+        if set(SCORE_COLUMNS) <= set(names):
+            raise UserError(
+                f"{where}: expected a free column name out of {list(SCORE_COLUMNS)}, found both: rename one."
+            )
+        return sentence1, sentence2
+
+    return select
+
+
+def text_column(key: str, column: str | None) -> ColumnSelector:
+    """Return the selector of the text column: `column` if given, else the only one, else `text`, else `sentence1`.
+
+    `key`: the setting for `column`.
+    """
+
+    def select(where: str, names: Sequence[str]) -> Sequence[str]:
+        defaults = [name for name in TEXT_COLUMNS if name in names]
+        name = column or (names[0] if len(names) == 1 else next(iter(defaults), None))
+        if name is None:
+            raise UserError(
+                f"{where}: expected one column or one of {list(TEXT_COLUMNS)}, found {short_repr(list(names))}:"
+                f" set {key}=COLUMN."
+            )
+        _require_columns((name, name), names, where, f"rename the column or set {key}=COLUMN")
+        return (name,)
+
+    return select
+
+
+def scored_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with the new column for similarities at its end."""
+    return schema.append(pa.field(next(name for name in SCORE_COLUMNS if name not in schema.names), pa.float64()))
 
 
 def check_output(name: str, inputs: Sequence[str]) -> Path:
-    """Return the path to write to; raise `UserError` where nothing can be written there, or an input lies there."""
+    """Return the path of an output file; raise `UserError` if it cannot be written or is one of the inputs."""
     path = Path(name).expanduser()
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"output={name}: expected a name that ends in one of {list(FORMATS)}: give it such an ending.")
@@ -118,24 +126,26 @@ def check_output(name: str, inputs: Sequence[str]) -> Path:
     return path
 
 
-def write_pieces(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
-    """Write all pieces to the file, which is there, whole, only after the last of them.
-
-    Raises `UserError` where it cannot be written.
-    """
+def write_table(path: Path, schema: pa.Schema, chunks: Iterable[pa.Table]) -> None:
+    """Write all chunks to a file, atomically; raise `UserError` if that is impossible."""
     try:
-        with replacing(path) as draft, format_of(path).write(draft, schema) as write:
-            for piece in pieces:
-                write(piece)
+        with atomic_write(path) as temporary, format_of(path).open_writer(temporary, schema) as append:
+            for chunk in chunks:
+                append(chunk)
     except (OSError, pa.ArrowException) as error:
         raise UserError(
-            f"output={path}: expected to write it, found: {in_short(error)}: choose another output."
+            f"output={path}: expected to write it, found: {shorten(error)}: choose another output."
         ) from error
 
 
-def _pieces(path: Path, schema: pa.Schema, columns: tuple[str, ...], rows: int) -> Iterator[Piece]:
+def _require_columns(wanted: tuple[str, str], names: Sequence[str], where: str, advice: str) -> None:
+    first, second = wanted
+    Columns(first, second, score=first, rename=advice).require(names, where)  # no scores: a name is required once
+
+
+def _read_chunks(path: Path, schema: pa.Schema, columns: tuple[str, ...], rows: int) -> Iterator[Chunk]:
     start = 0
-    for table in format_of(path).read(path, schema):
+    for table in format_of(path).read_chunks(path, schema):
         for offset in range(0, table.num_rows, rows):
             part = table.slice(offset, rows)
             numbers = pa.array(np.arange(start + 1, start + 1 + part.num_rows))
@@ -144,4 +154,4 @@ def _pieces(path: Path, schema: pa.Schema, columns: tuple[str, ...], rows: int) 
                 check_text(pa.table({column: part[column], ROW: numbers}), str(path), column)[0].to_pylist()
                 for column in columns
             ]
-            yield Piece(part, columns, texts)
+            yield Chunk(part, columns, texts)

@@ -1,5 +1,6 @@
-"""What a prediction shows in the terminal."""
+"""Terminal output of a prediction: progress, the first predictions, and a summary."""
 
+import logging
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -7,15 +8,17 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from src.prediction.tables import PIECE, Piece, Source
-from src.report.console import console
+from src.prediction.tables import CHUNK_ROWS, Chunk, TextTable
+from src.utils.console import console
 
 SHOWN = 20
-"""Pairs or queries that are printed where no file is written."""
+"""Number of pairs or queries printed if there is no output file."""
+
+log = logging.getLogger(__name__)
 
 
-def bars() -> Progress:
-    """Return the progress display: done and all rows, rows a second, time."""
+def progress_bars() -> Progress:
+    """Return the progress display: finished rows, all rows, rows a second, time; without a terminal it is disabled."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -28,31 +31,31 @@ def bars() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def tracked(progress: Progress, title: str, source: Source, rows: int = PIECE) -> Iterator[Piece]:
-    """Yield the pieces of the source; the bar counts one as done when the next is asked for."""
-    bar = progress.add_task(title, total=source.rows, rate="–")
-    for piece in source.pieces(rows):
-        yield piece
-        progress.advance(bar, piece.table.num_rows)
+def tracked(progress: Progress, title: str, table: TextTable, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    """Yield the chunks of the table; a progress bar counts each chunk when the next one is requested."""
+    bar = progress.add_task(title, total=table.rows, rate="–")
+    for chunk in table.chunks(rows):
+        yield chunk
+        progress.advance(bar, chunk.table.num_rows)
         task = progress.tasks[bar]
         progress.update(bar, rate=f"{task.completed / (task.elapsed or 1):,.0f}")
 
 
 def print_pairs(rows: pa.Table, total: int) -> None:
-    """Print the first of `total` scored pairs, the score in front: it shows where a row of long texts begins."""
+    """Print the first of `total` scored pairs; the score comes first, to mark the beginning of a row of long texts."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     *given, score = rows.schema.names
     table.add_column(score, justify="right")
     for name in given:
         table.add_column(name, overflow="fold")
-    for *values, scored in zip(*rows.to_pydict().values(), strict=True):
-        table.add_row(f"{scored:.4f}", *(str(value) for value in values))
+    for *values, predicted in zip(*rows.to_pydict().values(), strict=True):
+        table.add_row(f"{predicted:.4f}", *(str(value) for value in values))
     console.print(table)
     _print_rest("pairs", total)
 
 
 def print_ranking(rows: pa.Table, top_k: int, total: int) -> None:
-    """Print the first of `total` queries, below each its `top_k` candidates: rank, score, text."""
+    """Print the first of `total` queries, each followed by its `top_k` candidates: rank, score, text."""
     for start in range(0, rows.num_rows, top_k):
         hits = rows.slice(start, top_k)
         table = Table.grid(padding=(0, 2, 0, 0))
@@ -71,9 +74,9 @@ def _print_rest(kind: str, total: int) -> None:
         console.print(f"The first {SHOWN} of {total:,} {kind}; output=FILE writes all.")
 
 
-def print_written(output: str, rows: int, encoded: int, seconds: float) -> None:
-    """Print what was done and how fast."""
-    console.print(
-        f"{output}: {rows:,} rows answered in {seconds:.1f} s, {rows / seconds:,.0f} a second;"
+def log_written(output: str, rows: int, encoded: int, seconds: float) -> None:
+    """Log the size and speed of a prediction into a file."""
+    log.info(
+        f"{output}: {rows:,} rows predicted in {seconds:.1f} s, {rows / seconds:,.0f} a second;"
         f" {encoded:,} sentences encoded"
     )

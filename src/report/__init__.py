@@ -1,1 +1,1 @@
-"""What a run leaves to be looked at."""
+"""Model card, plots, files and messages of a run."""

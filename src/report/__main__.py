@@ -1,37 +1,34 @@
-"""Draw the pictures of a finished run again: python -m src.report experiments/review_sts."""
+"""Draw the plots of a finished run again: python -m src.report experiments/review_sts."""
 
-import json
-import sys
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from src.entry import one_sentence
-from src.errors import UserError
-from src.metrics.names import SPEARMAN
-from src.report.pictures import draw
+from src.cli import Parser, parser_command
+from src.evaluation.metrics import SPEARMAN
+from src.evaluation.result import Result
+from src.report.plots import draw_plots, reference_metrics
+from src.utils.errors import UserError
 
-NEEDED = ("metrics.json", "config.yaml", "curve.csv", "predictions.parquet")
+NEEDED = ("config.yaml", "curve.csv", "predictions.parquet")
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    command = Parser("python -m src.report", description=__doc__)
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="folder of a finished run")
+    return command
 
 
 def run(folder: Path) -> None:
-    """Draw plots/ of the run in `folder` from its files; raise `UserError` where one is missing."""
+    """Draw plots/ of the run in `folder` from its files; raise `UserError` if one is missing."""
+    result = Result.load(folder)
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise UserError(f"{folder}: expected a finished run, found no {missing[0]}: train it first.")
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     config = OmegaConf.load(folder / "config.yaml")
-    published = None if metrics["data_source"] == "sample" else config.published.get(SPEARMAN)
-    draw(folder, metrics, config.trainer.seed, published)
-
-
-def main(arguments: list[str]) -> None:
-    """Run the command line; leave with exit code 2 and one sentence for a mistake of the user."""
-    with one_sentence():
-        if len(arguments) != 1 or arguments[0].startswith("-"):
-            raise UserError("expected python -m src.report FOLDER, the folder of a finished run: name one folder.")
-        run(Path(arguments[0]))
+    draw_plots(folder, result, config.trainer.seed, reference_metrics(config.published, result).get(SPEARMAN))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser_command(run, parser())()

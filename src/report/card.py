@@ -1,111 +1,105 @@
-"""The model card, written by the library's own generator from what it is told here."""
+"""The model card: data of the library's card for the template model_card_template.md."""
 
-import re
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData
-from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 from src.data import PairData
 from src.encoder import BaseModel
-from src.metrics.names import DEV, SPEARMAN, TEST
-from src.report.card_sections import examples, sections
-from src.training.curve import CurveRow
+from src.evaluation.metrics import DEV, SPEARMAN, TEST
+from src.training.callbacks import CurveRow
+from src.training.trainer import pair_evaluator
 
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
 HUB_DATASETS = "https://huggingface.co/datasets/"
-EMPTY_SECTION = re.compile(r"<!--\s*\n(#+ )(?P<title>[^\n]+)\n.*?-->", re.DOTALL)
-"""How the library's template leaves a section to be written by hand."""
-SIZE_LINE = "{% if dataset['size'] %}* Size:"
-DATA_LINES = (
-    "* License of the pairs: {{ dataset['license'] or 'not known' }}\n"
-    "{% if dataset['note'] %}* Source: {{ dataset['note'] }}\n{% endif %}"
-)
-SHOWN = {
-    "<!-- at revision {{ base_model_revision }} -->": "at {{ base_model_revision }}",
-    "<!-- - **License:** Unknown -->": "- **License:** not known",
-}
-"""What the template hides in comments, and what is shown in their place."""
-_scratch = TemporaryDirectory(prefix="model_card_")
-
-
-@cache
-def template() -> Path:
-    """Return a copy of the library's template in which the sections it leaves empty are filled from `Card.sections`."""
-    text = SentenceTransformerModelCardData.template_path.read_text(encoding="utf-8")
-    text = EMPTY_SECTION.sub(r'\n\1\g<title>\n\n{{ sections["\g<title>"] }}', text)
-    for hidden, shown in {**SHOWN, SIZE_LINE: DATA_LINES + SIZE_LINE}.items():
-        text = text.replace(hidden, shown)
-    path = Path(_scratch.name) / "model_card_template.md"
-    path.write_text(text, encoding="utf-8")
-    return path
+LANGUAGES = {"ko": "Korean", "en": "English"}
+EXAMPLES = [
+    "지하철역까지 걸어서 오 분이면 충분했어요.",
+    "역에서 도보로 5분 거리라 편리했습니다.",
+    "체크인할 때 열쇠를 찾느라 한참 걸렸어요.",
+]
+"""Written for this project: pairs of other people's data sets are not quoted as examples."""
 
 
 @dataclass
 class Card(SentenceTransformerModelCardData):
-    """The library's card data with the text of the sections it has no data for."""
+    """Card data of the library, with the further values of our template."""
 
-    sections: dict[str, str] = field(default_factory=dict)
-    """Text under each heading, in Markdown."""
-    template_path: Path = field(default_factory=template, init=False, repr=False)
+    template_path: Path = field(default=TEMPLATE, init=False, repr=False)
+    language_name: str = ""
+    """The language of the pairs in words."""
+    train_pairs: int = 0
+    reported_pairs: int = 0
+    """Number of pairs that the metrics come from."""
+    mean_pooling: bool = True
+    """Whether mean pooling is all that follows the transformer, so that transformers alone gives the embeddings."""
 
 
-def describe(encoder: SentenceTransformer, name: str, pairs: PairData, base: BaseModel) -> None:
-    """Tell the encoder's model card what the library cannot know offline: data sets, base model, language, licence."""
+def init_model_card(encoder: SentenceTransformer, name: str, pairs: PairData, base: BaseModel) -> None:
+    """Give the encoder a model card with what the library cannot infer: data sets, base model, language, licence."""
+    language, data = pairs.provenance.language, _dataset(pairs)
     card = Card(
-        language=pairs.origin.language,
+        language=language,
         license=base.license,
-        model_name=f"{name}: {base.name} fine-tuned on {pairs.origin.name}",
-        train_datasets=[_dataset(pairs)],
-        eval_datasets=[_dataset(pairs)],
+        model_name=f"{name}: {base.name} fine-tuned on {pairs.provenance.name}",
+        train_datasets=[data],
+        eval_datasets=[dict(data)],
         local_files_only=True,
         generate_widget_examples=False,
-        sections=sections(encoder, pairs),
+        language_name=LANGUAGES.get(language, language),
+        train_pairs=len(pairs.train),
+        reported_pairs=len(pairs.reported),
+        mean_pooling=_pools_mean_only(encoder),
     )
     card.base_model, card.base_model_revision = base.name, base.revision
-    card.datasets = [each["id"] for each in card.train_datasets if "id" in each]
-    first, *others = card.usage_examples = examples(pairs)
+    card.datasets = [data["id"]] if "id" in data else []
+    first, *others = card.usage_examples = _examples(pairs)
     card.widget = [{"source_sentence": first, "sentences": others}]
     card.register_model(encoder)
     encoder.model_card_data = card
 
 
-def _dataset(pairs: PairData) -> dict[str, str]:
-    origin = pairs.origin
-    url = origin.url or ""
-    hub = {"id": url.removeprefix(HUB_DATASETS)} if url.startswith(HUB_DATASETS) else {}
-    return {"name": origin.name, **hub, "license": origin.license or "", "note": origin.note or ""}
-
-
-def complete(
-    encoder: SentenceTransformer, curve: list[CurveRow], pairs: PairData, correlations: dict[str, float]
+def finalize_model_card(
+    encoder: SentenceTransformer, curve: list[CurveRow], pairs: PairData, metrics: dict[str, float]
 ) -> None:
-    """Put the metrics of this very encoder on the `reported` pairs, and the whole run's curve, into its model card.
+    """Replace the trainer's metrics by those of the saved weights on the reported pairs, and its log by the curve.
 
-    What the trainer left there are the metrics of its last evaluation, which was perhaps of other weights, and a log
-    that starts at the last resume.
+    The trainer's metrics are those of its last evaluation, possibly of other weights; its log starts at the last
+    resume.
     """
     card = encoder.model_card_data
     card.eval_results_dict.clear()
-    evaluator = _evaluator(pairs.reported, DEV if pairs.test is None else TEST)
-    card.set_evaluation_metrics(evaluator, {f"{evaluator.name}_{key}": value for key, value in correlations.items()})
+    evaluator = pair_evaluator(pairs.reported, DEV if pairs.test is None else TEST)
+    card.set_evaluation_metrics(evaluator, {f"{evaluator.name}_{key}": value for key, value in metrics.items()})
     card.training_logs = [
         {
             "Epoch": row.epoch,
             "Step": row.step,
             "Training Loss": row.training_loss,
             "Validation Loss": row.validation_loss,
-            f"{DEV}_{SPEARMAN}": row.spearman_cosine,
+            f"{DEV}_{SPEARMAN}": row.metrics[SPEARMAN],
         }
         for row in curve
     ]
 
 
-def _evaluator(pairs: Dataset, name: str) -> EmbeddingSimilarityEvaluator:
-    columns = (list(pairs[column]) for column in ("sentence1", "sentence2", "score"))
-    evaluator = EmbeddingSimilarityEvaluator(*columns, main_similarity="cosine", name=name, write_csv=False)
-    evaluator.primary_metric = f"{name}_{SPEARMAN}"
-    return evaluator
+def _dataset(pairs: PairData) -> dict[str, str]:
+    provenance = pairs.provenance
+    url = provenance.url or ""
+    hub = {"id": url.removeprefix(HUB_DATASETS)} if url.startswith(HUB_DATASETS) else {}
+    return {"name": provenance.name, **hub, "license": provenance.license or "", "note": provenance.note or ""}
+
+
+def _examples(pairs: PairData) -> list[str]:
+    """Return three sentences for the usage example and the widget; generated pairs can be quoted."""
+    if pairs.provenance.name != "project_match":
+        return EXAMPLES
+    first, second = pairs.dev[0], pairs.dev[1]
+    return [first["sentence1"], first["sentence2"], second["sentence2"]]
+
+
+def _pools_mean_only(encoder: SentenceTransformer) -> bool:
+    last = encoder[-1]
+    return len(encoder) == 2 and isinstance(last, Pooling) and last.pooling_mode == "mean"

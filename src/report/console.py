@@ -1,19 +1,28 @@
-"""What a run shows in the terminal."""
+"""Messages of a training: its data and encoder, progress and curve, and the summary at its end."""
 
+import logging
 from pathlib import Path
 from typing import Self
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from src.training.curve import CurveRow
+from src.config import Config
+from src.data import PairData
+from src.encoder import BaseModel
+from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, TRAINING_LOSS
+from src.evaluation.result import Result
+from src.report.plots import reference_metrics
+from src.training.callbacks import CurveRow
+from src.utils.console import console, log_table, relative_to_cwd
 
-console = Console(highlight=False, markup=False, emoji=False)  # names and sentences are printed as they are
+log = logging.getLogger(__name__)
+
+HEADER = f"{'epoch':>7} {'step':>7} {'training loss':>14} {'validation loss':>16} {'Spearman':>9} {'Pearson':>9}"
+"""Column names of the curve."""
 
 
 class ProgressView:
-    """A progress bar of the training and a line for each evaluation; a `Listener` of the training."""
+    """A progress bar of the training on a terminal, and a logged line for each evaluation; a `TrainingCallback`."""
 
     def __init__(self) -> None:
         self.progress = Progress(
@@ -27,7 +36,9 @@ class ProgressView:
             TextColumn("{task.fields[loss]}"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
+        self.task = self.progress.add_task("training", total=None, loss="")
 
     def __enter__(self) -> Self:
         return self
@@ -35,38 +46,74 @@ class ProgressView:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def on_start(self, steps: int, step: int) -> None:
-        """Show the bar and the head of the curve."""
-        self.task = self.progress.add_task("training", total=steps, completed=step, loss="")
+    def on_train_begin(self, steps: int, step: int) -> None:
+        """Start the bar and log the header of the curve."""
+        self.progress.reset(self.task, total=steps, completed=step)
         self.progress.start()
-        console.print(
-            f"{'epoch':>7} {'step':>7} {'training loss':>14} {'validation loss':>16} {'Spearman':>9} {'Pearson':>9}"
-        )
+        log.info(HEADER)
 
-    def on_values(self, step: int, values: dict[str, float]) -> None:
+    def on_step(self, step: int, values: dict[str, float]) -> None:
         """Move the bar."""
-        self.progress.update(self.task, completed=step, loss=f"loss {values['training_loss']:.4f}")
+        self.progress.update(self.task, completed=step, loss=f"loss {values[TRAINING_LOSS]:.4f}")
 
-    def on_row(self, row: CurveRow) -> None:
-        """Print the row."""
-        console.print(
-            f"{row.epoch:7.2f} {row.step:7d} {row.training_loss:14.4f} {row.validation_loss:16.4f} "
-            f"{row.spearman_cosine:9.4f} {row.pearson_cosine:9.4f}"
-        )
+    def on_evaluate(self, row: CurveRow) -> None:
+        """Log the row."""
+        metrics = " ".join(f"{row.metrics[name]:9.4f}" for name in METRICS)
+        log.info(f"{row.epoch:7.2f} {row.step:7d} {row.training_loss:14.4f} {row.validation_loss:16.4f} {metrics}")
 
 
-def from_here(path: Path) -> Path:
-    """Return a path as it is named from the working folder, if it lies below that."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+def log_sources(pairs: PairData, base: BaseModel) -> None:
+    """Log the source of the pairs, warnings about them, and the base encoder."""
+    name, train, dev = pairs.provenance.name, len(pairs.train), len(pairs.dev)
+    log.info(f"Pairs: {name} ({pairs.source}), {train:,} train, {dev:,} dev")
+    for remark in filter(None, (pairs.provenance.note, *pairs.warnings)):
+        log.warning(f"  note: {remark}")
+    log.info(f"Encoder: {base.name}")
 
 
-def print_table(title: str, rows: dict[str, str]) -> None:
-    """Print names and values."""
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print()
-    console.print(table)
+def log_behind(behind: str | None) -> None:
+    """Log what the tracking store does not have yet, if anything."""
+    if behind:
+        log.warning(f"  note: tracking is behind: {behind}")
+
+
+def log_summary(result: Result, config: Config, behind: str | None = None) -> None:
+    """Log the scores of a run, its cost, and the location of its model and its curves.
+
+    `behind`: what the tracking store does not have yet, and how to send it.
+    """
+    rows = {
+        "data": f"{result.data_source}, {result.train_pairs:,} train and {result.dev_pairs:,} dev pairs",
+        "note": result.data_note or "–",
+        "base encoder": result.base_model,
+        f"Spearman ({result.evaluated_on})": f"{_score(result, SPEARMAN, config)}{_context(result)}",
+        f"Pearson ({result.evaluated_on})": _score(result, PEARSON, config),
+        "time": f"{result.train_seconds:.0f} s training, {result.evaluation_seconds:.0f} s evaluation",
+        "throughput": f"{result.pairs_per_second:.1f} pairs a second in {result.precision}",
+        "peak memory": f"{result.peak_memory_mb:,.0f} MB",
+        "model": _model(result, config),
+        "look at it": _page(config),
+    }
+    log_table(f"{result.experiment}: run {result.run_id}", rows | ({"tracking": f"behind: {behind}"} if behind else {}))
+
+
+def _score(result: Result, name: str, config: Config) -> str:
+    reference = reference_metrics(config.published, result).get(name)
+    return f"{result.scores[name]}" + ("" if reference is None else f"; published card {reference:.4f}")
+
+
+def _context(result: Result) -> str:
+    """Return the Spearman before training, and that of a perfect order if tied gold scores keep it below 0.99."""
+    before, ceiling = f"; before training (dev) {result.before:.4f}", result.spearman_ceiling
+    return before if ceiling > 0.99 else f"{before}; the tied gold scores limit a perfect order to {ceiling:.3f}"
+
+
+def _model(result: Result, config: Config) -> str:
+    folder = str(relative_to_cwd(Path(config.folder) / "model"))
+    return folder + (f", registered as models:/{config.name}/{result.model_version}" if result.model_version else "")
+
+
+def _page(config: Config) -> str:
+    if config.tracking.uri.startswith("sqlite"):
+        return f"make ui, Model training, experiment {config.name}, Views, Scores"
+    return config.tracking.uri.split("@")[-1]

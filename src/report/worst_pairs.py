@@ -1,13 +1,16 @@
-"""The pairs a model gets most wrong, as a page for people to read."""
+"""HTML page of the pairs with the largest errors, with a Korean font embedded in it."""
 
+import base64
 import html
+from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
+from fontTools import subset
 
-from src.files import replacing
-from src.metrics.slices import overlap
-from src.report.fonts import font_face
+from src.evaluation.slices import overlap
+from src.utils.files import write_text
 
 PAGE = """<!doctype html>
 <html lang="ko">
@@ -38,21 +41,44 @@ td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space:
 """
 
 
-COLUMNS = ["sentence1", "sentence2", "gold", "predicted", "error"]
-
-
 def write_worst_pairs(pairs: pd.DataFrame, title: str, path: Path, count: int = 25) -> None:
-    """Write the `count` pairs whose predicted score is farthest from gold, worst first, as HTML with its own font."""
+    """Write the `count` pairs whose predicted score is farthest from gold, largest error first, as HTML."""
     error = pairs["predicted"] - pairs["gold"]
-    worst = error.abs().nlargest(count).index
-    rows = "\n".join(_row(*each) for each in pairs.assign(error=error).loc[worst, COLUMNS].itertuples(index=False))
-    with replacing(path) as draft:
-        page = PAGE.format(title=html.escape(title), rows=rows, font="{font}")
-        draft.write_text(page.replace("{font}", font_face(page, "Korean"), 1), encoding="utf-8")
+    worst = pairs.assign(error=error).loc[error.abs().nlargest(count).index]
+    columns = (worst[name] for name in ("sentence1", "sentence2", "gold", "predicted", "error"))
+    rows = "\n".join(_row(*values) for values in zip(*columns, strict=True))
+    title = html.escape(title)
+    write_text(path, PAGE.format(title=title, rows=rows, font=font_face(PAGE + title + rows, "Korean")))
 
 
 def _row(first: str, second: str, gold: float, predicted: float, error: float) -> str:
-    words = [html.escape(sentence) for sentence in (first, second)]
     numbers = [f"{gold:.2f}", f"{predicted:.2f}", f"{error:+.2f}", f"{overlap(first, second):.2f}"]
-    cells = [*(f"<td>{text}</td>" for text in words), *(f'<td class="number">{number}</td>' for number in numbers)]
+    cells = [f"<td>{html.escape(sentence)}</td>" for sentence in (first, second)]
+    cells += [f'<td class="number">{number}</td>' for number in numbers]
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def korean_font() -> Path | None:
+    """Return the font file of the package koreanize-matplotlib, None if the package is missing.
+
+    The package itself is not imported: it would change the font of every later figure, and needs distutils.
+    """
+    package = find_spec("koreanize_matplotlib")
+    return Path(package.origin).parent / "fonts" / "NanumGothic.ttf" if package and package.origin else None
+
+
+def font_face(text: str, family: str) -> str:
+    """Return a CSS rule with the glyphs of `text` as the font `family`; empty if there is no font file."""
+    path = korean_font()
+    if path is None:
+        return ""
+    options = subset.Options(hinting=False, notdef_outline=True)
+    options.drop_tables += [f"TSI{number}" for number in range(6)]  # tables of the font editor, which cannot be subset
+    font = subset.load_font(str(path), options)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(text=text)
+    subsetter.subset(font)
+    file = BytesIO()
+    font.save(file)
+    encoded = base64.b64encode(file.getvalue()).decode()
+    return f'@font-face {{ font-family: "{family}"; src: url(data:font/ttf;base64,{encoded}); }}'

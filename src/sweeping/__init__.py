@@ -1,1 +1,1 @@
-"""The steps of a sweep: space, study, trials, choice of the winner, report."""
+"""Hyperparameter search: space, study, trials, confirmation, winner, report."""

@@ -1,8 +1,8 @@
-"""What a sweep leaves: plots, a table of its trials, the winner's settings, and all of it on the parent run."""
+"""The report of a sweep: table of trials, importances, ranking, plots, and the settings of the winner."""
 
+import math
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,23 @@ import optuna
 import pandas as pd
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
+from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
 
-from src.files import replacing
-from src.sweeping.selection import Standing
+from src.evaluation.metrics import SPEARMAN
 from src.sweeping.study import SweepStudy
-from src.sweeping.tables import importances, table_of
-from src.sweeping.view import WORDS, ties, training_command
+from src.sweeping.view import STATES, format_ties, training_command
+from src.sweeping.winner import RankedTrial
 from src.tracking import Run
+from src.utils.files import atomic_write, write_text
 
 matplotlib.use("agg")
 from optuna.visualization import matplotlib as plots
 
+IMPORTANCES = {
+    "ped_anova": lambda: PedAnovaImportanceEvaluator(evaluate_on_local=False),
+    "fanova": lambda: FanovaImportanceEvaluator(seed=0),
+}
 PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
     "history": plots.plot_optimization_history,
     "parallel_coordinate": plots.plot_parallel_coordinate,
@@ -30,41 +36,72 @@ PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
 }
 
 
-def write_best(study: SweepStudy, winner: Standing) -> Path:
-    """Write the winner's values as a configuration that `src.train` takes as +tuned=NAME; return its path."""
+def trial_table(study: SweepStudy) -> pd.DataFrame:
+    """Return a row for each trial that was started, with its params, its cost and the reason of an early end."""
+    rows = [
+        {
+            "trial": trial.number,
+            "state": STATES.get(trial.state, trial.state.name.lower()),
+            SPEARMAN: trial.value if trial.state == TrialState.COMPLETE else math.nan,
+            "best_evaluation": max(trial.intermediate_values.values(), default=math.nan),
+            "progress": _progress(trial),
+            "steps": round(trial.user_attrs.get("steps", 0) * _progress(trial) / 100),
+            "seconds": trial.user_attrs.get("seconds", math.nan),
+            **trial.params,
+            "reason": trial.user_attrs.get("reason", ""),
+        }
+        for trial in study.trials()
+        if trial.params
+    ]
+    return pd.DataFrame(rows)
+
+
+def _progress(trial: FrozenTrial) -> int:
+    """Return the progress of a trial in per cent."""
+    return 100 if trial.state == TrialState.COMPLETE else max(trial.intermediate_values, default=0)
+
+
+def importances(study: optuna.Study) -> pd.DataFrame:
+    """Return the share of each key in the variance of Spearman, by two measures, which can disagree."""
+    columns = {}
+    for name, build in IMPORTANCES.items():
+        try:
+            columns[name] = pd.Series(get_param_importances(study, evaluator=build()), dtype=float)
+        except (ValueError, RuntimeError):  # fewer than two completed trials, or equal values of all
+            columns[name] = pd.Series(dtype=float)
+    return pd.DataFrame(columns).rename_axis("key")
+
+
+def save_best(study: SweepStudy, winner: RankedTrial) -> Path:
+    """Write the winner's params as a configuration that `src.train` takes as +tuned=NAME; return its path."""
     path = study.folder / "best.yaml"
-    values = OmegaConf.create({})
-    for key, value in winner.values.items():
-        OmegaConf.update(values, key, value)
+    params = OmegaConf.create({})
+    for key, value in winner.params.items():
+        OmegaConf.update(params, key, value)
     head = (
         f"# @package _global_\n# {training_command(study)}\n"
-        f"# Trial {winner.number} of {study.done}: Spearman {winner.mean:.4f} on the validation part of train.\n"
+        f"# Trial {winner.number} of {study.done}: Spearman {winner.confirmed.value:.4f} on the validation part of"
+        " train.\n"
     )
-    with replacing(path) as draft:
-        draft.write_text(head + OmegaConf.to_yaml(values), encoding="utf-8")
+    write_text(path, head + OmegaConf.to_yaml(params))
     return path
 
 
-def write_report(study: SweepStudy, standings: list[Standing]) -> Path:
-    """Write trials.csv, importances.csv, choice.json and the plots into the folder returned."""
-    folder, loaded = study.folder / "report", study.load()
+def save_report(study: SweepStudy, ranking: list[RankedTrial]) -> Path:
+    """Write trials.csv, importances.csv, choice.json and the plots; return their folder."""
+    folder, optuna_study = study.folder / "report", study.optuna_study()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shares = importances(loaded)
-    with replacing(folder / "trials.csv") as draft:
-        table_of(study).to_csv(draft, index=False)
-    with replacing(folder / "importances.csv") as draft:
-        shares.to_csv(draft)
-    with replacing(folder / "choice.json") as draft:
-        told = pd.DataFrame([{**asdict(one), "tied": one.tied} for one in standings])
-        told.to_json(draft, orient="records", indent=2, double_precision=15)  # what is not known as null, not as NaN
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name, plot in PLOTS.items():
-            _save(_figure(plot(loaded)), folder / "plots" / f"{name}.png")
+        shares = importances(optuna_study)
+        figures = {name: _figure(plot(optuna_study)) for name, plot in PLOTS.items()}
+    write_text(folder / "trials.csv", trial_table(study).to_csv(index=False))
+    write_text(folder / "importances.csv", shares.to_csv())
+    choice = pd.DataFrame([one.to_dict() for one in ranking])
+    write_text(folder / "choice.json", choice.to_json(orient="records", indent=2, double_precision=15))  # NaN as null
     if not shares.dropna().empty:
-        axes = shares.plot.barh(title="Share of each key in the spread of Spearman")
-        _save(_figure(axes), folder / "plots" / "importances.png")
+        figures["importances"] = _figure(shares.plot.barh(title="Share of each key in the variance of Spearman"))
+    for name, figure in figures.items():
+        _save(figure, folder / "plots" / f"{name}.png")
     return folder
 
 
@@ -74,18 +111,18 @@ def _figure(axes: Any) -> Figure:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=120, bbox_inches="tight")
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
     matplotlib.pyplot.close(figure)
 
 
-def log_report(parent: Run, study: SweepStudy, standings: list[Standing], folder: Path, best: Path) -> None:
-    """Record the report on the parent run, with the best value and its values."""
-    winner = standings[0]
+def log_report(parent: Run, study: SweepStudy, ranking: list[RankedTrial], folder: Path, best: Path) -> None:
+    """Record the report on the parent run, with the scores and the params of the winner."""
+    winner, states = ranking[0], [trial.state for trial in study.trials()]
     parent.log_folder(folder)
     parent.log_files(best.parent, [best.name])
-    states = [trial.state for trial in study.trials()]
-    counts = {f"trials.{word}": float(states.count(state)) for state, word in WORDS.items()}
-    parent.log_metrics({"best_value": winner.found, "confirmed_value": winner.mean, **counts}, study.done)
-    parent.set_tags({f"best.{key}": str(value) for key, value in winner.values.items()})
-    parent.set_tags({"best.trial": str(winner.number), "best.tied_with": ties(standings) or "none"})
+    counts = {f"trials.{name}": float(states.count(state)) for state, name in STATES.items()}
+    values = {"best_value": winner.found, "confirmed_value": winner.confirmed.value, **counts}
+    parent.log_metrics(values, study.done)
+    parent.set_tags({f"best.{key}": str(value) for key, value in winner.params.items()})
+    parent.set_tags({"best.trial": str(winner.number), "best.tied_with": format_ties(ranking) or "none"})

@@ -1,108 +1,191 @@
-"""The search space: which keys of the configuration are drawn from what."""
+"""The search space: a distribution for each key, and configurations with the params of a trial."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
+
+from src.config import Config, SweepSettings
+from src.utils.errors import UserError
+
+FIXED = ("name", "folder", "data", "tracking", "published", "sweep")
+"""Parts of the configuration that are the same for all trials."""
+OWNED = (
+    "keep",
+    "checkpoints",
+    "eval_steps",
+    "eval_every_epochs",
+    "save_steps",
+    "save_every_epochs",
+    "resume",
+    "seed",
+    "threads",
 )
+"""Keys of `trainer` that the sweep sets itself."""
 
-from src.config import Config
-from src.errors import UserError
-from src.sweeping.values import Space, Value, with_values
-
-SETTLED = ("name", "folder", "data", "tracking", "published", "sweep")
-"""Parts of the configuration that say what is compared and where it goes: no trial changes them."""
-OWNED = tuple(
-    f"trainer.{key}" for key in ("keep", "checkpoints", "save_steps", "resume", "eval_steps", "seed", "threads")
-)
-"""Keys the sweep sets itself."""
+Param = float | int | str | bool | None
+Params = dict[str, Param]
+"""A value for each searched key."""
+Space = dict[str, BaseDistribution]
+"""A distribution for each searched key."""
 
 
 @dataclass
-class Parameter:
+class SpaceEntry:
     """One entry of sweep.space."""
 
-    choices: list[Value] | None = None
-    """Values to choose from."""
+    choices: list[Param] | None = None
+    """Values to choose from, the only field of an entry that has it."""
     low: float | None = None
-    """Least value."""
+    """Smallest value."""
     high: float | None = None
-    """Greatest value, which can be drawn."""
+    """Largest value, inclusive."""
     log: bool = False
-    """Draw the logarithm evenly."""
+    """Sample on a logarithmic scale."""
     integer: bool = False
-    """Draw whole numbers."""
+    """Sample whole numbers."""
     step: float | None = None
     """Distance between values, from `low` on."""
 
+    def distribution(self) -> BaseDistribution:
+        """Return Optuna's distribution; raise `ValueError` if the fields contradict each other."""
+        if self.choices is not None:
+            if self != SpaceEntry(self.choices) or not self.choices:
+                raise ValueError("choices must stand alone and must not be empty")
+            return CategoricalDistribution(self.choices)
+        if self.low is None or self.high is None:
+            raise ValueError("low and high must be given together")
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+        if not self.integer:
+            return FloatDistribution(self.low, self.high, self.log, self.step)
+        if self.low % 1 or self.high % 1:
+            raise ValueError("low and high must be whole numbers with integer")
+        return IntDistribution(int(self.low), int(self.high), self.log, int(self.step or 1))
 
-NAMES = {field.name for field in fields(Parameter)}
+
+ENTRY_FIELDS = {field.name for field in fields(SpaceEntry)}
+
+
+def sweep_folder(config: SweepSettings) -> Path:
+    """Return the folder of everything that belongs to the sweep."""
+    return Path(config.folder) / "sweep"
+
+
+def training_config(config: Config) -> Config:
+    """Return the settings of a training from those of a sweep."""
+    return Config(**{field.name: copy.deepcopy(getattr(config, field.name)) for field in fields(Config)})
 
 
 def build_space(entries: dict[str, Any], config: Config) -> Space:
     """Return the distribution of each key, in the order given.
 
     Raises:
-        UserError: an entry is none of the forms, its key is unknown, or one of its ends is impossible.
+        UserError: an entry has none of the forms, its key does not exist, or one of its bounds is not allowed.
 
     """
-    space = {key: _distribution(key, entry) for key, entry in _entries(entries)}
+    space = {key: _distribution(key, entry) for key, entry in _flat_entries(entries)}
     if not space:
         raise UserError("sweep.space must name at least one key, found none: see conf/sweep.yaml for an example.")
     for key, distribution in space.items():
-        for value in ends(distribution):
-            with_values(config, {key: value})
+        for value in bounds(distribution):
+            with_params(config, {key: value})
     return space
 
 
-def _entries(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def _flat_entries(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     for key, value in values.items():
         if not isinstance(value, dict):
             raise UserError(
                 f"sweep.space.{prefix}{key} must be a mapping such as {{low: 1, high: 3}} or {{choices: [1, 3]}},"
                 f" found {value!r}: write one of them."
             )
-        if value and set(value) & NAMES:
+        if value.keys() & ENTRY_FIELDS:
             yield prefix + key, value
         else:
-            yield from _entries(value, f"{prefix}{key}.")
+            yield from _flat_entries(value, f"{prefix}{key}.")
 
 
 def _distribution(key: str, entry: dict[str, Any]) -> BaseDistribution:
-    """Return Optuna's form of an entry."""
     name = f"sweep.space.{key}"
-    if key.split(".")[0] in SETTLED or key in OWNED:
-        raise UserError(f"{name} must be a key of how a model is trained, found one that is the same for all trials.")
+    group, _, field = key.partition(".")
+    if group in FIXED or (group == "trainer" and field in OWNED):
+        raise UserError(f"{name} must be a key that a trial may change, found one that is the same for all trials.")
     try:
-        parameter = Parameter(**entry)
-        if parameter.choices is not None:
-            if len(entry) > 1 or not parameter.choices:
-                raise ValueError("choices stand alone and are not empty")
-            return CategoricalDistribution(parameter.choices)
-        if parameter.low is None or parameter.high is None:
-            raise ValueError("low and high go together")
-        if parameter.low >= parameter.high:
-            raise ValueError("low is below high")
-        if parameter.integer and not (float(parameter.low).is_integer() and float(parameter.high).is_integer()):
-            raise ValueError("low and high of whole numbers are whole")
-        if parameter.integer:
-            return IntDistribution(int(parameter.low), int(parameter.high), parameter.log, int(parameter.step or 1))
-        return FloatDistribution(parameter.low, parameter.high, parameter.log, parameter.step)
+        return SpaceEntry(**entry).distribution()
     except (TypeError, ValueError) as error:
         raise UserError(
             f"{name} must be {{choices: [...]}} or {{low: A, high: B}} with log, integer or step, found {entry}"
-            f" ({error}): mend it on the command line or in conf/sweep.yaml."
+            f" ({error}): correct it on the command line or in conf/sweep.yaml."
         ) from error
 
 
-def ends(distribution: BaseDistribution) -> list[Value]:
+def bounds(distribution: BaseDistribution) -> list[Param]:
     """Return both ends of a range, or all choices."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     return [distribution.low, distribution.high]
+
+
+def contains(distribution: BaseDistribution, value: Param) -> bool:
+    """Return whether a distribution can yield a value; the test of a range is private in Optuna."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    return isinstance(value, float | int) and distribution._contains(value)
+
+
+def suggest(trial: Trial, space: Space) -> Params:
+    """Return the params of a trial: new ones, or those it already has."""
+    return {key: _suggest(trial, key, distribution) for key, distribution in space.items()}
+
+
+def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> Param:
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(key, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        low, high = distribution.low, distribution.high
+        return trial.suggest_int(key, low, high, step=distribution.step, log=distribution.log)
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def with_params(config: Config, params: dict[str, Any]) -> Config:
+    """Return a checked copy of the configuration with other values at dotted keys.
+
+    Raises:
+        UserError: a key does not exist, or a value has another type or is not allowed.
+
+    """
+    composed = OmegaConf.structured(config)
+    for key, value in params.items():
+        try:
+            OmegaConf.update(composed, key, value)
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"sweep.space.{key} must name a key of the configuration and fit its type, found {value!r} ({reason}):"
+                " see src/config for the keys."
+            ) from error
+    return cast(Config, OmegaConf.to_object(composed))
+
+
+def current_params(config: Config, space: Space) -> Params | None:
+    """Return the configuration's own values of the keys, None if one of them lies outside the space."""
+    composed = OmegaConf.structured(config)
+    params = {key: OmegaConf.select(composed, key) for key in space}
+    return params if all(contains(space[key], value) for key, value in params.items()) else None
+
+
+def format_params(params: dict[str, Any]) -> str:
+    """Return the params as `learning_rate=3.1e-05 epochs=2`."""
+    return " ".join(
+        f"{key.rpartition('.')[2]}={f'{value:.3g}' if isinstance(value, float) else value}"
+        for key, value in params.items()
+    )

@@ -1,61 +1,81 @@
-"""The study: one database of trials, which every process of the sweep reads and writes."""
+"""The study of a sweep: its trials, attributes and run state in a database that all its processes share.
 
-import shutil
+The database is an SQLite file for one machine, or a PostgreSQL server for several.
+"""
+
 import socket
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.samplers import RandomSampler
-from optuna.storages import get_storage
+from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from src.config import SweepSettings
-from src.sweeping.database import alone, open_storage
+from src.config.settings import LOCATIONS
+from src.data import PairData
+from src.pipeline.state import RunPlan, RunState, plan_run
 from src.sweeping.search import build_pruner, build_sampler
-from src.sweeping.values import Space, Value
-from src.training.precision import choose_precision
+from src.sweeping.space import Params, build_space, sweep_folder, training_config
+from src.utils.errors import UserError, shorten
+from src.utils.files import remove
 
+SQLITE = "sqlite:///"
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+LEADER, STATE = "leader", "state"
+"""User attributes of a study."""
+FREE_TO_CHANGE = (
+    *LOCATIONS,
+    "published",
+    "trainer.threads",
+    "sweep.trials",
+    "sweep.workers",
+    "sweep.engine",
+    "sweep.storage",
+    "sweep.heartbeat",
+    "sweep.failures",
+    "sweep.confirm",
+)
+"""Settings that may differ from one start of a sweep to the next."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 
-def sweep_folder(config: SweepSettings) -> Path:
-    """Return where everything of a sweep lies."""
-    return Path(config.folder) / "sweep"
-
-
 class SweepStudy:
     """The trials of one sweep in their database."""
 
-    def __init__(self, config: SweepSettings, space: Space) -> None:
+    def __init__(self, config: SweepSettings) -> None:
         self.config = config
-        self.space = space
+        self.space = build_space(config.sweep.space, training_config(config))
         self.folder = sweep_folder(config)
         self.name = config.name
-        self.url = config.sweep.storage or f"sqlite:///{self.folder.resolve()}/study.db"
-        self.where = f"{socket.gethostname()}:{self.folder.resolve()}"
+        self.url = config.sweep.storage or f"{SQLITE}{self.folder.resolve()}/study.db"
+        self.location = f"{socket.gethostname()}:{self.folder.resolve()}"
         self.storage = open_storage(self.url, config.sweep.heartbeat)
-        self.view = get_storage(self.storage)
-        """The same database, in which a finished trial is read only once."""
+        self.cached_storage = get_storage(self.storage)
+        """The same database; a finished trial is read from it only once."""
+        self.state = StudyState(self)
 
-    def create(self) -> bool:
-        """Make the study unless there is one; return whether it was made now."""
-        with alone(self.url), suppress(DuplicatedStudyError):
+    def create(self) -> None:
+        """Create the study unless it exists."""
+        with suppress(DuplicatedStudyError):
             optuna.create_study(storage=self.storage, study_name=self.name, direction="maximize")
-            return True
-        return False
 
-    def load(self, number: int = 0) -> optuna.Study:
-        """Return Optuna's view of the study with the sampler of one trial."""
+    def optuna_study(self, number: int = 0) -> optuna.Study:
+        """Return the Optuna study with the sampler of one trial."""
         sampler, pruner = build_sampler(self.config.sweep, self.space, number), build_pruner(self.config.sweep.pruner)
-        return optuna.load_study(study_name=self.name, storage=self.view, sampler=sampler, pruner=pruner)
+        return optuna.load_study(study_name=self.name, storage=self.cached_storage, sampler=sampler, pruner=pruner)
 
     @cached_property
     def id(self) -> int:
@@ -64,71 +84,138 @@ class SweepStudy:
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials in these states, or all, by number."""
-        return self.view.get_all_trials(self.id, deepcopy=False, states=states or None)
+        return self.cached_storage.get_all_trials(self.id, deepcopy=False, states=states or None)
+
+    def best_trials(self) -> list[FrozenTrial]:
+        """Return the completed trials, best first; of equal ones the earlier first."""
+        return sorted(self.trials(TrialState.COMPLETE), key=lambda trial: (-(trial.value or 0.0), trial.number))
 
     @property
     def done(self) -> int:
-        """How many trials are finished or pruned."""
+        """The number of completed and pruned trials."""
         return len(self.trials(*DONE))
 
-    def note(self, key: str, value: Any) -> None:
-        """Write down something about the study."""
+    def set_attr(self, key: str, value: Any) -> None:
+        """Set a user attribute of the study."""
         self.storage.set_study_user_attr(self.id, key, value)
 
-    def noted(self, key: str) -> Any:
-        """Return what was written down under a key, None if nothing was."""
+    def get_attr(self, key: str) -> Any:
+        """Return a user attribute of the study, None if it is not set."""
         return self.storage.get_study_user_attrs(self.id).get(key)
 
-    def leave_out(self, number: int, reason: str) -> None:
-        """Write down why a trial that finished cannot be the winner."""
-        self.note(f"left_out.{number}", reason)
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process chooses the winner: it created the study, or the database is a file of this folder."""
+        return self.config.sweep.storage is None or self.get_attr(LEADER) == self.location
 
-    def left_out(self, number: int) -> str | None:
-        """Return why a trial cannot be the winner, None if it can."""
-        reason: str | None = self.noted(f"left_out.{number}")
+    def exclude(self, number: int, reason: str) -> None:
+        """Exclude a completed trial from the choice of the winner."""
+        self.set_attr(f"excluded.{number}", reason)
+
+    def exclusion(self, number: int) -> str | None:
+        """Return the reason why a trial is excluded from the choice of the winner, None if it is not."""
+        reason: str | None = self.get_attr(f"excluded.{number}")
         return reason
 
-    def lead(self) -> bool:
-        """Make the study or go on with it; return whether this sweep made it, and so chooses the winner."""
-        default = self.config.sweep.storage is None
-        if self.create() or (default and self.noted("leader") is None):
-            self._forget()
-            self.note("leader", self.where)
-        leads = default or self.noted("leader") == self.where
-        if leads and self.noted("precision") is None:
-            self.note("precision", choose_precision(self.config.trainer.precision))
-        return leads
-
-    def _forget(self) -> None:
-        """Remove what a former study of another database has left in the folder."""
+    def remove_results(self) -> None:
+        """Remove the results in the folder, which belong to a former study in another database."""
         for name in ("trials", "confirm", "winner", "report"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+            remove(self.folder / name)
 
-    def fill_up(self, total: int, first: dict[str, Value] | None) -> None:
-        """See to it that exactly `total` trials are finished, pruned, running or waiting; `first` are the values of 0.
+    def fill_queue(self, total: int, first: Params | None) -> None:
+        """Enqueue or cancel trials until `total` are done, running or waiting; `first`: params of trial 0.
 
-        Each trial has its number before anybody runs it, so that no two processes can make one too many.
+        A trial gets its number here, before any process runs it, so that no two processes can create one too many.
         """
         waiting, known = self.trials(TrialState.WAITING), len(self.trials())
-        alive = len(self.trials(*DONE, TrialState.RUNNING, TrialState.WAITING))
-        for trial in waiting[len(waiting) - max(alive - total, 0) :]:
-            self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        for number in range(alive, total):
+        active = len(self.trials(*DONE, TrialState.RUNNING, TrialState.WAITING))
+        for trial in waiting[len(waiting) - max(active - total, 0) :]:
+            self.storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
+        for number in range(active, total):
             fixed = {"fixed_params": first} if number == known == 0 and first else {}
-            trial = optuna.create_trial(state=TrialState.WAITING, system_attrs=fixed)
-            self.storage.create_new_trial(self.id, template_trial=trial)
+            new = optuna.create_trial(state=TrialState.WAITING, system_attrs=fixed)
+            self.storage.create_new_trial(self.id, template_trial=new)
 
     def tell(self, number: int, value: float | None = None, state: TrialState | None = None) -> None:
-        """Write down the outcome of a trial: its value, or that it was pruned or failed."""
-        # not by the study of the trial: at the end of a grid its sampler would stop a loop that is not Optuna's
-        study = optuna.load_study(study_name=self.name, storage=self.view, sampler=RandomSampler())
+        """Store the outcome of a trial: its value, or that it was pruned or failed."""
+        # with the trial's own sampler, the end of a grid would stop an Optuna loop, and there is none
+        study = optuna.load_study(study_name=self.name, storage=self.cached_storage, sampler=RandomSampler())
         study.tell(number, value, state, skip_if_finished=True)
 
     def trial_folder(self, number: int) -> Path:
-        """Return where a trial trains."""
+        """Return the folder in which a trial trains."""
         return self.folder / "trials" / f"{number:04d}"
 
 
-def best_first(study: SweepStudy) -> list[FrozenTrial]:
-    """Return the finished trials, the best first, of equal ones the earlier first."""
-    return sorted(study.trials(TrialState.COMPLETE), key=lambda trial: (-(trial.value or 0.0), trial.number))
+class StudyState:
+    """The run state of a sweep in a user attribute of its study.
+
+    It is never `done`: a later start may ask for more trials.
+    """
+
+    def __init__(self, study: SweepStudy) -> None:
+        self.study = study
+        self.name = study.url.split("@")[-1]
+
+    def load(self) -> RunState | None:
+        """Return the state, None if the sweep has not started."""
+        values = self.study.get_attr(STATE)
+        return RunState(**values) if values else None
+
+    def save(self, state: RunState) -> None:
+        """Replace the state."""
+        self.study.set_attr(STATE, asdict(state))
+
+
+def plan_sweep(study: SweepStudy, pairs: PairData) -> RunPlan:
+    """Return the settings with the precision resolved, and the parent run to resume; change nothing.
+
+    `pairs` are those of the trials.
+
+    Raises:
+        UserError: the study belongs to a sweep with other settings.
+
+    """
+    advice = "restore them to resume it, or give the new sweep another name=NAME, or remove the old one"
+    return plan_run(study.config, pairs, study.state, "auto", advice, excluded=FREE_TO_CHANGE)
+
+
+def trial_id(trial: FrozenTrial) -> int:
+    """Return the id of a trial in the database, which its storage asks for but Optuna keeps private."""
+    return trial._trial_id
+
+
+def open_storage(url: str, heartbeat: int) -> RDBStorage:
+    """Return Optuna's storage at an address, with its tables created; `heartbeat`: seconds between heartbeats.
+
+    Raises:
+        UserError: the database cannot be opened.
+
+    """
+    options = {"connect_args": {"timeout": 60}} if url.startswith(SQLITE) else {"pool_pre_ping": True}
+    try:
+        with database_lock(url):
+            return RDBStorage(url, engine_kwargs=options, heartbeat_interval=heartbeat, grace_period=3 * heartbeat)
+    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        raise UserError(
+            f"sweep.storage={url.split('@')[-1]}: expected a database that can be opened, found: {shorten(error)}:"
+            " check the address, or leave it out for a file in the result folder."
+        ) from error
+
+
+@contextmanager
+def database_lock(url: str) -> Iterator[None]:
+    """Hold the lock of the whole database for the duration of the block, in which tables and studies are created."""
+    if url.startswith(SQLITE):
+        Path(url.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(url):
+            yield
+        return
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(1)"))  # until the connection is closed
+        yield
+
+
+def file_lock(url: str) -> AbstractContextManager[Any]:
+    """Return the lock of an SQLite file; a server orders concurrent writes itself."""
+    return FileLock(f"{url.removeprefix(SQLITE)}.lock") if url.startswith(SQLITE) else nullcontext()

@@ -1,108 +1,92 @@
-"""What a sweep shows in the terminal: a line for each trial with a forecast, and the choice of the winner."""
+"""Messages of a sweep: its search space, a line for each trial with a forecast, and the winner."""
 
+import logging
 import math
 import shlex
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from src.data import PairData
-from src.report.console import console, from_here, print_table
-from src.sweeping.selection import Standing
+from src.sweeping.space import Params, format_params
 from src.sweeping.study import SweepStudy
-from src.sweeping.values import in_words
+from src.sweeping.winner import RankedTrial
+from src.utils.console import log_table, relative_to_cwd
 
-WORDS = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+log = logging.getLogger(__name__)
+
+STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 class TrialView:
-    """Prints trials as they end."""
+    """Logs trials as they end."""
 
-    def __init__(self, total: int, workers: int) -> None:
-        self.total = total
-        self.workers = workers
+    def __init__(self, study: SweepStudy) -> None:
+        self.study = study
         self.seconds: list[float] = []
 
-    def show(self, study: SweepStudy, number: int, values: dict[str, Any], seconds: float) -> None:
-        """Print how a trial ended, the best so far and the time that is left."""
+    def log_trial(self, number: int, params: Params, seconds: float) -> None:
+        """Log the outcome of a trial, the best one so far and the remaining time."""
         self.seconds.append(seconds)
-        trials = study.trials()
-        trial, done = trials[number], study.done
-        finished = [other for other in trials if other.state == TrialState.COMPLETE]
-        best = max(finished, key=lambda other: other.value or 0.0, default=None)
-        left = (self.total - done) * sum(self.seconds) / len(self.seconds) / self.workers
-        console.print(
-            f"trial {number:3d}  {WORDS.get(trial.state, 'interrupted'):8} {_value(trial):>7}"
-            f"  best {_value(best) if best else '–':>7} {f'(trial {best.number})' if best else '':11}"
-            f"  {done}/{self.total} done, {duration(left)} left  {in_words(values)}",
-            soft_wrap=True,
+        trials, done, sweep = self.study.trials(), self.study.done, self.study.config.sweep
+        trial, best = trials[number], next(iter(self.study.best_trials()), None)
+        left = (sweep.trials - done) * sum(self.seconds) / len(self.seconds) / sweep.workers
+        log.info(
+            f"trial {number:3d}  {STATES.get(trial.state, 'interrupted'):8} {_best_value(trial):>7}"
+            f"  best {_best_value(best) if best else '–':>7} {f'(trial {best.number})' if best else '':11}"
+            f"  {done}/{sweep.trials} done, {format_duration(left)} left  {format_params(params)}"
         )
 
 
-def print_head(study: SweepStudy, parts: PairData) -> None:
-    """Print what is searched, on what, and how far it is."""
-    keys = ", ".join(key.rpartition(".")[2] for key in study.space)
-    console.print(
-        f"Search: {keys}; {len(parts.train):,} pairs to train on, {len(parts.dev):,} others of train to compare on;"
-        f" {study.done} of {study.config.sweep.trials} trials done",
-        soft_wrap=True,
-    )
-
-
-def _value(trial: Any) -> str:
+def _best_value(trial: FrozenTrial) -> str:
     values = [*trial.intermediate_values.values()] if trial.value is None else [trial.value]
     return f"{max(values):.4f}" if values else "–"
 
 
-def duration(seconds: float) -> str:
-    """Return a time in the largest unit that suits it."""
+def format_duration(seconds: float) -> str:
+    """Return a duration in the largest unit of which it has at least one and a half."""
     for unit, size in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s"
 
 
-def ties(standings: list[Standing]) -> str:
-    """Return the trials that cannot be told from the winner, each with the interval of the difference."""
-    return "; ".join(
-        f"trial {one.number} ({in_words(one.values)}), behind by {_span(one.behind)}"
-        for one in standings[1:]
-        if one.tied
+def log_search(study: SweepStudy, pairs: PairData) -> None:
+    """Log the searched keys, the numbers of pairs and the progress."""
+    keys = ", ".join(key.rpartition(".")[2] for key in study.space)
+    log.info(
+        f"Search: {keys}; {len(pairs.train):,} pairs to train on, {len(pairs.dev):,} others of train to compare on;"
+        f" {study.done} of {study.config.sweep.trials} trials done"
     )
 
 
-def _span(interval: tuple[float, float]) -> str:
-    return f"[{interval[0]:.4f}, {interval[1]:.4f}]"
+def format_ties(ranking: list[RankedTrial]) -> str:
+    """Return the trials that are tied with the winner, each with the interval of the difference."""
+    return "; ".join(
+        f"trial {one.number} ({format_params(one.params)}), behind by {one.behind}" for one in ranking[1:] if one.tied
+    )
 
 
 def training_command(study: SweepStudy) -> str:
-    """Return how `src.train` is given the winner's values: with the options of this sweep but those it has searched."""
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    keys = {one: one.lstrip("+~").partition("=")[0] for one in given}
-    own = [shlex.quote(one) for one, key in keys.items() if not key.startswith("sweep.") and key not in study.space]
-    return " ".join(["python -m src.train", *own, f"+tuned={study.folder.parent.name}"])
+    """Return the command that trains with the winner's params and with the options of this sweep for other keys."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    keys = {one: one.lstrip("+~").partition("=")[0] for one in overrides}
+    kept = [shlex.quote(one) for one, key in keys.items() if not key.startswith("sweep.") and key not in study.space]
+    return " ".join(["python -m src.train", *kept, f"+tuned={study.folder.parent.name}"])
 
 
-def print_choice(study: SweepStudy, standings: list[Standing], best: Path) -> None:
-    """Print the winner, what it is worth and how to train with it."""
-    winner = standings[0]
-    seeds = study.config.sweep.confirm.seeds
-    confirmed = not math.isnan(winner.interval.low)
+def log_winner(study: SweepStudy, ranking: list[RankedTrial], best: Path) -> None:
+    """Log the winner, its scores and the command that trains with its params; `best` is the file of these."""
+    winner, seeds = ranking[0], study.config.sweep.confirm.seeds
     rows = {
-        "winner": f"trial {winner.number}: {in_words(winner.values)}",
+        "winner": f"trial {winner.number}: {format_params(winner.params)}",
         "validation": f"{winner.found:.4f}, not confirmed with further seeds",
     }
-    if confirmed:
-        rows["validation"] = (
-            f"{winner.mean:.4f} {_span(winner.interval)}, mean of {seeds} further seeds; found as {winner.found:.4f}"
-        )
-        rows["tied with"] = ties(standings) or "none"
-        behind = [f"trial {one.number} by {_span(one.behind)}" for one in standings[1:] if not one.tied]
+    if not math.isnan(winner.confirmed.low):
+        rows["validation"] = f"{winner.confirmed}, mean of {seeds} further seeds; found as {winner.found:.4f}"
+        rows["tied with"] = format_ties(ranking) or "none"
+        behind = [f"trial {one.number} by {one.behind}" for one in ranking[1:] if not one.tied]
         rows["ahead of"] = "; ".join(behind) or "none"
-    rows |= {
-        "settings": str(from_here(best)),
-        "train with it": training_command(study),
-    }
-    print_table(f"{study.name}: {study.done} trials", rows)
+    rows |= {"settings": str(relative_to_cwd(best)), "train with it": training_command(study)}
+    log_table(f"{study.name}: {study.done} trials", rows)

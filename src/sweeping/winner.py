@@ -1,73 +1,221 @@
-"""What becomes of the winner: its model is kept, and its settings are trained with on all of train."""
+"""The winner: the best trials confirmed with further seeds, ranked, and the first of them trained on all of train."""
 
-import json
-from dataclasses import replace
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from optuna.trial import FrozenTrial
+
+from src.config import Config
 from src.data import PairData
-from src.metrics.names import PEARSON, SPEARMAN
-from src.report.result import Metrics
-from src.sweeping.selection import Standing
+from src.evaluation.metrics import Floats
+from src.evaluation.result import Result
+from src.evaluation.statistics import Estimate, Interval, percentile_interval, resampled_means, spearman
+from src.sweeping.space import Params, format_params, training_config, with_params
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import Trainings, given_up_if_diverged, plain, steps_of
-from src.sweeping.values import with_values
+from src.sweeping.trainings import Trainings, excluded_if_diverged
 from src.tracking import PARENT, Run, known_run, start_run
+from src.training.fine_tune import eval_interval, total_steps
+from src.utils.errors import TrainingDiverged, UserError, shorten
+from src.utils.files import remove
+
+log = logging.getLogger(__name__)
 
 
-def keep_model(study: SweepStudy, winner: Standing, trainings: Trainings, parent: Run) -> None:
-    """Record the model of the winning trial in its run, once."""
+@dataclass(frozen=True)
+class Finalist:
+    """One of the best trials, with the results of further seeds on the validation part."""
+
+    number: int
+    params: Params
+    found: float
+    """Spearman of the trial itself: the maximum of many, so biased upwards."""
+    spearmans: list[float]
+    """Spearman of each further seed."""
+    gold: Floats
+    """Gold scores of the validation pairs, shape (pairs,)."""
+    predicted: Floats
+    """Predicted similarities by seed, shape (seeds, pairs)."""
+
+
+@dataclass(frozen=True)
+class RankedTrial:
+    """The place of a finalist in the ranking; without further seeds only its order in the search is known."""
+
+    number: int
+    params: Params
+    found: float
+    """Spearman of the trial itself."""
+    confirmed: Estimate
+    """Mean Spearman of the further seeds with its 95 % interval over pairs and seeds, whose lower end ranks."""
+    behind: Interval
+    """95 % interval of the winner's mean minus this one's, over the same pairs and seeds; 0 and 0 for the winner."""
+
+    @property
+    def tied(self) -> bool:
+        """Whether pairs and seeds are too few to tell it from the winner."""
+        return self.behind.low <= 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of choice.json."""
+        return {
+            "number": self.number,
+            "values": self.params,
+            "found": self.found,
+            "mean": self.confirmed.value,
+            "interval": self.confirmed.interval,
+            "behind": self.behind,
+            "tied": self.tied,
+        }
+
+
+def confirm(trainings: Trainings, parent_run: str) -> list[Finalist]:
+    """Train the best trials again with further seeds, unless that is done.
+
+    A trial that diverges with another seed is excluded from this and all later starts, and replaced by the next best.
+
+    Raises:
+        UserError: no trial has finished, or all of them diverge.
+
+    """
+    study = trainings.study
+    settings, finished = study.config.sweep.confirm, study.best_trials()
+    if not finished:
+        raise UserError(_none_finished(study))
+    seeds = settings.seeds if min(settings.top_k, len(finished)) > 1 else 0
+    finalists: list[Finalist] = []
+    for trial in finished:
+        if len(finalists) == settings.top_k:
+            break
+        if not study.exclusion(trial.number):
+            with suppress(TrainingDiverged):
+                finalists.append(_train_again(trainings, trial, seeds, parent_run))
+        if reason := study.exclusion(trial.number):
+            log.info(f"trial {trial.number:3d}  left out: {reason}")
+    if not finalists:
+        raise UserError(
+            "expected a finished trial that does not diverge, found that all diverged when they were trained again:"
+            " search lower learning rates (sweep.space) under another name=NAME."
+        )
+    return finalists
+
+
+def _none_finished(study: SweepStudy) -> str:
+    reasons = [shorten(trial.user_attrs["reason"]) for trial in study.trials() if "reason" in trial.user_attrs]
+    return (
+        f"expected at least one finished trial, found none (the last: {reasons[-1]}): set sweep.pruner=none if they"
+        " were pruned, or search lower learning rates (sweep.space) under another name=NAME if they diverged."
+    )
+
+
+def _train_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run: str) -> Finalist:
+    study, number, params = trainings.study, trial.number, dict(trial.params)
+    spearmans, predicted, gold = [], [], np.empty(0)
+    first = study.config.trainer.seed
+    for seed in range(first + 1, first + 1 + seeds):
+        folder = study.folder / "confirm" / f"{number:04d}-seed{seed}"
+        tags = {"role": "confirmation", "trial.number": str(number), PARENT: parent_run}
+        with excluded_if_diverged(study, number, folder):
+            # to the last step, as the winner, which has no validation part to select a checkpoint by
+            result = trainings.run(params, folder, tags, seed=seed, keep="last")
+        remove(folder / "model")
+        pairs = pd.read_parquet(folder / "predictions.parquet")
+        gold = pairs["gold"].to_numpy(float)
+        predicted.append(pairs["predicted"].to_numpy(float))
+        spearmans.append(result.spearman.value)
+        log.info(f"trial {number:3d}  again with seed {seed}: {spearmans[-1]:.4f}  {format_params(params)}")
+    return Finalist(number, params, trial.value or 0.0, spearmans, gold, np.array(predicted))
+
+
+def rank(finalists: list[Finalist], seed: int) -> list[RankedTrial]:
+    """Return the ranking of the finalists, the winner first: by the lower end of the interval of their mean.
+
+    Pairs and seeds are resampled together (percentile bootstrap; Efron, 1979), the same for all finalists, so that the
+    intervals cover both the choice of the validation pairs and the variance between seeds. Without further seeds the
+    order is that of the trials, and the intervals are NaN.
+    """
+    if not all(one.spearmans for one in finalists):
+        nan = float("nan")
+        return [
+            RankedTrial(one.number, one.params, one.found, Estimate(one.found, nan, nan), Interval(nan, nan))
+            for one in finalists
+        ]
+    means = [resampled_means(spearman, one.gold, one.predicted, seed) for one in finalists]
+    intervals = [percentile_interval(mean) for mean in means]
+    ranked = sorted(zip(finalists, means, intervals, strict=True), key=lambda entry: -entry[2].low)
+    best = ranked[0][1]
+    return [
+        RankedTrial(
+            one.number,
+            one.params,
+            one.found,
+            Estimate(float(np.mean(one.spearmans)), *interval),
+            percentile_interval(best - mean),
+        )
+        for one, mean, interval in ranked
+    ]
+
+
+def train_winner(winner: RankedTrial, trainings: Trainings, pairs: PairData, parent: Run) -> Result:
+    """Return the result of the winner's params on all of train: on dev, or on test where there is one.
+
+    Its weights are those of `python -m src.train ... +tuned=NAME` with trainer.keep=last.
+
+    Raises:
+        TrainingDiverged: it diverges on all of train; the study excludes this trial from now on.
+
+    """
+    study = trainings.study
+    config = winner_config(study, winner, len(pairs.train))
+    tags = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
+    with excluded_if_diverged(study, winner.number, Path(config.folder)):
+        result = trainings.complete(config, pairs, tags)
+    parent.log_metrics({name: score.value for name, score in result.scores.items()})
+    return result
+
+
+def winner_config(study: SweepStudy, winner: RankedTrial, pairs: int) -> Config:
+    """Return the settings of the winner's training: evaluated once, at its end, as dev must not select anything."""
+    config = with_params(training_config(study.config), winner.params)
+    trainer = config.trainer
+    separate = trainer.save_steps is not None or trainer.save_every_epochs is not None
+    once = replace(
+        trainer,
+        eval_steps=total_steps(trainer, pairs),
+        eval_every_epochs=None,
+        save_steps=trainer.save_steps if separate else eval_interval(trainer, pairs),
+        keep="last",
+        resume="if_same",  # with another winner than before it starts anew
+    )
+    return replace(config, folder=str(study.folder / "winner"), trainer=once)
+
+
+def log_winning_model(winner: RankedTrial, trainings: Trainings, parent: Run) -> None:
+    """Record the model of the winning trial in its run, unless that is done."""
+    study = trainings.study
     tracking = replace(study.config.tracking, models=True, register=False)
-    config = replace(plain(study.config), folder=str(study.trial_folder(winner.number)), tracking=tracking)
+    folder = str(study.trial_folder(winner.number))
+    config = replace(training_config(study.config), folder=folder, tracking=tracking)
     run_id = known_run(config, study.trials()[winner.number].user_attrs.get("run_id"))
-    if run_id is None or study.noted("model_of") == winner.number:
+    if run_id is None or study.get_attr("logged_model_of") == winner.number:
         return
-    folder = model_folder(study, winner, trainings, parent.run_id)
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    with start_run(config, {}, run_id) as tracked:
-        tracked.log_model(folder / "model", metrics["steps"], {})
-        tracked.set_tags({"sweep.winner": "true"})
-    study.note("model_of", winner.number)
+    result_folder = retrain_missing(winner, trainings, parent.run_id)
+    with start_run(config, {}, run_id) as run:
+        run.log_model(result_folder / "model", Result.load(result_folder).steps, {})
+        run.set_tags({"sweep.winner": "true"})
+    study.set_attr("logged_model_of", winner.number)
 
 
-def model_folder(study: SweepStudy, winner: Standing, trainings: Trainings, parent_run: str) -> Path:
-    """Return the folder of the winning trial's training; one whose model lies elsewhere or is gone is done again."""
+def retrain_missing(winner: RankedTrial, trainings: Trainings, parent_run: str) -> Path:
+    """Return the folder of the winning trial's model; train again if it was removed, or lies on another machine."""
+    study = trainings.study
     folder = study.trial_folder(winner.number)
     if not (folder / "model").is_dir():
         folder = study.folder / "confirm" / f"{winner.number:04d}-again"
         tags = {"role": "confirmation", "trial.number": str(winner.number), PARENT: parent_run}
-        trainings.run(winner.values, folder, tags)
+        trainings.run(winner.params, folder, tags)
     return folder
-
-
-def train_winner(study: SweepStudy, winner: Standing, pairs: PairData, trainings: Trainings, parent: Run) -> Metrics:
-    """Train with the winner's values on all of train and return the metrics, of sts-dev or of test where there is one.
-
-    Its weights are those of `python -m src.train ... +tuned=NAME` (with trainer.keep=last), but it is evaluated once,
-    at its end: nothing can be chosen by sts-dev. Once done it is not done again.
-
-    Raises:
-        Diverged: on all of train it does not hold; the study knows it, and leaves this trial out.
-
-    """
-    folder = study.folder / "winner"
-    config = with_values(plain(study.config), winner.values)
-    trainer = config.trainer
-    once = replace(
-        trainer,
-        eval_steps=steps_of(trainer, len(pairs.train)),
-        save_steps=trainer.save_steps or trainer.eval_steps,
-        keep="last",
-        resume="if_same",  # not so with another winner than before: it starts anew
-    )
-    config = replace(config, folder=str(folder), trainer=once)
-    result, settled = folder / "metrics.json", study.noted("winner")
-    if result.exists() and settled == {"values": winner.values, "folder": str(folder.resolve())}:
-        metrics = Metrics(**json.loads(result.read_text(encoding="utf-8")))
-    else:
-        tags: dict[str, Any] = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
-        with given_up_if_diverged(study, winner.number, folder):
-            metrics = trainings.train(config, pairs, trainings.encoder(config), (), tags)
-        study.note("winner", {"values": winner.values, "folder": str(folder.resolve())})
-    parent.log_metrics({SPEARMAN: metrics.spearman_cosine, PEARSON: metrics.pearson_cosine})
-    return metrics

@@ -1,4 +1,4 @@
-"""What a run tells its store, written down before it is sent: a store that is away loses nothing."""
+"""Write-ahead journal of the MLflow calls of a run: an operation is in a file before it is sent to the store."""
 
 import errno
 import json
@@ -19,13 +19,13 @@ from filelock import FileLock
 from src.config.tracking import TrackingConfig
 
 FOLDER = "journal"
-"""In the folder of an experiment; below it each run has a folder of its own until the store has all of it."""
+"""Subfolder of an experiment's folder; each run has a folder in it until the store has all of its operations."""
 FILE = "operations.jsonl"
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing to be recorded."""
+    """One call to the store."""
 
     number: int
     name: str
@@ -35,23 +35,25 @@ class Operation:
 
 
 class Journal:
-    """The operations of one run in their order, and which of them the store has confirmed.
+    """The operations of one run in order, and the confirmations of the store.
 
-    An append-only file of JSON lines: the store's address, operations, confirmations. One process at a time has it.
+    The file is append-only JSON lines: the address of the store, operations, confirmations. Only one process at a time
+    can open a journal.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Open the journal in `folder`; raise `filelock.Timeout` if another process has it."""
+        """Open the journal in `folder`; raise `filelock.Timeout` if another process has it open."""
         self.folder = folder
         self.key = folder.name
-        """Names the run until the store has given it an id."""
+        """Identifies the run until the store has given it an id."""
         self.pending: deque[Operation] = deque()
+        """Operations that the store has not confirmed."""
         self.facts: dict[str, str] = {}
-        """What the store has answered: `run_id`, `model_version`."""
+        """Values returned by the store: `run_id`, `model_version`."""
         self.ended = False
         self.tracking, self.experiment, self.last = TrackingConfig(), "", 0
         self._unwritten = b""
-        """Lines that a full disk has refused."""
+        """Lines that could not be written because the disk was full."""
         self._writing = Lock()
         self._lock = FileLock(folder / ".lock")
         self._lock.acquire(timeout=0)
@@ -59,30 +61,30 @@ class Journal:
 
     @classmethod
     def create(cls, folder: Path, key: str | None, tracking: TrackingConfig, experiment: str) -> Self:
-        """Start a journal below the folder of an experiment; without a key it is named after the time."""
-        name = key or f"{datetime.now():%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
-        (folder / FOLDER / name).mkdir(parents=True, exist_ok=True)
-        journal = cls(folder / FOLDER / name)
+        """Create a journal in an experiment's folder; the default key is the current time with a random suffix."""
+        path = folder / FOLDER / (key or f"{datetime.now():%Y%m%d-%H%M%S}-{uuid4().hex[:8]}")
+        path.mkdir(parents=True, exist_ok=True)
+        journal = cls(path)
         journal._write({"experiment": experiment, "tracking": asdict(tracking)})
         return journal
 
     @property
     def run_id(self) -> str:
-        """The run's id in the store; the key as long as the store has not given one."""
+        """The run's id in the store; the key until the store has given one."""
         return self.facts.get("run_id", self.key)
 
     def append(self, name: str, **values: Any) -> None:
-        """Write an operation down; while the disk is full it is kept in memory."""
+        """Add an operation; it stays in memory while the disk is full."""
         with self._writing:
             self._write({"number": self.last + 1, "name": name, "at": int(time.time() * 1000), "values": values})
 
     def confirm(self, facts: dict[str, str]) -> None:
-        """Write down that the store has the first pending operation, and what it has answered."""
+        """Mark the first pending operation as recorded by the store, with the values that the store returned."""
         with self._writing:
             self._write({"sent": self.pending[0].number, "facts": facts})
 
-    def keep(self, path: Path) -> str:
-        """Keep a file or folder as it is now; return its name as seen from the journal's folder."""
+    def snapshot(self, path: Path) -> str:
+        """Preserve the current state of a file or folder; return its path relative to the journal's folder."""
         kept = self.folder / uuid4().hex[:8] / path.name
         try:
             kept.parent.mkdir()
@@ -93,31 +95,31 @@ class Journal:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            return str(path.resolve())  # better the state of a later time than none
+            return str(path.resolve())  # without disk space a later state of the file is sent
         return str(kept.relative_to(self.folder))
 
-    def close(self, give_up: bool = False) -> None:
-        """Let the journal go, for another process to open it; remove it if the store has all of an ended run.
+    def close(self, discard: bool = False) -> None:
+        """Release the journal for other processes; delete it if the run has ended and nothing is pending.
 
-        With `give_up` it is removed in any case.
+        With `discard` it is deleted in any case.
         """
-        if give_up or (self.ended and not self.pending):
+        if discard or (self.ended and not self.pending):
             shutil.rmtree(self.folder, ignore_errors=True)
-            with suppress(OSError):  # journals of other runs lie beside it
+            with suppress(OSError):  # not empty if there are journals of other runs
                 self.folder.parent.rmdir()
         self._lock.release()
 
     def _read(self) -> None:
         path = self.folder / FILE
         content = path.read_bytes() if path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):  # the last line was cut off: what it said was not promised to anybody
-            os.truncate(path, len(whole))
-        for line in whole.splitlines():
-            self._take(json.loads(line))
+        complete = content[: content.rfind(b"\n") + 1]
+        if len(complete) < len(content):  # the last line was cut off by a crash, before `append` returned
+            os.truncate(path, len(complete))
+        for line in complete.splitlines():
+            self._apply(json.loads(line))
 
     def _write(self, record: dict[str, Any]) -> None:
-        self._take(record)
+        self._apply(record)
         self._unwritten += json.dumps(record, ensure_ascii=False).encode() + b"\n"
         path = self.folder / FILE
         size = path.stat().st_size if path.exists() else 0
@@ -131,7 +133,7 @@ class Journal:
             with suppress(OSError):
                 os.truncate(path, size)
 
-    def _take(self, record: dict[str, Any]) -> None:
+    def _apply(self, record: dict[str, Any]) -> None:
         if "experiment" in record:
             self.experiment, self.tracking = record["experiment"], TrackingConfig(**record["tracking"])
         elif "sent" in record:
@@ -145,12 +147,12 @@ class Journal:
 
 
 def find_journals(folder: Path) -> list[Path]:
-    """Return the journals of an experiment's folder, in the order in which they were begun."""
+    """Return the journals in an experiment's folder, the oldest first."""
     return sorted(file.parent for file in folder.glob(f"{FOLDER}/*/{FILE}"))
 
 
 def journal_of(folder: Path, run_id: str) -> Path | None:
-    """Return the journal that an experiment's folder holds for a run, named by its id or its key."""
+    """Return the journal of a run, given its id or key, in an experiment's folder; None if there is none."""
     for path in find_journals(folder):
         if run_id == path.name or f'"run_id": "{run_id}"' in (path / FILE).read_text(encoding="utf-8"):
             return path
@@ -158,7 +160,7 @@ def journal_of(folder: Path, run_id: str) -> Path | None:
 
 
 def _link(source: str | Path, target: str | Path) -> None:
-    """Make a second name of a file, which costs no space: files of a result are replaced, never written to."""
+    """Make a hard link, which takes no space: result files are replaced, never modified in place."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,123 +1,229 @@
-"""One run and what is recorded in it."""
+"""Tracked runs: start, resume, record and end."""
 
+import getpass
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from filelock import Timeout
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.tracking import MlflowClient
 
 from src.config import Config
-from src.data import Origin, PairData, digest
+from src.config.settings import config_hash, flatten
+from src.data import PairData, Provenance, digest
 from src.encoder import BaseModel
-from src.errors import in_short
-from src.metrics.names import PEARSON, SPEARMAN, VALIDATION_LOSS
-from src.tracking.outbox import AT_LAST, Outbox
-from src.training.curve import CurveRow
+from src.evaluation.metrics import VALIDATION_LOSS
+from src.tracking.journal import Journal, journal_of
+from src.tracking.queue import FINAL_SECONDS, DiscardingQueue, WriteQueue, end_former_runs
+from src.tracking.store import (
+    STORE_ERRORS,
+    find_run_id,
+    has_tables,
+    is_outage,
+    store_error,
+    use_short_timeouts,
+)
+from src.tracking.system_metrics import SystemMonitor
+from src.training.callbacks import CurveRow
+from src.utils.environment import device_name, dvc_state, git_state, library_versions
+from src.utils.errors import TrainingStopped, UserError
+from src.utils.processes import is_main_process, world_size
 
 
 class Run:
-    """One run; a `Listener` of the training that fills its curves.
+    """One run of the store; a `TrainingCallback` that records the curves.
 
-    Recording never fails: what the store does not take now stays in the journal and is sent later.
+    Recording never fails: operations that the store does not accept stay in the journal and are sent later.
     """
 
-    def __init__(self, outbox: Outbox, config: Config) -> None:
-        self.outbox = outbox
+    def __init__(self, queue: WriteQueue | DiscardingQueue, config: Config) -> None:
+        self.queue = queue
         self.config = config
 
     @property
     def run_id(self) -> str:
-        """The run's id in the store, or a name that finds it once the store has it."""
-        return self.outbox.journal.run_id
+        """The run's id in the store, or a key that identifies it until the store has given one."""
+        return self.queue.run_id
 
     @property
     def behind(self) -> str | None:
-        """What the store does not have yet, why, and what to do; None if it has all."""
-        waiting, problem = len(self.outbox.journal.pending), self.outbox.problem
-        if not waiting:
-            return None
-        why = in_short(f"{type(problem).__name__}: {problem}") if problem else "the store is slow"
-        return f"{waiting} entries wait in {self.outbox.journal.folder} ({why}): python -m src.sync sends them"
+        """Number of operations that the store lacks, the reason, and what to do; None if it has all."""
+        return self.queue.behind
 
-    def on_start(self, steps: int, step: int) -> None:
-        """Nothing to record."""
+    def on_train_begin(self, steps: int, step: int) -> None:
+        """Record nothing."""
 
-    def on_values(self, step: int, values: dict[str, float]) -> None:
-        """Record values of a step."""
+    def on_step(self, step: int, values: dict[str, float]) -> None:
+        """Record the values of a step."""
         self.log_metrics(values, step)
 
-    def on_row(self, row: CurveRow) -> None:
+    def on_evaluate(self, row: CurveRow) -> None:
         """Record the values of an evaluation."""
-        values = {VALIDATION_LOSS: row.validation_loss, "epoch": row.epoch}
-        self.log_metrics({**values, SPEARMAN: row.spearman_cosine, PEARSON: row.pearson_cosine}, row.step)
+        self.log_metrics({VALIDATION_LOSS: row.validation_loss, "epoch": row.epoch, **row.metrics}, row.step)
 
     def log_metrics(self, values: dict[str, float], step: int = 0) -> None:
-        """Record values under their names, once a step; one that is not a finite number is left out."""
-        self.note_metrics(values, step)
-        self.outbox.pass_on()
+        """Record finite values under their names, once for each step."""
+        self.enqueue_metrics(values, step)
+        self.queue.flush_if_due()
 
-    def note_metrics(self, values: dict[str, float], step: int) -> None:
-        """Write values down to be recorded with what comes next; from any thread."""
+    def enqueue_metrics(self, values: dict[str, float], step: int) -> None:
+        """Enqueue finite values without sending them; safe in any thread."""
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        self.outbox.journal.append("metrics", values=finite, step=step)
+        self.queue.enqueue("metrics", values=finite, step=step)
 
     def log_sources(self, pairs: PairData, base: BaseModel) -> None:
-        """Record both sets of pairs as inputs, and data and base model as tags."""
-        origin = pairs.origin
-        self._log_dataset(pairs.train, origin, "training")
-        self._log_dataset(pairs.dev, origin, "evaluation")
-        tags = {"data.source": pairs.source, "data.name": origin.name, "data.note": origin.note or ""}
+        """Record the train and dev pairs as inputs, and data and base model as tags."""
+        data = pairs.provenance
+        self._log_dataset(pairs.train, data, "training")
+        self._log_dataset(pairs.dev, data, "evaluation")
+        tags = {"data.source": pairs.source, "data.name": data.name, "data.note": data.note or ""}
         self.set_tags(tags | {"model.base": base.name, "model.revision": base.revision or ""})
 
-    def _log_dataset(self, pairs: Dataset, origin: Origin, context: str) -> None:
-        source = resolve_dataset_source(origin.url) if origin.url else CodeDatasetSource(tags={})
-        dataset = MetaDataset(source, name=f"{origin.name} {context}", digest=digest(pairs))
-        self.outbox.put("dataset", dataset=dict(dataset._to_mlflow_entity()), context=context)
+    def _log_dataset(self, pairs: Dataset, data: Provenance, context: str) -> None:
+        source = resolve_dataset_source(data.url) if data.url else CodeDatasetSource(tags={})
+        dataset = MetaDataset(source, name=f"{data.name} {context}", digest=digest(pairs))
+        self._record("dataset", dataset=dataset.to_dict(), context=context)
 
     def log_result(self, folder: Path, files: list[str], values: dict[str, Any]) -> None:
-        """Record files of the result folder as artifacts, its numbers as metrics and its words as tags."""
+        """Record files of the result folder as artifacts, numbers as metrics and strings as tags."""
         self.log_files(folder, files)
         numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
         self.log_metrics(numbers, int(values["steps"]))
         self.set_tags({f"result.{key}": value for key, value in values.items() if isinstance(value, str)})
 
     def log_files(self, folder: Path, files: list[str]) -> None:
-        """Record files, named from `folder`, as artifacts of these names."""
+        """Record files, given relative to `folder`, as artifacts under the same names."""
         for name in files:
             parent = Path(name).parent.as_posix()
-            kept = self.outbox.journal.keep(folder / name)
-            self.outbox.put("artifact", kept=kept, parent=None if parent == "." else parent)
+            self._record("artifact", kept=self.queue.snapshot(folder / name), parent=None if parent == "." else parent)
 
     def log_folder(self, folder: Path) -> None:
         """Record all files of a folder as artifacts."""
         self.log_files(folder, [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()])
 
-    def set_tags(self, tags: dict[str, str]) -> None:
-        """Record tags."""
-        self.outbox.put("tags", tags=tags)
-
-    def close_children(self) -> None:
-        """Mark children that still count as running as killed: nobody runs them any more."""
-        self.outbox.put("close_children")
-
     def log_model(self, folder: Path, step: int, scores: dict[str, float]) -> str | None:
-        """Record the encoder in a folder with signature and input example.
+        """Record the encoder in a folder; return its version if it is registered and the store has confirmed it.
 
-        Returns its new version if models are registered and the store has taken it. The version carries the scores as
-        tags: its page in the UI shows nothing else of them.
+        The scores become tags of the version.
         """
         if not self.config.tracking.models:
             return None
-        kept, register = self.outbox.journal.keep(folder), self.config.tracking.register
-        self.outbox.journal.append("model", kept=kept, step=step, register=register, scores=scores)
-        self.outbox.flush(AT_LAST)
-        return self.outbox.journal.facts.get("model_version")
+        kept, register = self.queue.snapshot(folder), self.config.tracking.register
+        self.queue.enqueue("model", kept=kept, step=step, register=register, scores=scores)
+        self.queue.flush(FINAL_SECONDS)
+        return self.queue.model_version
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        """Record tags."""
+        self._record("tags", tags=tags)
+
+    def close_children(self) -> None:
+        """End children with the status RUNNING as KILLED; call it when no process works on them."""
+        self._record("close_children")
 
     def end(self, status: str) -> None:
         """Record the end of the run."""
-        self.outbox.journal.append("end", status=status)
-        self.outbox.flush(AT_LAST)
-        self.outbox.journal.close()
+        self.queue.enqueue("end", status=status)
+        self.queue.flush(FINAL_SECONDS)
+        self.queue.close()
+
+    def _record(self, name: str, **values: Any) -> None:
+        self.queue.enqueue(name, **values)
+        self.queue.flush_if_due()
+
+
+@contextmanager
+def start_run(config: Config, tags: dict[str, str], former: str | None = None, needed: bool = False) -> Iterator[Run]:
+    """Start a run with the configuration as parameters, or resume the `former` one, for the duration of the block.
+
+    It ends as FINISHED; as FAILED, with the reason in the tag `failure`, if an error leaves the block; as KILLED if it
+    is stopped or interrupted. While the store is unreachable, operations are kept in a journal in `config.folder`.
+    Processes other than the main one get a run that records nothing.
+
+    Raises `UserError` if the store cannot be used, or it is unreachable and `needed`.
+    """
+    if not is_main_process():
+        yield Run(DiscardingQueue(), config)
+        return
+    run = Run(_open_queue(config, tags, former, needed), config)
+    status = "FAILED"
+    try:
+        with SystemMonitor(run.enqueue_metrics) if config.tracking.system_metrics else nullcontext():
+            yield run
+        status = "FINISHED"
+    except TrainingStopped as stop:
+        run.set_tags({"stopped": str(stop)})
+        status = "KILLED"
+        raise
+    except Exception as error:
+        run.set_tags({"failure": f"{type(error).__name__}: {error}"})
+        raise
+    except BaseException:
+        status = "KILLED"
+        raise
+    finally:
+        run.end(status)
+
+
+def _open_queue(config: Config, tags: dict[str, str], former: str | None, needed: bool) -> WriteQueue:
+    use_short_timeouts()
+    folder = Path(config.folder)
+    if former is None:
+        end_former_runs(folder)
+    known = journal_of(folder, former) if former else None
+    journal = _open_journal(config, known, former)
+    queue = WriteQueue(journal)
+    queue.enqueue("open", new=former is None, tags={**tags, "folder": str(folder.resolve())})
+    if former is None:
+        queue.enqueue("params", params={key: str(value) for key, value in flatten(asdict(config))})
+    queue.flush(FINAL_SECONDS)
+    problem, uri = queue.problem, journal.tracking.uri
+    if problem and (needed or not is_outage(problem, uri)):
+        queue.close(discard=known is None)
+        raise problem if isinstance(problem, UserError) else store_error(problem, uri) from problem
+    return queue
+
+
+def _open_journal(config: Config, known: Path | None, former: str | None) -> Journal:
+    try:
+        return Journal(known) if known else Journal.create(Path(config.folder), former, config.tracking, config.name)
+    except Timeout:
+        raise UserError(
+            f"{known}: expected a journal that no other process has open, found one that does, such as python -m"
+            " src.sync: wait for it and give the same command again."
+        ) from None
+
+
+def known_run(config: Config, run_id: str | None) -> str | None:
+    """Return the run id if the run can be resumed, else None; changes nothing.
+
+    It can be resumed if a journal in the folder belongs to it, or the store has it or is unreachable.
+    """
+    if run_id is None or journal_of(Path(config.folder), run_id):
+        return run_id
+    use_short_timeouts()
+    uri = config.tracking.uri
+    try:
+        return find_run_id(MlflowClient(uri), run_id) if has_tables(uri) else None
+    except STORE_ERRORS as error:
+        return run_id if is_outage(error, uri) else None
+
+
+def run_tags(config: Config) -> dict[str, str]:
+    """Return the tags that describe how a run was made: code, libraries, configuration, machine and user."""
+    return {
+        **git_state(),
+        **dvc_state(),
+        **library_versions(),
+        "config.hash": config_hash(config),
+        "device": device_name(),
+        "processes": str(world_size()),
+        "user": getpass.getuser(),
+    }

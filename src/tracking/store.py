@@ -1,39 +1,142 @@
-"""The MLflow store: opened once for several processes, and searched."""
+"""Connection to the MLflow store: timeouts, detection of outages, creation, and lookup of runs."""
 
-from contextlib import suppress
+import errno
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import mlflow
 from filelock import FileLock
-from mlflow.exceptions import MlflowException
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.exceptions import InvalidUrlException, MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from src.config.tracking import TrackingConfig
-from src.files import replacing
-from src.tracking.outage import SQLITE, wait_for_turn
-from src.tracking.view import view_tags
+from src.evaluation.metrics import METRICS
+from src.utils.errors import UserError, shorten
+from src.utils.files import atomic_write
 
 PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
 JOURNAL_TAG = "journal"
-"""Tag with the key of the journal that a run was sent from: its name before the store knew it."""
+"""Tag with the key of the run's journal, which identifies the run before it has an id."""
+SQLITE = "sqlite:///"
+LOCK_TIMEOUT = 2.0
+"""Seconds to wait for another process that has the SQLite file locked."""
+SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+"""Exceptions raised for a store that cannot be used."""
+VIEW_COLUMNS = [*(f"metrics.`{name}`" for name in METRICS)]
+VIEW_COLUMNS += ["params.`trainer.learning_rate`", "tags.`model.base`", "tags.`data.source`"]
+
+logging.getLogger("alembic").setLevel(logging.ERROR)
+logging.getLogger("mlflow").setLevel(logging.ERROR)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # logs errors that it raises as well
+
+
+def use_short_timeouts() -> None:
+    """Let requests to a server fail soon and without retries, which the journal makes; environment variables win."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def use_long_timeouts() -> None:
+    """Let requests outside a training be retried twice; environment variables win.
+
+    By default a server that is down costs minutes.
+    """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+
+
+@contextmanager
+def upload_timeout() -> Iterator[None]:
+    """Raise the timeout of a request to at least MLflow's default for the upload of a large file."""
+    former = MLFLOW_HTTP_REQUEST_TIMEOUT.get()
+    MLFLOW_HTTP_REQUEST_TIMEOUT.set(max(former, MLFLOW_HTTP_REQUEST_TIMEOUT.default))
+    try:
+        yield
+    finally:
+        MLFLOW_HTTP_REQUEST_TIMEOUT.set(former)
+
+
+def probe_sqlite(uri: str) -> None:
+    """Raise `sqlite3.Error` for an SQLite file that cannot be used, or is locked by another process for too long.
+
+    MLflow would wait 20 s for the other process, and 100 s for a file that is not a database.
+    """
+    database = _sqlite_path(uri)
+    if database and database.exists():
+        with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+
+
+def is_outage(error: Exception, uri: str) -> bool:
+    """Return whether the error may be temporary: the store is unreachable, overloaded, locked or out of space."""
+    if isinstance(error, OSError):
+        return isinstance(error, TimeoutError | ConnectionError) or error.errno in DISK_ERRORS
+    if uri.startswith(SQLITE):
+        return any(message in str(error) for message in SQLITE_OUTAGES)
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else 400
+    return not isinstance(error, InvalidUrlException) and (status >= 500 or status == 429)
+
+
+def store_error(error: Exception, uri: str) -> UserError:
+    """Return the error to show for a store that cannot be used."""
+    return UserError(
+        f"tracking.uri={uri.split('@')[-1]}: expected an MLflow store that answers, found {type(error).__name__}: "
+        f"{shorten(error)}: start it, or set another tracking.uri."
+    )
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
+def is_missing(uri: str) -> bool:
+    """Return whether the address is that of an SQLite file that does not exist."""
+    database = _sqlite_path(uri)
+    return database is not None and not database.is_file()
+
+
+def has_tables(uri: str) -> bool:
+    """Return whether MLflow has created its tables in the SQLite file; True for a server.
+
+    A client would create missing tables on its first request.
+    """
+    database = _sqlite_path(uri)
+    if database is None:
+        return True
+    if not database.is_file():
+        return False
+    probe_sqlite(uri)
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone() is not None
 
 
 def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient, str]:
-    """Return a client of the store and the id of the experiment, made if it is new."""
+    """Return a client of the store and the id of the experiment; create both if they do not exist."""
     mlflow.set_tracking_uri(tracking.uri)
-    if not tracking.uri.startswith(SQLITE):
+    database = _sqlite_path(tracking.uri)
+    if database is None:
         client = MlflowClient()
         return client, _experiment_id(client, experiment, tracking.artifacts)
-    database = Path(tracking.uri.removeprefix(SQLITE))
     database.parent.mkdir(parents=True, exist_ok=True)
-    # the schema is made at the first use: two processes doing so at once would break each other's
+    # MLflow creates the tables on the first request, which fails if two processes do so at the same time
     with FileLock(f"{database}.lock", timeout=60):
         if not database.exists():
-            with replacing(database) as draft:  # a process that is killed must not leave half a schema
-                MlflowClient(f"{SQLITE}{draft}").search_experiments()
-        wait_for_turn(tracking.uri)
+            with atomic_write(database) as temporary:  # a killed process must not leave half of the tables
+                MlflowClient(f"{SQLITE}{temporary}").search_experiments()
+        probe_sqlite(tracking.uri)
         client = MlflowClient()
         return client, _experiment_id(client, experiment, tracking.artifacts)
 
@@ -43,13 +146,24 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
     if known:
         return str(known.experiment_id)
     location = None if artifacts is None else (Path(artifacts) / name).resolve().as_uri()
-    return str(client.create_experiment(name, artifact_location=location, tags=view_tags()))
+    return str(client.create_experiment(name, artifact_location=location, tags=_view_tags()))
 
 
-def run_named(client: MlflowClient, name: str, experiment_ids: list[str] | None = None) -> str | None:
-    """Return the id of the run with this id or this key of a journal, None if there is none.
+def _view_tags() -> dict[str, str]:
+    """Return the tags of a new experiment: its kind, and a saved view as the MLflow UI writes it.
 
-    With `experiment_ids` only keys are looked for, and only there.
+    The view shows metrics, base encoder and data as columns of the list of runs, which has none of them by default.
+    """
+    now = int(time.time() * 1000)
+    state = json.dumps({"selectedColumns": VIEW_COLUMNS})
+    view = {"name": "Scores", "createdAt": now, "updatedAt": now, "state": state}
+    return {"mlflow.experimentKind": "custom_model_development", "mlflow.sharedViewState.scores": json.dumps(view)}
+
+
+def find_run_id(client: MlflowClient, name: str, experiment_ids: list[str] | None = None) -> str | None:
+    """Return the id of the run with this id or journal key, None if there is none.
+
+    With `experiment_ids` only runs with the journal key in these experiments are considered.
     """
     if experiment_ids is None:
         with suppress(MlflowException):
@@ -60,13 +174,16 @@ def run_named(client: MlflowClient, name: str, experiment_ids: list[str] | None 
     return str(found[0].info.run_id) if found else None
 
 
-def find_run(client: MlflowClient, reference: str) -> str:
-    """Return a run's id; raise `MlflowException` where there is none."""
+def resolve_run(client: MlflowClient, reference: str) -> str:
+    """Return the id of the run that `reference` names; raise `MlflowException` if there is none.
+
+    A reference is a run id, a journal key, a run name, an experiment (its latest finished run) or a models:/ address.
+    """
     if reference.startswith("models:/"):
         return _run_of_model(client, reference)
-    known = run_named(client, reference)
-    if known:
-        return known
+    run_id = find_run_id(client, reference)
+    if run_id:
+        return run_id
     experiment = client.get_experiment_by_name(reference)
     ids = [experiment.experiment_id] if experiment else [each.experiment_id for each in client.search_experiments()]
     finished = "attributes.status = 'FINISHED'"
@@ -79,6 +196,6 @@ def find_run(client: MlflowClient, reference: str) -> str:
 
 
 def _run_of_model(client: MlflowClient, address: str) -> str:
-    found = get_model_name_and_version(client, address)  # for models:/m-1234… that id alone
+    found = get_model_name_and_version(client, address)  # for models:/m-1234… only the id
     model = client.get_logged_model(*found) if len(found) == 1 else client.get_model_version(*found)
     return str(model.source_run_id if len(found) == 1 else model.run_id)

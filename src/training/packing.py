@@ -1,68 +1,164 @@
-"""Sentences of a batch end to end in one sequence: next to no padding is computed, and both columns share a forward.
+"""Packed batches: sentences tokenised once, placed end to end in bins of one length, and embedded together.
 
-The linear layers see the tokens of all sentences as one sequence of T tokens. Only attention needs them apart: it works
-on rows of L tokens with a few sentences each, and a mask keeps these from seeing one another.
+A batch is one sequence of T tokens that attention sees as bins of L tokens (T = bins · L). A bin holds complete
+sentences and, at its end, filler tokens, which count as a segment of their own.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+from datasets import Dataset, disable_progress_bars, enable_progress_bars
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from torch.nn.functional import pad
 
-from src.errors import UserError
-from src.training.dropout import dropout
+COLUMNS = ("sentence1", "sentence2")
+SLOW_TO_TOKENIZE = 100_000
+"""From this number of pairs on, tokenising shows a progress bar on a terminal."""
+STEP = 16
+"""The length of a bin is a multiple of it: the CPU's bf16 softmax is six times slower on other lengths."""
+SHORTEST, LONGEST = 64, 128
+"""Range of the bin lengths tried, unless a sentence is longer. Shorter bins save next to nothing, and each further
+shape costs the matrix library a kernel to compile."""
+BALANCE = 150
+"""Approximate bin length at which attention costs as much per token as everything else (384 dimensions)."""
 
-PACKED = "packed"
+_tokenized: WeakKeyDictionary[Any, tuple[Any, Dataset]] = WeakKeyDictionary()
+"""For each tokenizer in use the last pairs, under the key of what they were made from."""
 
 
-def attend_by_row(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
-) -> tuple[Tensor, None]:
-    """Attention within each sentence of a packed batch; (1, heads, T, d) → (1, T, heads, d).
+def tokenize(pairs: Dataset, encoder: SentenceTransformer) -> Dataset:
+    """Return the pairs as token ids (`sentence1`, `sentence2`: lists of int) with their score.
 
-    A batch that is not packed (an evaluation) goes to the library's own `sdpa_attention_forward`.
+    The last result of a tokenizer is kept for another training on the same pairs in the same process.
     """
-    mask = kwargs.pop("pack_mask", None)
-    if mask is None:
-        output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-        return output
-
-    def by_row(states: Tensor) -> Tensor:
-        states = repeat_kv(states, query.shape[1] // states.shape[1])  # heads may share a key and a value
-        return states.reshape(len(mask), -1, states.shape[-1])  # (heads · rows, L, d)
-
-    scores = torch.baddbmm(mask, by_row(query), by_row(key).transpose(1, 2), alpha=kwargs["scaling"])
-    context = dropout(scores.softmax(-1), kwargs["dropout"], module.training) @ by_row(value)
-    return context.view(query.shape).transpose(1, 2), None
+    tokenizer, longest = encoder.tokenizer, encoder.max_seq_length
+    kept, key = _tokenized.get(tokenizer), (pairs._fingerprint, len(tokenizer), longest)
+    if kept is None or kept[0] != key:
+        kept = _tokenized[tokenizer] = (key, _tokenize(pairs, tokenizer, longest))
+    return kept[1]
 
 
-AttentionInterface.register(PACKED, attend_by_row)
-AttentionMaskInterface.register(PACKED, sdpa_mask)
+def _tokenize(pairs: Dataset, tokenizer: Any, longest: int) -> Dataset:
+    # the tokenizer's other outputs take as long to convert as the ids
+    options = {"return_attention_mask": False, "return_token_type_ids": False, "truncation": True}
+
+    def ids(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        return {column: tokenizer(batch[column], max_length=longest, **options)["input_ids"] for column in COLUMNS}
+
+    visible = len(pairs) >= SLOW_TO_TOKENIZE and sys.stderr.isatty()
+    (enable_progress_bars if visible else disable_progress_bars)()
+    return pairs.map(ids, batched=True, desc="Tokenising")
 
 
-@contextmanager
-def packed_attention(encoder: SentenceTransformer, enabled: bool) -> Iterator[None]:
-    """Attend by row for as long as the block lasts.
+def pack(lengths: list[int]) -> tuple[list[list[int]], int]:
+    """Return the sentences of each bin, as indices into `lengths`, and the bin length: those that cost the least."""
+    shortest = max(SHORTEST, -(-max(lengths) // STEP) * STEP)
+    widths = range(shortest, max(shortest, LONGEST) + 1, STEP)
+    packed = {width: bin_pack(lengths, width) for width in widths}
+    cheapest = min(packed, key=lambda width: len(packed[width]) * width * (BALANCE + width))
+    return packed[cheapest], cheapest
 
-    Raises:
-        UserError: the encoder keeps its own attention, which would mix the sentences of a packed batch.
 
+def bin_pack(lengths: list[int], width: int) -> list[list[int]]:
+    """Return the sentences of each bin: the longest remaining one, with those that leave the least slack next to it.
+
+    Rarely needs a bin more than the minimum (minimum bin slack; Gupta & Ho, 1999).
     """
-    transformer = encoder[0].model
-    former = transformer.config._attn_implementation
-    transformer.set_attn_implementation(PACKED if enabled else former)
-    if enabled and transformer.config._attn_implementation != PACKED:  # transformers only warns of it
-        raise UserError(
-            "trainer.batching=packed: expected an encoder whose attention can be replaced, found"
-            f" {type(transformer).__name__}: set trainer=stock."
-        )
-    try:
-        yield
-    finally:
-        transformer.set_attn_implementation(former)
+    remaining: dict[int, list[int]] = {length: [] for length in sorted(lengths, reverse=True)}
+    for index, length in enumerate(lengths):
+        remaining[length].append(index)
+    bins = []
+    while remaining:
+        longest = next(iter(remaining))
+        first, room = remaining[longest].pop(0), width - longest
+        # of each length as many as could fit: no sum is missed, and a large batch costs little
+        candidates = [index for length, same in remaining.items() for index in same[: room // length]]
+        bins.append([first, *largest_subset(candidates, lengths, room)])
+        for index in bins[-1][1:]:
+            remaining[lengths[index]].remove(index)
+        remaining = {length: same for length, same in remaining.items() if same}
+    return bins
+
+
+def largest_subset(candidates: list[int], lengths: list[int], room: int) -> list[int]:
+    """Return the candidates with the largest total length that fits into `room`; earlier ones are preferred."""
+    sums = [1]  # bit s of sums[n] is set if some of the first n candidates add up to s
+    for index in candidates:
+        sums.append((sums[-1] | sums[-1] << lengths[index]) & (2 << room) - 1)
+        if sums[-1] >> room:
+            break
+    total = sums[-1].bit_length() - 1
+    chosen = []
+    for count in range(len(sums) - 1, 0, -1):
+        if not sums[count - 1] >> total & 1:  # the total cannot be reached without this candidate
+            chosen.append(candidates[count - 1])
+            total -= lengths[candidates[count - 1]]
+    return chosen
+
+
+class PackedCollator:
+    """Turn tokenised pairs into one packed batch."""
+
+    valid_label_columns = ("score",)
+
+    def __init__(self, heads: int, dtype: torch.dtype, position_offset: int = 0) -> None:
+        self.heads = heads
+        self.dtype = dtype
+        """Number format of the attention."""
+        self.position_offset = position_offset
+        """Position of the first token: 0 in BERT, padding index + 1 in the RoBERTa family."""
+
+    @classmethod
+    def of(cls, encoder: SentenceTransformer, dtype: torch.dtype) -> "PackedCollator":
+        """Return the collator for an encoder."""
+        first: Any = encoder[0]
+        return cls(first.model.config.num_attention_heads, dtype, first._infer_flatten_position_offset())
+
+    def __call__(self, pairs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Return the tensors of the batch: T tokens of n sentences and fillers, in s segments.
+
+        `pairs_input_ids`, `pairs_position_ids` and `pairs_seq_idx` (1, T), `pairs_cu_seq_lens_q` (s + 1), `label`
+        (pairs), `pairs_pack_order` (n): the segment of each sentence, those of the first column first, and
+        `pairs_pack_mask` (heads · bins, L, L): 0 within a segment, minus infinity between two.
+        """
+        sentences = [pair[column] for column in COLUMNS for pair in pairs]
+        bins, width = pack([len(sentence) for sentence in sentences])
+        segments: list[list[int]] = []
+        order = [0] * len(sentences)
+        for indices in bins:
+            for index in indices:
+                order[index] = len(segments)
+                segments.append(sentences[index])
+            if room := width - sum(len(sentences[index]) for index in indices):
+                segments.append(sentences[0][:1] * room)
+        lengths = torch.tensor([len(segment) for segment in segments])
+        segment_of = torch.arange(len(segments)).repeat_interleave(lengths)
+        starts = pad(lengths.cumsum(0), (1, 0))
+        # fillers may be longer than an encoder has positions; their output is discarded
+        positions = (torch.arange(len(segment_of)) - starts[segment_of]).clamp(max=max(map(len, sentences)) - 1)
+        by_bin = segment_of.view(-1, width)
+        mask = torch.zeros(len(bins), width, width, dtype=self.dtype)
+        mask.masked_fill_(by_bin[:, :, None] != by_bin[:, None], -torch.inf)
+        return {
+            "pairs_input_ids": torch.tensor([token for segment in segments for token in segment])[None],
+            "pairs_position_ids": positions[None] + self.position_offset,
+            "pairs_seq_idx": segment_of[None],
+            "pairs_cu_seq_lens_q": starts,
+            "pairs_pack_order": torch.tensor(order),
+            "pairs_pack_mask": mask.repeat(self.heads, 1, 1),
+            "label": torch.tensor([pair["score"] for pair in pairs]),
+        }
+
+
+def features_of(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the encoder's input in a packed batch, as the trainer of sentence-transformers separates it."""
+    return {name.removeprefix("pairs_"): values for name, values in batch.items() if name != "label"}
+
+
+def embed_packed(model: Any, features: dict[str, Tensor]) -> list[Tensor]:
+    """Return the embeddings (pairs, dimension) of both columns from the features of a packed batch."""
+    embeddings: Tensor = model(features)["sentence_embedding"]
+    return list(embeddings[features["pack_order"]].chunk(len(COLUMNS)))

@@ -1,18 +1,20 @@
-"""Which number format this machine multiplies faster in, and on how many threads."""
+"""Number format and threads of a training: bf16 where a probe finds that this machine computes it faster."""
 
 import os
 import time
 
 import torch
 
-from src.processes import neighbours
+from src.utils.processes import local_world_size
 
 SHAPE = (512, 384, 1536)
-"""Rows, inputs and outputs of a matrix product such as a step of a small encoder is made of."""
+"""Rows, inputs and outputs of a matrix product that is typical of a step of a small encoder."""
+MARGIN = 1.5
+"""How much faster bf16 must be: autocast spends time on casts, and a narrow gain must not flip from run to run."""
 
 
 def seconds_per_product(dtype: torch.dtype, repeats: int = 8) -> float:
-    """Return the fastest time in seconds of one matrix product of `SHAPE`, of `repeats` after a first one."""
+    """Return the shortest time in seconds of a matrix product of `SHAPE`, of `repeats` after a first one."""
     rows, inputs, outputs = SHAPE
     left, right = torch.ones(rows, inputs, dtype=dtype), torch.ones(outputs, inputs, dtype=dtype)
     torch.nn.functional.linear(left, right)
@@ -25,24 +27,23 @@ def seconds_per_product(dtype: torch.dtype, repeats: int = 8) -> float:
 
 
 def choose_precision(wanted: str) -> str:
-    """Return fp32 or bf16: the wanted one, or for `auto` the one this machine computes clearly faster."""
+    """Return fp32 or bf16: the wanted one, or for `auto` the one that this machine computes clearly faster."""
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    # autocast spends time on casts: bf16 must win by a margin, and a narrow win must not flip from run to run
     gain = seconds_per_product(torch.float32) / seconds_per_product(torch.bfloat16)
-    return "bf16" if gain > 1.5 else "fp32"
+    return "bf16" if gain > MARGIN else "fp32"
 
 
 def use_threads(wanted: int) -> int:
-    """Compute on as many threads as wanted, for 0 on this process's share of the cores; return their number."""
-    threads = wanted or max(1, len(os.sched_getaffinity(0)) // neighbours())
+    """Set the number of CPU threads, for 0 to this process's share of the cores; return it."""
+    threads = wanted or max(1, len(os.sched_getaffinity(0)) // local_world_size())
     torch.set_num_threads(threads)
     return threads
 
 
 def peak_flops() -> float:
-    """Return the operations a second that a bf16 matrix product of `SHAPE` reaches on this machine."""
+    """Return the floating-point operations a second that a bf16 matrix product of `SHAPE` reaches on this machine."""
     rows, inputs, outputs = SHAPE
     return 2 * rows * inputs * outputs / seconds_per_product(torch.bfloat16)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset
-from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -15,20 +15,20 @@ from transformers import TrainerControl
 from transformers.trainer_utils import rotate_checkpoints
 
 from src.config.training import TrainerConfig
-from src.files import room_for
-from src.metrics.names import DEV
-from src.processes import wait_for_all
-from src.training.batches import PackedCollator, embed_packed, tokenize
-from src.training.checkpoints import mark_whole
-from src.training.divergence import check_weights
-from src.training.evaluation import evaluate
+from src.evaluation.evaluate import evaluate
+from src.evaluation.metrics import DEV, SPEARMAN
+from src.training.callbacks import check_weights
+from src.training.checkpoints import mark_complete
+from src.training.packing import PackedCollator, embed_packed, tokenize
+from src.utils.files import disk_space_check
+from src.utils.processes import barrier
 
 KEPT = 2
 """Checkpoints on disk: the last two, or the last and the best."""
 
 
 class PairTrainer(SentenceTransformerTrainer):
-    """Trains on packed batches with one forward, and evaluates without a DataLoader.
+    """Train on packed batches with one forward pass, and evaluate without a DataLoader.
 
     The library's own evaluation draws from the global random generator, so that evaluating more often would change the
     training; this one does not.
@@ -41,7 +41,7 @@ class PairTrainer(SentenceTransformerTrainer):
         super().__init__(**kwargs)
         self.config = config
         self.losses: deque[Tensor] = deque()
-        """Loss of each step, emptied by whoever reads it."""
+        """Loss of each step since a callback emptied it."""
         self.evaluation_seconds = 0.0
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -76,29 +76,27 @@ class PairTrainer(SentenceTransformerTrainer):
         return norm
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint, mark it as whole, and only then remove the ones before the last two.
+        """Write a checkpoint, mark it as complete, and only then remove all but the last two.
 
-        Raises:
-            UserError: the disk is full.
-            Diverged: a weight is no finite number; what was written before is left.
-
+        Raises `UserError` if the disk is full; `TrainingDiverged` if a weight is not finite; earlier checkpoints are
+        kept.
         """
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         weights = model.state_dict().values()
         check_weights(weights, self.state.global_step, self.args)
-        # the optimizer keeps two values for each that is trained
+        # the optimizer keeps two values for each trained weight
         needed = sum(weight.nbytes for weight in (*weights, *model.parameters(), *model.parameters()))
-        with room_for(checkpoint, checkpoint, needed):
+        with disk_space_check(checkpoint, checkpoint, needed):
             super()._save_checkpoint(model, trial)
-            wait_for_all()
+            barrier()
             if self.args.should_save:
-                mark_whole(checkpoint)
+                mark_complete(checkpoint)
         if self.args.should_save:
             best = self.state.best_model_checkpoint if self.config.keep == "best" else None
             rotate_checkpoints(self.args.output_dir, KEPT, best)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Return loss, Spearman and Pearson on the dev pairs and tell the callbacks."""
+        """Return loss, Spearman and Pearson on the dev pairs, and call the callbacks."""
         start = time.perf_counter()
         direct = self.config.evaluation == "direct"
         metrics: dict[str, float] = self._evaluate_directly() if direct else super().evaluate(*args, **kwargs)
@@ -108,7 +106,7 @@ class PairTrainer(SentenceTransformerTrainer):
     def _evaluate_directly(self) -> dict[str, float]:
         with self.compute_loss_context_manager():
             evaluation = evaluate(self.model, self.eval_dataset, self.loss, self.config)
-        named = {f"{DEV}_{name}": value for name, value in evaluation.correlations.items()}
+        named = {f"{DEV}_{name}": value for name, value in evaluation.metrics.items()}
         card, state = self.model.model_card_data, self.state
         card.set_evaluation_metrics(self.evaluator, named, epoch=state.epoch, step=state.global_step)
         metrics = {f"eval_{name}": value for name, value in {"loss": evaluation.loss, **named}.items()}
@@ -117,16 +115,16 @@ class PairTrainer(SentenceTransformerTrainer):
         return metrics
 
 
-def dev_evaluator(pairs: Any, batch_size: int) -> EmbeddingSimilarityEvaluator:
-    """Return the library's evaluator of the dev pairs, named as on the published cards."""
-    evaluator = EmbeddingSimilarityEvaluator(
-        list(pairs["sentence1"]),
-        list(pairs["sentence2"]),
-        list(pairs["score"]),
-        batch_size=batch_size,
-        main_similarity="cosine",
-        name=DEV,
-        write_csv=False,
-    )
-    evaluator.primary_metric = f"{DEV}_spearman_cosine"
+def pair_evaluator(pairs: Dataset, name: str, batch_size: int = 16) -> EmbeddingSimilarityEvaluator:
+    """Return the library's evaluator of a split of pairs; the published cards have its name."""
+    columns = (list(pairs[column]) for column in ("sentence1", "sentence2", "score"))
+    options = {"batch_size": batch_size, "main_similarity": "cosine", "name": name, "write_csv": False}
+    evaluator = EmbeddingSimilarityEvaluator(*columns, **options)
+    evaluator.primary_metric = f"{name}_{SPEARMAN}"
     return evaluator
+
+
+def remove_autocast(trainer: PairTrainer, encoder: SentenceTransformer) -> None:
+    """Undo accelerate's wrapping of the encoder: its score is that of the weights as they are saved, in fp32."""
+    trainer.accelerator.unwrap_model(encoder, keep_fp32_wrapper=False)
+    vars(encoder).pop("_is_accelerate_prepared", None)  # with this mark another training would get no autocast

@@ -1,21 +1,26 @@
-"""Every YAML file composes; what cannot be stops before anything runs."""
+"""Every YAML file composes; impossible settings stop before anything runs."""
 
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.cli import CONF
 from src.config import Config
 from src.config.data import KlueSts
-from src.entry import CONF
-from src.errors import UserError
+from src.config.settings import flatten
+from src.training.fine_tune import eval_interval
 from src.training.losses import LOSSES
+from src.utils.errors import UserError
 
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
 NEEDED = {
     "data/pairs.yaml": ["data.train=pairs.csv"],
-    "model/hub.yaml": ["model.path=folder"],
+    "model/hub.yaml": ["model.path=."],
 }
 
 
@@ -37,7 +42,7 @@ def test_review_sts_is_the_recipe_of_the_published_card(compose: Callable[..., C
     trainer = config.trainer
     recipe = (trainer.batch_size, trainer.epochs, trainer.learning_rate, trainer.warmup_ratio, trainer.max_grad_norm)
     assert recipe == (16, 1, 5e-5, 0.1, 1.0)
-    assert (trainer.seed, trainer.eval_steps, config.model.max_length) == (42, 0.25, 128)
+    assert (trainer.seed, eval_interval(trainer, 5371), config.model.max_length) == (42, 84, 128)
     assert (config.loss.name, config.model.name) == ("cosine_similarity", "e5_small_ko")
     assert isinstance(config.data, KlueSts)
     assert config.data.domain == "airbnb"
@@ -50,6 +55,9 @@ def test_review_sts_is_the_recipe_of_the_published_card(compose: Callable[..., C
         "trainer.warmup_ratio=-0.1",
         "trainer.eval_steps=0",
         "trainer.eval_steps=2.5",
+        "trainer.save_steps=0",
+        "trainer.eval_every_epochs=0",
+        "trainer.save_every_epochs=-1",
         "trainer.learning_rate=-1e-5",
         "trainer.learning_rate=nan",
         "trainer.epochs=0",
@@ -81,3 +89,36 @@ def test_unknown_keys_and_wrong_types_stop_composition(override: str, compose: C
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_can_be_chosen(name: str, compose: Callable[..., Config]) -> None:
     assert compose(f"loss={name}").loss.name == name
+
+
+@pytest.mark.parametrize("name", ["eval", "save"])
+def test_an_interval_in_steps_and_in_epochs_at_once_is_refused(name: str, compose: Callable[..., Config]) -> None:
+    with pytest.raises(UserError, match=rf"{name}_steps and trainer\.{name}_every_epochs must not both be set"):
+        compose(f"trainer.{name}_steps=10", f"trainer.{name}_every_epochs=0.5")
+
+
+@pytest.mark.parametrize("name", ["eval", "save"])
+def test_a_share_of_an_epoch_given_as_steps_is_answered_with_the_new_key(
+    name: str, compose: Callable[..., Config]
+) -> None:
+    with pytest.raises(UserError, match=rf"found 0\.25: set trainer\.{name}_every_epochs=0\.25"):
+        compose(f"trainer.{name}_steps=0.25")
+
+
+EXPERIMENTS = sorted(CONF.glob("experiment/*.yaml"))
+
+
+def test_there_are_experiments() -> None:
+    assert len(EXPERIMENTS) >= 2
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_file_holds_only_differences_from_the_defaults(
+    path: Path, compose: Callable[..., Config]
+) -> None:
+    settings = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(settings, dict)
+    defaults = dict(flatten(asdict(compose())))
+    given = dict(flatten({str(key): value for key, value in settings.items() if key != "defaults"}))
+    assert given
+    assert {name for name, value in given.items() if name in defaults and defaults[name] == value} == set()

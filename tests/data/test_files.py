@@ -7,7 +7,7 @@ import pytest
 
 from src.data.columns import ROW, Columns
 from src.data.files import read_table
-from src.errors import UserError
+from src.utils.errors import UserError
 
 HEADER = "sentence1,sentence2,score\n"
 ROWS = [("방이 넓어요", "방이 큽니다", 0.9), ("NA", "역이 멀어요", 0.1), ('"최고"라고, 했다', "좋다 했다", 0.5)]
@@ -58,7 +58,7 @@ def test_every_format_gives_the_same_rows_in_file_order(tmp_path: Path, name: st
     assert table[ROW].to_pylist() == [1, 2, 3]
 
 
-def test_other_column_names_are_read_and_further_columns_left_out(tmp_path: Path) -> None:
+def test_named_columns_are_read_and_others_dropped(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("id,a,b,label\n7,방,집,1\n", "utf-8")
     table = read_table(path, Columns(sentence1="b", sentence2="a", score="label"))
@@ -80,7 +80,7 @@ def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
 
 
 GOOD = '{"sentence1": "a", "sentence2": "b", "score": 1}\n'
-BAD_FILES: dict[str, tuple[str, bytes, list[str]]] = {
+INVALID_FILES: dict[str, tuple[str, bytes, list[str]]] = {
     "empty": ("p.csv", b"", ["empty file"]),
     "blank lines only": ("p.csv", b"\n\n", ["header"]),
     "header only": ("p.csv", HEADER.encode(), ["header only"]),
@@ -105,6 +105,11 @@ BAD_FILES: dict[str, tuple[str, bytes, list[str]]] = {
     "JSON score as text": ("p.jsonl", (GOOD + GOOD.replace("1}", '"x"}')).encode(), ["row 2", "'score'", "'x'"]),
     "JSON score as truth": ("p.jsonl", (GOOD + GOOD.replace("1}", "true}")).encode(), ["row 2", "'score'", "True"]),
     "JSON text as number": ("p.jsonl", (GOOD + GOOD.replace('"b"', "3")).encode(), ["row 2", "'sentence2'", "3"]),
+    "JSON lone surrogate": (
+        "p.jsonl",
+        (GOOD + GOOD.replace('"b"', '"\\ud83d"')).encode(),
+        ["row 2", "'sentence2'", "lone surrogates"],
+    ),
     "JSON in CP949": ("p.jsonl", GOOD.replace("a", "가").encode("cp949"), ["line 1", "UTF-8"]),
     "JSON column missing": ("p.jsonl", b'{"sentence1": "a", "score": 1}\n', ["['sentence2']"]),
     "JSON blank": ("p.jsonl", b"\n \n", ["found []"]),
@@ -114,9 +119,9 @@ BAD_FILES: dict[str, tuple[str, bytes, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_FILES)
-def test_a_bad_file_is_named_with_the_place_and_the_remedy(tmp_path: Path, case: str) -> None:
-    name, content, parts = BAD_FILES[case]
+@pytest.mark.parametrize("case", INVALID_FILES)
+def test_an_invalid_file_is_named_with_place_and_advice(tmp_path: Path, case: str) -> None:
+    name, content, parts = INVALID_FILES[case]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
         read_table(tmp_path / name, Columns())
@@ -135,7 +140,7 @@ def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
         read_table(tmp_path / "folder.csv", Columns())
 
 
-def test_the_row_at_fault_is_right_behind_quoted_line_breaks_and_a_block(tmp_path: Path, monkeypatch) -> None:
+def test_the_row_number_counts_quoted_line_breaks_and_blocks_correctly(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("src.data.delimited.BLOCK", 4096)
     path = tmp_path / "p.csv"
     path.write_text(HEADER + '"a\nb",c,1\n' * 2000 + "a,b\n", "utf-8")
@@ -151,11 +156,20 @@ def test_a_row_longer_than_a_block_is_refused(tmp_path: Path, monkeypatch) -> No
         read_table(path, Columns())
 
 
-def test_utf8_broken_across_blocks_is_read_and_a_late_fault_has_its_line(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("src.data.encoding.BLOCK", 7)
+def test_utf8_across_blocks_is_read_and_a_late_error_has_its_line(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("src.data.delimited.BLOCK", 64)
     path = tmp_path / "p.csv"
     path.write_bytes(HEADER.encode() + "가나다라,마바사,1\n".encode() * 50)
     assert read_table(path, Columns()).num_rows == 50
     path.write_bytes(path.read_bytes() + b"\xb0\xa1,b,1\n")
     with pytest.raises(UserError, match="line 52"):
         read_table(path, Columns())
+
+
+def test_extra_json_columns_may_mix_types(tmp_path: Path) -> None:
+    mixed = GOOD.replace("}", ', "x": 1}') + GOOD.replace("}", ', "x": "a"}')
+    (tmp_path / "p.jsonl").write_text(mixed, "utf-8")
+    assert read_table(tmp_path / "p.jsonl", Columns()).num_rows == 2
+    (tmp_path / "p.jsonl").write_text(mixed + GOOD.replace("1}", '"1"}'), "utf-8")
+    with pytest.raises(UserError, match="data row 3, column 'score'"):
+        read_table(tmp_path / "p.jsonl", Columns())

@@ -8,7 +8,7 @@ from datasets.exceptions import DatasetNotFoundError
 
 from src.config.data import KlueSts
 from src.data import digest, hub_sets, klue_sts, load_pairs
-from src.errors import UserError
+from src.utils.errors import UserError
 
 HUB_FEATURES = Features(
     {
@@ -63,7 +63,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     return calls
 
 
-def test_the_airbnb_part_of_klue_has_its_published_size() -> None:
+def test_the_airbnb_part_of_klue_sts_has_its_published_size() -> None:
     folder = os.environ.get("KLUE_STS_DIR")
     if not folder:
         pytest.skip("needs KLUE_STS_DIR, a folder with KLUE-STS as CSV")
@@ -71,33 +71,33 @@ def test_the_airbnb_part_of_klue_has_its_published_size() -> None:
     assert (len(data.train), len(data.dev), data.source) == (5371, 255, "local")
     assert data.train[0]["score"] == pytest.approx(3.714285714285714 / 5, abs=1e-15)
     assert data.dev[0]["score"] == pytest.approx(4.857142857142857 / 5, abs=1e-15)
-    assert {"ko", "cc-by-sa-4.0"} <= {data.origin.language, data.origin.license}
-    assert "inferred by a classifier" in str(data.origin.note)
-    assert [text for text in data.findings if text.startswith("1 sentence(s) occur in both train")]
-    assert len(data.findings) == 2
+    assert {"ko", "cc-by-sa-4.0"} <= {data.provenance.language, data.provenance.license}
+    assert "inferred by a classifier" in str(data.provenance.note)
+    assert [text for text in data.warnings if text.startswith("1 sentence(s) occur in both train")]
+    assert len(data.warnings) == 2
 
 
-def test_a_local_folder_serves_before_the_hub(tmp_path: Path, hub: list[tuple[object, ...]]) -> None:
+def test_a_local_folder_precedes_the_hub(tmp_path: Path, hub: list[tuple[object, ...]]) -> None:
     data = load_pairs(KlueSts(local_folder=str(klue_folder(tmp_path / "klue"))))
     assert (data.source, hub) == ("local", [])
     assert data.train["sentence1"][:] == ["train a0", "train a2", "train a5"]
     assert data.train["score"][:] == pytest.approx([LABELS[0] / 5, LABELS[2] / 5, 0])
-    assert "inferred" not in str(data.origin.note)
+    assert "inferred" not in str(data.provenance.note)
 
 
 @pytest.mark.parametrize("unset", [None, ""])
-def test_the_hub_serves_where_no_folder_is_set(unset: str | None, hub: list[tuple[object, ...]]) -> None:
+def test_the_hub_is_used_without_a_local_folder(unset: str | None, hub: list[tuple[object, ...]]) -> None:
     config = KlueSts(local_folder=unset)
     data = load_pairs(config)
     assert data.source == "hub"
     assert hub == [("klue/klue", "sts", split, config.hub_revision) for split in ("train", "validation")]
     assert data.dev["sentence1"][:] == ["validation 첫째 0", "validation 첫째 2", "validation 첫째 5"]
     assert data.dev["score"][:] == pytest.approx([LABELS[0] / 5, LABELS[2] / 5, 0], abs=1e-15)
-    assert data.origin.note is None
-    assert "local: KLUE_STS_DIR (data.local_folder) is not set" in data.findings[0]
+    assert data.provenance.note is None
+    assert "local: KLUE_STS_DIR (data.local_folder) is not set" in data.warnings[0]
 
 
-def test_the_order_and_choice_of_sources_is_the_users(tmp_path: Path, hub: list[tuple[object, ...]]) -> None:
+def test_the_user_chooses_sources_and_their_order(tmp_path: Path, hub: list[tuple[object, ...]]) -> None:
     folder = str(klue_folder(tmp_path / "klue"))
     assert load_pairs(KlueSts(local_folder=folder, sources=["hub", "local"])).source == "hub"
 
@@ -109,15 +109,15 @@ def test_another_domain_is_selected(hub: list[tuple[object, ...]]) -> None:
         load_pairs(KlueSts(domain="hotel"))
 
 
-def test_the_sample_serves_last_and_says_that_it_is_no_benchmark(tmp_path: Path, monkeypatch) -> None:
+def test_the_sample_comes_last_and_is_marked_as_no_benchmark(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(klue_sts, "SAMPLE", klue_folder(tmp_path / "sample", ["airbnb"] * 6))
     data = load_pairs(KlueSts())
-    assert (data.source, len(data.train), data.origin.license) == ("sample", 6, "cc0-1.0")
-    assert "no benchmark" in str(data.origin.note)
-    assert "local: KLUE_STS_DIR" in data.findings[0] and "hub: the Hugging Face Hub cannot be" in data.findings[0]
+    assert (data.source, len(data.train), data.provenance.license) == ("sample", 6, "cc0-1.0")
+    assert "no benchmark" in str(data.provenance.note)
+    assert "local: KLUE_STS_DIR" in data.warnings[0] and "hub: the Hugging Face Hub cannot be" in data.warnings[0]
 
 
-def test_one_sentence_names_what_was_tried_where_nothing_serves(tmp_path: Path, monkeypatch) -> None:
+def test_the_error_lists_all_unavailable_sources(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(klue_sts, "SAMPLE", tmp_path / "none")
     with pytest.raises(UserError) as caught:
         load_pairs(KlueSts())
@@ -127,7 +127,7 @@ def test_one_sentence_names_what_was_tried_where_nothing_serves(tmp_path: Path, 
         load_pairs(KlueSts(sources=["hub"]))
 
 
-def test_a_folder_that_is_set_but_broken_is_never_skipped(tmp_path: Path, hub: list[tuple[object, ...]]) -> None:
+def test_an_invalid_local_folder_is_refused_not_skipped(tmp_path: Path, hub: list[tuple[object, ...]]) -> None:
     with pytest.raises(UserError, match=r"found nothing.*unset KLUE_STS_DIR"):
         load_pairs(KlueSts(local_folder=str(tmp_path / "none")))
     folder = klue_folder(tmp_path / "klue")
@@ -143,7 +143,7 @@ def test_a_folder_that_is_set_but_broken_is_never_skipped(tmp_path: Path, hub: l
     assert hub == []
 
 
-def test_a_hub_without_the_data_set_is_an_error_and_a_failing_one_is_left(tmp_path: Path, hub, monkeypatch) -> None:
+def test_a_missing_hub_data_set_is_refused_and_a_failing_hub_skipped(tmp_path: Path, hub, monkeypatch) -> None:
     monkeypatch.setattr(klue_sts, "SAMPLE", klue_folder(tmp_path / "sample", ["airbnb"] * 6))
 
     def failing(error: Exception):
@@ -158,7 +158,7 @@ def test_a_hub_without_the_data_set_is_an_error_and_a_failing_one_is_left(tmp_pa
     monkeypatch.setattr("datasets.load_dataset", failing(ConnectionError("reset by peer")))
     data = load_pairs(KlueSts())
     assert data.source == "sample"
-    assert "ConnectionError" in data.findings[0]
+    assert "ConnectionError" in data.warnings[0]
 
 
 def cache_split(folder: Path, split: str) -> None:
@@ -169,7 +169,7 @@ def cache_split(folder: Path, split: str) -> None:
         writer.finalize()
 
 
-def test_the_cache_serves_the_pinned_commit_offline_and_no_other(tmp_path: Path) -> None:
+def test_only_the_pinned_commit_is_read_from_the_cache(tmp_path: Path) -> None:
     config = KlueSts(sources=["hub"])
     versions = tmp_path / "hf" / "klue___klue" / "sts" / "0.0.0"
     for split in ("train", "validation"):
@@ -182,7 +182,7 @@ def test_the_cache_serves_the_pinned_commit_offline_and_no_other(tmp_path: Path)
         load_pairs(KlueSts(sources=["hub"], hub_revision="0" * 40))
 
 
-def test_another_revision_than_the_pinned_one_is_not_taken(tmp_path: Path, hub, monkeypatch) -> None:
+def test_another_revision_than_the_pinned_one_is_refused(tmp_path: Path, hub, monkeypatch) -> None:
     cache_split(tmp_path / ("1" * 40), "train")
     stale = Dataset.from_file(str(tmp_path / ("1" * 40) / "klue-train.arrow"))
     monkeypatch.setattr("datasets.load_dataset", lambda *args, **options: stale)
@@ -190,7 +190,7 @@ def test_another_revision_than_the_pinned_one_is_not_taken(tmp_path: Path, hub, 
         load_pairs(KlueSts(sources=["hub"]))
 
 
-def test_the_cache_has_the_place_where_the_library_keeps_it(tmp_path: Path) -> None:
+def test_the_library_caches_in_the_expected_folder(tmp_path: Path) -> None:
     source = tmp_path / "set"
     source.mkdir()
     hub_split("train").to_parquet(str(source / "train.parquet"))

@@ -5,11 +5,10 @@ import pytest
 from datasets import Dataset, concatenate_datasets
 
 from src.data.columns import ROW, Columns, number_rows
-from src.data.pair_data import Origin, assemble
-from src.data.pairs import Pairs, check_pairs, digest, sentence_ids, shared_sentences, to_dataset
-from src.errors import UserError
+from src.data.pairs import Pairs, Provenance, assemble, check_pairs, digest, sentence_ids, shared_sentences, to_dataset
+from src.utils.errors import UserError
 
-ORIGIN = Origin("test", None, None, "ko", None)
+PROVENANCE = Provenance("test", None, None, "ko", None)
 
 
 def pairs(rows: list[tuple[object, object, object]], columns: Columns | None = None) -> Pairs:
@@ -25,25 +24,25 @@ def fillers(count: int, scores: tuple[float, ...] = (0.0, 0.5, 1.0)) -> list[tup
 def test_scores_are_rescaled_to_0_to_1_in_row_order() -> None:
     checked = pairs([("a", "b", "1"), ("c", "d", " 5"), ("e", "f", "2.5e0")], Columns(min_score=1, max_score=5))
     assert checked.table["score"].to_pylist() == [0.0, 1.0, 0.375]
-    assert checked.findings == ()
+    assert checked.warnings == ()
     assert to_dataset(checked.table).features["score"].dtype == "float64"
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.float32(), pa.decimal128(22, 2)])
-def test_every_kind_of_number_is_taken(kind: pa.DataType) -> None:
+def test_every_number_type_is_accepted(kind: pa.DataType) -> None:
     raw = pa.table({"sentence1": ["a", "b"], "sentence2": ["c", "d"], "score": pa.array([0, 1]).cast(kind)})
     assert check_pairs(number_rows(raw), "p", Columns()).table["score"].to_pylist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
-def test_every_kind_of_text_is_taken(kind: pa.DataType) -> None:
+def test_every_text_type_is_accepted(kind: pa.DataType) -> None:
     raw = pa.table({"sentence1": pa.array(["가", "나"]).cast(kind), "sentence2": ["c", "d"], "score": [0.0, 1.0]})
     table = check_pairs(number_rows(raw), "p", Columns()).table
     assert table["sentence1"].type == pa.string()
     assert table["sentence1"].to_pylist() == ["가", "나"]
 
 
-BAD_ROWS: dict[str, tuple[tuple[object, object, object], list[str]]] = {
+INVALID_ROWS: dict[str, tuple[tuple[object, object, object], list[str]]] = {
     "empty sentence": (("", "b", "0.5"), ["'sentence1'", "not blank", "''"]),
     "missing sentence": (("a", None, "0.5"), ["'sentence2'", "a sentence", "None"]),
     "blank sentence": (("a", " \u3000\u200b\xa0", "0.5"), ["'sentence2'", "not blank"]),
@@ -62,9 +61,9 @@ BAD_ROWS: dict[str, tuple[tuple[object, object, object], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_ROWS)
-def test_a_bad_row_is_named_with_column_value_and_remedy(case: str) -> None:
-    row, parts = BAD_ROWS[case]
+@pytest.mark.parametrize("case", INVALID_ROWS)
+def test_an_invalid_row_is_named_with_column_value_and_advice(case: str) -> None:
+    row, parts = INVALID_ROWS[case]
     with pytest.raises(UserError) as caught:
         pairs([("가", "나", "0.5"), ("다", "라", "1"), row, row])
     assert [part for part in ["p.csv, data row 3,", *parts] if part not in str(caught.value)] == []
@@ -72,7 +71,7 @@ def test_a_bad_row_is_named_with_column_value_and_remedy(case: str) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
-def test_numbers_that_are_none_are_refused(value: float | None) -> None:
+def test_non_finite_and_missing_scores_are_refused(value: float | None) -> None:
     with pytest.raises(UserError, match="data row 2, column 'score': expected a finite number"):
         pairs([("a", "b", 0.5), ("c", "d", value)])
 
@@ -85,7 +84,7 @@ def test_columns_of_another_type_are_refused(column: str) -> None:
         check_pairs(number_rows(raw), "p", Columns())
 
 
-def test_scores_of_0_to_1_given_as_0_to_5_are_refused_where_there_are_many() -> None:
+def test_many_scores_of_0_to_1_in_a_range_of_0_to_5_are_refused() -> None:
     wide = Columns(max_score=5)
     with pytest.raises(UserError, match=r"all 20 within 0 to 1: set data\.min_score=0 data\.max_score=1"):
         pairs(fillers(20), wide)
@@ -94,20 +93,20 @@ def test_scores_of_0_to_1_given_as_0_to_5_are_refused_where_there_are_many() -> 
 
 
 def test_emoji_and_right_to_left_text_are_sentences() -> None:
-    assert pairs([("😀", "שלום", 0.2), ("مرحبا", "🏠🏠", 0.4)]).findings == ()
+    assert pairs([("😀", "שלום", 0.2), ("مرحبا", "🏠🏠", 0.4)]).warnings == ()
 
 
 def test_decomposed_hangul_is_composed_and_reported() -> None:
     decomposed = unicodedata.normalize("NFD", "방이 깨끗해요")
     checked = pairs([("좋아요", "네", 0.1), ("싫어요", decomposed, 0.5), (decomposed, "네", 0.3)])
     assert checked.table["sentence2"][1].as_py() == "방이 깨끗해요"
-    assert ["1 value(s) of 'sentence" in text and "normalised" in text for text in checked.findings] == [True, True]
-    assert "data row 3." in checked.findings[0]
-    assert "data row 2." in checked.findings[1]
+    assert ["1 value(s) of 'sentence" in text and "normalised" in text for text in checked.warnings] == [True, True]
+    assert "data row 3." in checked.warnings[0]
+    assert "data row 2." in checked.warnings[1]
 
 
 def test_line_breaks_and_replacement_characters_are_reported() -> None:
-    found = pairs([("a", "b", 0.1), ("c\nd", "e", 0.5), ("f", "\ufffd", 0.3)]).findings
+    found = pairs([("a", "b", 0.1), ("c\nd", "e", 0.5), ("f", "\ufffd", 0.3)]).warnings
     assert len(found) == 2
     assert "line break" in found[0] and "data row 2." in found[0]
     assert "U+FFFD" in found[1] and "data row 3." in found[1]
@@ -115,7 +114,7 @@ def test_line_breaks_and_replacement_characters_are_reported() -> None:
 
 def test_duplicate_swapped_and_contradicting_pairs_are_reported() -> None:
     rows = [("a", "b", 0.1), ("c", "d", 0.2), ("a", "b", 0.1), ("d", "c", 0.7), ("a", "c", 0.3)]
-    repeated, contradicting = pairs(rows).findings
+    repeated, contradicting = pairs(rows).warnings
     assert "2 pair(s) repeat an earlier pair, 1 of them with the sentences swapped" in repeated
     assert "data rows 1 and 3" in repeated
     assert "1 of the repeated pairs contradict" in contradicting
@@ -123,19 +122,19 @@ def test_duplicate_swapped_and_contradicting_pairs_are_reported() -> None:
 
 
 def test_pairs_that_share_one_sentence_are_no_duplicates() -> None:
-    assert pairs([("a", "b", 0.1), ("a", "c", 0.2), ("b", "c", 0.3), ("c", "c", 0.9)]).findings == ()
+    assert pairs([("a", "b", 0.1), ("a", "c", 0.2), ("b", "c", 0.3), ("c", "c", 0.9)]).warnings == ()
 
 
 def test_sentences_in_train_and_dev_are_reported_with_their_rows() -> None:
     train = pairs([("a", "b", 0.1), ("c", "d", 0.2), ("e", "f", 0.3)])
     dev = pairs([("x", "y", 0.1), ("z", "f", 0.2), ("f", "d", 0.3)])
-    (finding,) = shared_sentences(train, dev)
-    assert finding.startswith("2 sentence(s) occur in both train")
-    assert "data row 3 of train and data row 2 of dev" in finding
+    (warning,) = shared_sentences(train, dev)
+    assert warning.startswith("2 sentence(s) occur in both train")
+    assert "data row 3 of train and data row 2 of dev" in warning
     assert shared_sentences(train, pairs(fillers(3))) == []
 
 
-def test_rows_are_those_of_the_file_where_rows_before_were_left_out() -> None:
+def test_row_numbers_are_kept_by_filters() -> None:
     raw = number_rows(pa.table({"sentence1": ["x", "a", "b"], "sentence2": ["y", "c", ""], "score": [0.0, 1.0, 0.5]}))
     with pytest.raises(UserError, match="data row 3"):
         check_pairs(raw.slice(1), "p", Columns())
@@ -149,36 +148,36 @@ def test_equal_sentences_have_equal_ids_across_chunks_and_tables() -> None:
     assert len({*left.ravel().tolist(), *right.ravel().tolist()}) == 3
 
 
-def test_assembled_data_hold_both_splits_and_all_findings() -> None:
+def test_assembled_data_have_both_splits_and_all_warnings() -> None:
     train, dev = pairs([*fillers(4), ("첫째 0", "둘째 0", 0.0)]), pairs(fillers(3))
-    data = assemble(train, dev, "files", ORIGIN, ("said before",))
+    data = assemble(train, dev, "files", PROVENANCE, ("given before",))
     assert (len(data.train), len(data.dev), data.test) == (5, 3, None)
     assert data.train.column_names == ["sentence1", "sentence2", "score"]
-    assert len(data.findings) == 3 and data.findings[0] == "said before"
+    assert len(data.warnings) == 3 and data.warnings[0] == "given before"
 
 
 @pytest.mark.parametrize(("train", "dev", "message"), [(1, 9, "2 pairs for train, found 1"), (9, 2, "3 pairs for dev")])
 def test_too_few_pairs_are_refused(train: int, dev: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        assemble(pairs(fillers(train)), pairs(fillers(dev)), "files", ORIGIN)
+        assemble(pairs(fillers(train)), pairs(fillers(dev)), "files", PROVENANCE)
 
 
 @pytest.mark.parametrize("role", ["train", "dev"])
 def test_equal_scores_are_refused(role: str) -> None:
     good, constant = pairs(fillers(5)), pairs(fillers(5, (0.5,)))
     with pytest.raises(UserError, match=f"found 0.5 of 1 for all 5 pairs of {role}"):
-        assemble(*((constant, good) if role == "train" else (good, constant)), source="files", origin=ORIGIN)
+        assemble(*((constant, good) if role == "train" else (good, constant)), source="files", provenance=PROVENANCE)
 
 
-def test_the_digest_is_that_of_the_content() -> None:
+def test_the_digest_depends_on_the_content_only() -> None:
     table = pairs([("가", "나", 0.25), ("다", "라", 1.0), ("마", "바", 0.0)]).table
-    whole = to_dataset(table)
+    complete = to_dataset(table)
     chunked = concatenate_datasets([to_dataset(table.slice(0, 1)), to_dataset(table.slice(1))])
-    selected = Dataset.from_dict({key: [values[2], *values[:2]] for key, values in whole.to_dict().items()})
-    assert digest(whole) == digest(chunked) == digest(selected.select([1, 2, 0]))
-    assert len(digest(whole)) <= 36
+    selected = Dataset.from_dict({key: [values[2], *values[:2]] for key, values in complete.to_dict().items()})
+    assert digest(complete) == digest(chunked) == digest(selected.select([1, 2, 0]))
+    assert len(digest(complete)) <= 36
     # Stable across runs and machines: a change of this value changes the digest of every run tracked before.
-    assert digest(whole) == "c5f7a6b6e8a18253f80d5d9660b6d12906a1"
+    assert digest(complete) == "c5f7a6b6e8a18253f80d5d9660b6d12906a1"
 
 
 @pytest.mark.parametrize(
@@ -191,12 +190,12 @@ def test_the_digest_is_that_of_the_content() -> None:
         [("가", "나", 0.25)],
     ],
 )
-def test_the_digest_tells_other_content_apart(other: list[tuple[str, str, float]]) -> None:
-    def made(rows: list[tuple[str, str, float]]) -> Dataset:
+def test_the_digest_differs_for_other_content(other: list[tuple[str, str, float]]) -> None:
+    def make_dataset(rows: list[tuple[str, str, float]]) -> Dataset:
         return Dataset.from_list([dict(zip(("sentence1", "sentence2", "score"), row, strict=True)) for row in rows])
 
-    assert digest(made(other)) != digest(made([("가", "나", 0.25), ("다", "라", 1.0)]))
+    assert digest(make_dataset(other)) != digest(make_dataset([("가", "나", 0.25), ("다", "라", 1.0)]))
 
 
-def test_the_number_of_a_row_is_no_part_of_the_data_set() -> None:
+def test_data_sets_have_no_row_numbers() -> None:
     assert ROW not in to_dataset(pairs(fillers(3)).table).column_names

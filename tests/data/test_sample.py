@@ -1,4 +1,4 @@
-"""The pairs written for this project keep what their README promises."""
+"""The pairs written for this project are as their README says."""
 
 import pandas as pd
 import pytest
@@ -21,7 +21,7 @@ def table() -> pd.DataFrame:
     return pd.concat(files)
 
 
-def test_the_sample_is_large_enough_and_is_read_like_klue(sample: PairData, table: pd.DataFrame) -> None:
+def test_the_sample_is_large_enough_and_has_the_columns_of_klue_sts(sample: PairData, table: pd.DataFrame) -> None:
     assert len(sample.train) >= 2000
     assert len(sample.dev) >= 255
     assert len(sample.train) + len(sample.dev) == len(table)
@@ -39,11 +39,11 @@ def test_no_sentence_is_in_both_splits(sample: PairData) -> None:
     assert not train & dev
 
 
-def test_the_scores_are_spread_like_klues(sample: PairData) -> None:
+def test_the_scores_are_distributed_as_in_klue_sts(sample: PairData) -> None:
     dev = pd.Series(sample.dev["score"])
     assert 0.45 <= dev.mean() <= 0.55
     assert (dev.min(), dev.max()) == (0.0, 1.0)
 
 
-def test_nothing_is_odd_about_the_sample(sample: PairData) -> None:
-    assert sample.findings == ()
+def test_the_sample_has_no_warnings(sample: PairData) -> None:
+    assert sample.warnings == ()

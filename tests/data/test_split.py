@@ -4,12 +4,12 @@ from datasets import Dataset
 
 from src.data.pairs import digest
 from src.data.split import split_off
-from src.errors import UserError
+from src.utils.errors import UserError
 
 KEY = "sweep.validation"
 
 
-def made(count: int, shared: int = 0) -> Dataset:
+def make_pairs(count: int, shared: int = 0) -> Dataset:
     """Pairs with skewed scores, of which the first `shared` form chains of three that share sentences."""
     names = [(f"a{i}", f"b{i}") for i in range(count)]
     for i in range(0, shared - 2, 3):
@@ -26,8 +26,8 @@ def sentences(dataset: Dataset) -> set[str]:
 
 @pytest.mark.parametrize("fraction", [0.05, 0.1, 0.5])
 @pytest.mark.parametrize("shared", [0, 900])
-def test_the_part_has_its_share_its_scores_and_no_sentence_of_the_rest(fraction: float, shared: int) -> None:
-    pairs = made(2000, shared)
+def test_the_part_has_its_share_its_scores_and_no_shared_sentence(fraction: float, shared: int) -> None:
+    pairs = make_pairs(2000, shared)
     rest, part = split_off(pairs, fraction, 1, KEY)
     assert len(rest) + len(part) == 2000
     assert abs(len(part) - fraction * 2000) <= 3
@@ -38,43 +38,43 @@ def test_the_part_has_its_share_its_scores_and_no_sentence_of_the_rest(fraction:
     assert abs(np.mean(part["score"]) - np.mean(pairs["score"])) < 0.03
 
 
-def test_scores_are_spread_better_than_by_chance() -> None:
-    pairs = made(2000)
+def test_scores_are_stratified() -> None:
+    pairs = make_pairs(2000)
     gaps = [abs(np.mean(split_off(pairs, 0.1, seed, KEY)[1]["score"]) - np.mean(pairs["score"])) for seed in range(10)]
     chance = np.std(pairs["score"]) / np.sqrt(200)
     assert np.mean(gaps) < 0.3 * chance
 
 
-def test_the_same_seed_gives_the_same_split_and_another_seed_another() -> None:
-    first, again, other = (split_off(made(300, 60), 0.1, seed, KEY) for seed in (7, 7, 8))
+def test_a_split_depends_on_the_seed() -> None:
+    first, again, other = (split_off(make_pairs(300, 60), 0.1, seed, KEY) for seed in (7, 7, 8))
     assert [digest(half) for half in first] == [digest(half) for half in again]
     assert digest(first[1]) != digest(other[1])
 
 
 def test_both_parts_keep_the_order() -> None:
-    rest, part = split_off(made(100), 0.2, 3, KEY)
+    rest, part = split_off(make_pairs(100), 0.2, 3, KEY)
     for half in (rest, part):
         numbers = [int(name[1:]) for name in half["sentence1"]]
         assert numbers == sorted(numbers)
 
 
-def test_a_selection_of_a_data_set_is_split_as_such() -> None:
-    rest, part = split_off(made(100).select(range(50, 70)), 0.25, 3, KEY)
+def test_a_selection_of_rows_is_split() -> None:
+    rest, part = split_off(make_pairs(100).select(range(50, 70)), 0.25, 3, KEY)
     assert sentences(rest) | sentences(part) == {f"{side}{i}" for side in "ab" for i in range(50, 70)}
     assert len(part) == 5
 
 
-def test_a_large_group_goes_to_the_rest_and_holds_no_other_pair_back() -> None:
-    hub = {"sentence1": ["same"] * 60, "sentence2": [f"x{i}" for i in range(60)], "score": [1.0] * 60}
-    single = made(60).to_dict() | {"score": [1.0 if i % 2 else i / 60 for i in range(60)]}
-    pairs = Dataset.from_dict({key: hub[key] + single[key] for key in hub})
+def test_a_large_group_goes_to_the_rest_and_blocks_no_other_pair() -> None:
+    star = {"sentence1": ["same"] * 60, "sentence2": [f"x{i}" for i in range(60)], "score": [1.0] * 60}
+    single = make_pairs(60).to_dict() | {"score": [1.0 if i % 2 else i / 60 for i in range(60)]}
+    pairs = Dataset.from_dict({key: star[key] + single[key] for key in star})
     for seed in range(10):
         rest, part = split_off(pairs, 0.1, seed, KEY)
         assert len(part) == 12
         assert "same" in sentences(rest) - sentences(part)
 
 
-def test_pairs_that_all_hang_together_cannot_be_split() -> None:
+def test_pairs_that_all_share_sentences_cannot_be_split() -> None:
     chain = Dataset.from_dict(
         {
             "sentence1": [f"s{i}" for i in range(30)],
@@ -94,10 +94,8 @@ def test_pairs_that_all_hang_together_cannot_be_split() -> None:
         (0.5, 0.1, "0.9 of train, column 'score': expected different scores, .*: add pairs with other scores"),
     ],
 )
-def test_halves_on_which_nothing_can_be_learnt_or_compared_are_refused(
-    score: float | None, fraction: float, found: str
-) -> None:
-    pairs = made(100)
+def test_unusable_halves_are_refused(score: float | None, fraction: float, found: str) -> None:
+    pairs = make_pairs(100)
     if score is not None:
         pairs = pairs.map(lambda _: {"score": score})
     with pytest.raises(UserError, match=rf"sweep\.validation={fraction}, {found}, or set another sweep\.validation"):

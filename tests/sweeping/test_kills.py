@@ -1,4 +1,4 @@
-"""A sweep of real trainings, killed with -9 at random moments, ends as one that nobody disturbed."""
+"""A sweep of real trainings, killed with -9 at random moments, ends as an uninterrupted one."""
 
 import os
 import random
@@ -14,9 +14,10 @@ from mlflow import MlflowClient
 from optuna.trial import FrozenTrial
 
 from src.config import SweepSettings
-from src.config.sweep import ConfirmConfig
+from src.config.commands import ConfirmConfig
 from src.tracking import PARENT
 
+pytestmark = pytest.mark.slow
 Start = Callable[[SweepSettings], ForkServerProcess]
 KILLS = int(os.environ.get("SWEEP_KILLS", "3"))
 TRIALS = max(4, KILLS)
@@ -36,7 +37,7 @@ def make(
 
 
 def seconds_of(process: ForkServerProcess) -> float:
-    """Wait for the end of a sweep that was just started and return its seconds."""
+    """Wait for the end of a sweep that was just started, and return its duration in seconds."""
     started = time.monotonic()
     process.join()
     assert process.exitcode == 0
@@ -48,34 +49,34 @@ def trials_of(config: SweepSettings) -> list[FrozenTrial]:
 
 
 def outcome(config: SweepSettings) -> list[object]:
-    """Return what the trials were and what became of them, and the chosen settings with their Spearman."""
+    """Return the trials with their outcomes, and the chosen settings with their Spearman."""
     trials = [
         (each.number, each.state.name, each.params, each.value, each.intermediate_values) for each in trials_of(config)
     ]
     return [*trials, (Path(config.folder) / "sweep" / "best.yaml").read_text(encoding="utf-8")]
 
 
-def test_killed_at_random_moments_a_sweep_has_its_trials_and_its_winner(
+def test_a_sweep_killed_at_random_moments_has_the_trials_and_the_winner_of_an_uninterrupted_one(
     make: Callable[[], SweepSettings], start: Start
 ) -> None:
-    undisturbed, disturbed = make(), make()
-    seconds_of(start(undisturbed))
-    startup = seconds_of(start(undisturbed))  # there is nothing left to do
-    work = sum(trial.user_attrs["seconds"] for trial in trials_of(undisturbed))
+    uninterrupted, interrupted = make(), make()
+    seconds_of(start(uninterrupted))
+    startup = seconds_of(start(uninterrupted))  # nothing is left to do
+    work = sum(trial.user_attrs["seconds"] for trial in trials_of(uninterrupted))
     moments, killed = random.Random(7), 0
     for _ in range(KILLS):
-        process = start(disturbed)
+        process = start(interrupted)
         process.join(moments.uniform(0, startup + work / (2 * KILLS)))
         process.kill()
         process.join()
         killed += process.exitcode != 0
-    seconds_of(start(disturbed))
+    seconds_of(start(interrupted))
     assert killed > KILLS / 2
-    assert outcome(disturbed) == outcome(undisturbed)
-    check_runs(disturbed)
+    assert outcome(interrupted) == outcome(uninterrupted)
+    check_runs(interrupted)
 
 
-def test_killed_with_its_workers_a_sweep_goes_on(sweep_config: Callable[..., SweepSettings], start: Start) -> None:
+def test_a_sweep_killed_with_its_workers_is_resumed(sweep_config: Callable[..., SweepSettings], start: Start) -> None:
     config = sweep_config(trials=4, workers=2, validation=0.4, confirm=ConfirmConfig(top_k=1))
     first = start(config)
     while not any(Path(config.folder).glob("sweep/trials/*/checkpoints/checkpoint-*")):

@@ -19,13 +19,12 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from src.config import SweepSettings
-from src.sweeping.claims import claimed
-from src.sweeping.objective import TrialRunner
-from src.sweeping.space import build_space
+from src.sweeping.coordinator import join_study
+from src.sweeping.lease import acquire_trial
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import plain
+from src.sweeping.trials import TrialRunner
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if Path("/usr/lib/postgresql").is_dir() else []
 
 
@@ -61,43 +60,44 @@ def server(tmp_path: Path) -> Iterator[str]:
 def opened(config: SweepSettings, folder: Path) -> tuple[SweepStudy, bool]:
     """Return the study as a machine with this result folder sees it, and whether that machine leads."""
     config = replace(config, folder=str(folder))
-    study = SweepStudy(config, build_space(config.sweep.space, plain(config)))
-    return study, study.lead()
+    study = SweepStudy(config)
+    join_study(study)
+    return study, study.is_leader
 
 
 def test_two_machines_share_the_trials_and_a_killed_one_costs_only_its_trial(
     server: str,
-    bare_config: Callable[..., SweepSettings],
-    runner_of: Callable[[SweepStudy], TrialRunner],
+    sweep_config: Callable[..., SweepSettings],
+    make_runner: Callable[[SweepStudy], TrialRunner],
     tmp_path: Path,
 ) -> None:
-    config = bare_config(trials=6, pruner="none", storage=server, heartbeat=1)
+    config = sweep_config(trials=6, pruner="none", storage=server, heartbeat=1)
     with ThreadPoolExecutor(2) as pool:
         machines = list(pool.map(lambda name: opened(config, tmp_path / name), ("here", "there")))
     (here, _), (there, _) = sorted(machines, key=lambda machine: not machine[1])
     assert [leads for _, leads in machines].count(True) == 1
-    here.fill_up(6, None)
+    here.fill_queue(6, None)
     dying = os.fork()
     if not dying:  # a machine that dies in the middle of a trial
         study, _ = opened(config, tmp_path / "lost")
-        with claimed(study) as claim:
-            assert claim is not None
-            claim.trial.suggest_float("trainer.learning_rate", 1e-4, 1e-2, log=True)
+        with acquire_trial(study) as lease:
+            assert lease is not None
+            lease.trial.suggest_float("trainer.learning_rate", 1e-4, 1e-2, log=True)
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(dying, 0)
     (lost,) = here.trials(TrialState.RUNNING)
-    with claimed(there) as other:
+    with acquire_trial(there) as other:
         assert other is not None
         assert other.number != lost.number
-    runners = [runner_of(here), runner_of(there)]
-    runners[0].work("parent")  # waits until the heart of the lost machine has stopped
-    runners[1].work("parent")
+    runners = [make_runner(here), make_runner(there)]
+    runners[0].run_all("parent")  # waits until the heartbeat of the lost machine has stopped
+    runners[1].run_all("parent")
     assert len(here.trials(TrialState.COMPLETE)) == len(here.trials()) == 6
     again = here.trials()[lost.number]
     assert again.params["trainer.learning_rate"] == lost.params["trainer.learning_rate"]
 
 
-def test_the_same_command_on_a_second_machine_helps_and_may_die(
+def test_the_same_command_on_a_second_machine_runs_trials_and_may_be_killed(
     server: str, sweep_config: Callable[..., SweepSettings], start: Callable[..., ForkServerProcess], tmp_path: Path
 ) -> None:
     config = sweep_config(trials=8, pruner="none", storage=server, heartbeat=1, validation=0.4)

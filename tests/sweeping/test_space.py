@@ -7,15 +7,14 @@ import optuna
 import pytest
 
 from src.config import Config
-from src.errors import UserError
-from src.sweeping.search import grid_of
-from src.sweeping.space import build_space
-from src.sweeping.values import draw, present, with_values
+from src.sweeping.search import build_grid
+from src.sweeping.space import OWNED, build_space, current_params, suggest, with_params
+from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]
 
 
-def test_every_form_of_an_entry_is_drawn_from_within_its_ends(tiny_config: TinyConfig) -> None:
+def test_params_of_every_form_of_an_entry_lie_within_its_bounds(tiny_config: TinyConfig) -> None:
     entries = {
         "trainer": {
             "learning_rate": {"low": 1e-5, "high": 1e-3, "log": True},
@@ -29,8 +28,7 @@ def test_every_form_of_an_entry_is_drawn_from_within_its_ends(tiny_config: TinyC
     space = build_space(entries, config)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(30):
-        values = draw(study.ask(), space)
-        changed = with_values(config, values)
+        changed = with_params(config, suggest(study.ask(), space))
         assert 1e-5 <= changed.trainer.learning_rate <= 1e-3
         assert changed.trainer.warmup_ratio <= 0.3
         assert changed.trainer.batch_size in (4, 8, 12)
@@ -40,43 +38,45 @@ def test_every_form_of_an_entry_is_drawn_from_within_its_ends(tiny_config: TinyC
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "words"),
     [
         ({"trainer.warmup": {"low": 0, "high": 1}}, "Key 'warmup' not in 'TrainerConfig'"),
         ({"trainer.warmup_ratio": {"low": 0.0, "high": 1.5}}, "trainer.warmup_ratio must be"),
         ({"trainer.batch_size": {"low": 1.5, "high": 8.5}}, "could not be converted to Integer"),
-        ({"trainer.batch_size": {"low": 1.5, "high": 8, "integer": True}}, "are whole"),
-        ({"trainer.epochs": {"choices": []}}, "not empty"),
-        ({"trainer.epochs": {"low": 1}}, "low and high go together"),
-        ({"trainer.epochs": {"low": 3, "high": 1}}, "low is below high"),
+        ({"trainer.batch_size": {"low": 1.5, "high": 8, "integer": True}}, "must be whole numbers"),
+        ({"trainer.epochs": {"choices": []}}, "must not be empty"),
+        ({"trainer.epochs": {"choices": [1, 2], "low": 1}}, "must stand alone"),
+        ({"trainer.epochs": {"low": 1}}, "low and high must be given together"),
+        ({"trainer.epochs": {"low": 3, "high": 1}}, "low must be below high"),
         ({"trainer.epochs": {"low": 1, "high": 3, "logg": True}}, "logg"),
         ({"trainer.learning_rate": {"low": 0.0, "high": 0.1, "log": True}}, "low"),
+        ({"trainer.epochs": {"low": "one", "high": 3}}, "'one'"),
         ({"trainer.epochs": [1, 2]}, "must be a mapping"),
         ({"data.seed": {"choices": [1, 2]}}, "the same for all trials"),
-        ({"trainer.keep": {"choices": ["last"]}}, "the same for all trials"),
+        *(({f"trainer.{key}": {"choices": [1, 2]}}, "the same for all trials") for key in OWNED),
         ({}, "at least one key"),
     ],
 )
-def test_an_impossible_space_is_refused_by_name(entries: dict[str, Any], told: str, tiny_config: TinyConfig) -> None:
+def test_an_invalid_space_is_refused_with_its_key(entries: dict[str, Any], words: str, tiny_config: TinyConfig) -> None:
     with pytest.raises(UserError) as refused:
         build_space(entries, tiny_config())
-    assert told in str(refused.value)
+    assert words in str(refused.value)
     assert all(key in str(refused.value) for key in entries)
 
 
-def test_a_grid_holds_every_value_and_needs_steps(tiny_config: TinyConfig) -> None:
+def test_a_grid_has_every_value_and_needs_steps(tiny_config: TinyConfig) -> None:
     stepped = build_space({"trainer.warmup_ratio": {"low": 0.0, "high": 0.3, "step": 0.1}}, tiny_config())
-    assert grid_of(stepped)["trainer.warmup_ratio"] == pytest.approx([0, 0.1, 0.2, 0.3])
-    whole = build_space({"trainer.warmup_ratio": {"low": 0.0, "high": 0.3}}, tiny_config())
+    assert build_grid(stepped)["trainer.warmup_ratio"] == pytest.approx([0, 0.1, 0.2, 0.3])
+    continuous = build_space({"trainer.warmup_ratio": {"low": 0.0, "high": 0.3}}, tiny_config())
     with pytest.raises(UserError, match=r"trainer\.warmup_ratio"):
-        grid_of(whole)
+        build_grid(continuous)
 
 
-def test_the_recipe_itself_is_a_point_of_the_space_only_if_it_lies_inside(tiny_config: TinyConfig) -> None:
+def test_the_current_params_are_a_point_of_the_space_only_if_all_lie_inside(tiny_config: TinyConfig) -> None:
     config = tiny_config("trainer.learning_rate=1e-3")
-    inside = build_space(
+    space = build_space(
         {"trainer.learning_rate": {"low": 1e-4, "high": 1e-2}, "trainer.epochs": {"choices": [1, 2]}}, config
     )
-    assert present(config, inside) == {"trainer.learning_rate": 1e-3, "trainer.epochs": 1}
-    assert present(tiny_config("trainer.epochs=3"), inside) is None
-    assert present(tiny_config("trainer.learning_rate=0.5"), inside) is None
+    assert current_params(config, space) == {"trainer.learning_rate": 1e-3, "trainer.epochs": 1}
+    assert current_params(tiny_config("trainer.epochs=3"), space) is None
+    assert current_params(tiny_config("trainer.learning_rate=0.5"), space) is None

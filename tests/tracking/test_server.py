@@ -1,4 +1,4 @@
-"""A real MLflow server that goes away and comes back, under real trainings."""
+"""Trainings recorded by a real MLflow server that stops and starts again."""
 
 import json
 import os
@@ -17,22 +17,26 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run as Recorded
 
-import src.train
 from src.config import Config
 from src.data import load_pairs
 from src.encoder import load_encoder
-from src.report.result import ARTIFACTS
+from src.evaluation.metrics import LEARNING_RATE, PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS
+from src.pipeline.training import LOG_FILE, run_training
+from src.report.files import ARTIFACTS
 from src.sync import run as sync
 from src.tracking.journal import FILE, find_journals
-from src.training.curve import CurveRow
+from src.training.callbacks import CurveRow
+from src.utils.console import setup_logging
+
+pytestmark = pytest.mark.slow
 
 TinyConfig = Callable[..., Config]
 VARYING = {"result.run_id", "result.model_version", "journal", "folder", "mlflow.runName"}
-"""Tags that differ from run to run."""
+"""Tags that differ between runs."""
 
 
 class Server:
-    """`mlflow server` on a free port of this machine; keeps its port and its files from one start to the next."""
+    """`mlflow server` on a free port of this machine; keeps port and files when it is started again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -65,31 +69,34 @@ class Server:
 
 
 class Story(NamedTuple):
-    """What three trainings with the same settings have left, after their server was away and all was sent."""
+    """Records of three trainings with the same settings, after all journals were sent."""
 
     undisturbed: Recorded
     interrupted: Recorded
-    away: Recorded
+    """The server stopped during the training."""
+    unreachable: Recorded
+    """The server was stopped from start to end of the training."""
     client: MlflowClient
     folder: Path
     unsent: list[dict[str, Any]]
-    """The journal of the run whose server was away from start to end, before it was sent."""
-    printed: str
+    """Journal of the unreachable run before it was sent."""
+    log: str
+    """Messages of the unreachable run."""
 
 
 class StopAt:
-    """Stops the server at a step of a training."""
+    """Stop the server at a step of a training."""
 
     def __init__(self, server: Server, step: int) -> None:
         self.server, self.step = server, step
 
-    def on_start(self, steps: int, step: int) -> None:
+    def on_train_begin(self, steps: int, step: int) -> None:
         pass
 
-    def on_values(self, step: int, values: dict[str, float]) -> None:
+    def on_step(self, step: int, values: dict[str, float]) -> None:
         pass
 
-    def on_row(self, row: CurveRow) -> None:
+    def on_evaluate(self, row: CurveRow) -> None:
         if row.step == self.step:
             self.server.stop()
 
@@ -108,18 +115,16 @@ def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def story(server: Server, tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("story")
 
-    def train(name: str, *listeners: Any) -> str:
+    def train(name: str, *callbacks: Any) -> str:
         places = ["trainer.precision=fp32", "tracking.artifacts=null", f"tracking.uri={server.uri}"]
         config = tiny_config_in(folder, *places, f"folder={folder}/{name}")
-        return src.train.train(config, load_pairs(config.data), load_encoder(config.model), listeners).run_id
+        return run_training(config, load_pairs(config.data), load_encoder(config.model), callbacks).run_id
 
-    with pytest.MonkeyPatch.context() as patch:
-        printed: list[str] = []
-        patch.setattr("src.report.summary.print_table", lambda _, rows: printed.append(rows.get("tracking", "")))
-        train("undisturbed")
-        train("interrupted", StopAt(server, 6))
-        key = train("away")
-    (journal,) = find_journals(folder / "away")
+    setup_logging()
+    train("undisturbed")
+    train("interrupted", StopAt(server, 6))
+    key = train("unreachable")
+    (journal,) = find_journals(folder / "unreachable")
     assert journal.name == key
     lines = [json.loads(line) for line in (journal / FILE).read_text(encoding="utf-8").splitlines()]
     server.start()
@@ -129,15 +134,16 @@ def story(server: Server, tiny_config_in: TinyConfig, tmp_path_factory: pytest.T
     experiment = client.get_experiment_by_name("tiny").experiment_id
     runs = {Path(run.data.tags["folder"]).name: run for run in client.search_runs([experiment])}
     assert len(client.search_runs([experiment])) == 3
-    return Story(**runs, client=client, folder=folder, unsent=lines, printed=printed[2])
+    log = (folder / "unreachable" / LOG_FILE).read_text(encoding="utf-8")
+    return Story(**runs, client=client, folder=folder, unsent=lines, log=log)
 
 
 def curve(story: Story, run: Recorded, name: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in story.client.get_metric_history(run.info.run_id, name)]
 
 
-@pytest.mark.parametrize("name", ["interrupted", "away"])
-def test_a_run_whose_server_was_away_is_recorded_as_an_undisturbed_one(name: str, story: Story) -> None:
+@pytest.mark.parametrize("name", ["interrupted", "unreachable"])
+def test_a_run_is_recorded_as_if_its_server_had_not_been_down(name: str, story: Story) -> None:
     run, undisturbed = getattr(story, name), story.undisturbed
     assert run.info.status == "FINISHED"
     assert {**run.data.params, "folder": ""} == {**undisturbed.data.params, "folder": ""}
@@ -151,12 +157,12 @@ def test_a_run_whose_server_was_away_is_recorded_as_an_undisturbed_one(name: str
     )
     assert inputs == expected_inputs
     assert run.data.metrics.keys() == undisturbed.data.metrics.keys()
-    for metric in ("training_loss", "validation_loss", "spearman_cosine", "pearson_cosine", "learning_rate", "epoch"):
+    for metric in (TRAINING_LOSS, VALIDATION_LOSS, SPEARMAN, PEARSON, LEARNING_RATE, "epoch"):
         assert curve(story, run, metric) == curve(story, undisturbed, metric), metric
 
 
-@pytest.mark.parametrize("name", ["interrupted", "away"])
-def test_files_and_model_arrive_whole_and_once(name: str, story: Story, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["interrupted", "unreachable"])
+def test_files_and_model_are_recorded_completely_and_once(name: str, story: Story, tmp_path: Path) -> None:
     run = getattr(story, name)
     for file in ARTIFACTS:
         stored = Path(story.client.download_artifacts(run.info.run_id, file, str(tmp_path)))
@@ -167,25 +173,26 @@ def test_files_and_model_arrive_whole_and_once(name: str, story: Story, tmp_path
     assert run.data.tags["result.model_version"] == str(version.version)
 
 
-def test_times_are_those_of_the_training_not_of_the_sending(story: Story) -> None:
-    noted = {
+def test_times_are_those_of_the_training_not_of_sending(story: Story) -> None:
+    times = {
         (name, line["values"]["step"]): line["at"]
         for line in reversed(story.unsent)
         if line.get("name") == "metrics"
         for name in line["values"]["values"]
     }
-    info = story.away.info
-    for metric in story.away.data.metrics:
+    info = story.unreachable.info
+    for metric in story.unreachable.data.metrics:
         points = story.client.get_metric_history(info.run_id, metric)
-        assert [point.timestamp for point in points] == [noted[metric, point.step] for point in points]
+        assert [point.timestamp for point in points] == [times[metric, point.step] for point in points]
         assert [point.timestamp for point in points] == sorted(point.timestamp for point in points)
     assert (info.start_time, info.end_time) == (story.unsent[1]["at"], story.unsent[-1]["at"])
 
 
 def test_the_summary_says_what_is_behind_and_what_to_do(story: Story) -> None:
-    assert "python -m src.sync" in story.printed
-    assert str(story.folder / "away" / "journal") in story.printed
+    (line,) = [line for line in story.log.splitlines() if line.startswith("tracking ")]
+    assert "python -m src.sync" in line
+    assert str(story.folder / "unreachable" / "journal") in line
 
 
-def test_nothing_of_the_journals_is_left(story: Story) -> None:
+def test_no_journal_is_left(story: Story) -> None:
     assert not [path for path in story.folder.rglob("*") if "journal" in path.name]

@@ -8,26 +8,28 @@ import pytest
 import torch
 
 from src.config import Config
+from src.config.training import TrainerConfig
 from src.data import load_pairs
 from src.encoder import load_encoder
+from src.evaluation.evaluate import evaluate
+from src.evaluation.metrics import SPEARMAN
 from src.training import Training, fine_tune
-from src.training.checkpoints import Checkpoints
-from src.training.evaluation import evaluate
+from src.training.fine_tune import build_arguments, eval_interval, save_interval
 from src.training.losses import build_loss
 
 TinyConfig = Callable[..., Config]
-CONSTANT = "trainer.precision=fp32"
+FP32 = "trainer.precision=fp32"
 
 
 def train(config: Config) -> tuple[Training, torch.Tensor]:
     shutil.rmtree(config.folder, ignore_errors=True)
-    return go_on(config)
+    return resume(config)
 
 
-def go_on(config: Config) -> tuple[Training, torch.Tensor]:
+def resume(config: Config) -> tuple[Training, torch.Tensor]:
     pairs, encoder = load_pairs(config.data), load_encoder(config.model)
-    loss, checkpoints = build_loss(encoder, config.loss.name), Checkpoints(Path(config.folder), {})
-    training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
+    loss = build_loss(encoder, config.loss.name)
+    training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, Path(config.folder), [])
     return training, torch.cat([weight.detach().flatten() for weight in encoder.parameters()])
 
 
@@ -36,33 +38,33 @@ def test_the_curve_has_a_row_for_each_evaluation_and_for_the_last_step(trainer: 
     training, _ = train(tiny_config(f"trainer={trainer}", "trainer.batch_size=4", "trainer.eval_steps=4"))
     assert [row.step for row in training.curve] == [4, 8, 10]
     assert training.curve[-1].epoch == 1
-    assert all(-1 <= row.spearman_cosine <= 1 for row in training.curve)
+    assert all(-1 <= row.metrics[SPEARMAN] <= 1 for row in training.curve)
     assert training.curve[-1].validation_loss > 0
 
 
 def test_the_same_seed_gives_the_same_weights_and_curve(tiny_config: TinyConfig) -> None:
-    first, weights = train(tiny_config(CONSTANT))
-    second, again = train(tiny_config(CONSTANT))
+    first, weights = train(tiny_config(FP32))
+    second, again = train(tiny_config(FP32))
     assert torch.equal(weights, again)
     assert first.curve == second.curve
 
 
 def test_another_seed_gives_other_weights(tiny_config: TinyConfig) -> None:
-    _, weights = train(tiny_config(CONSTANT))
-    _, others = train(tiny_config(CONSTANT, "trainer.seed=43"))
+    _, weights = train(tiny_config(FP32))
+    _, others = train(tiny_config(FP32, "trainer.seed=43"))
     assert not torch.equal(weights, others)
 
 
 def test_evaluating_more_often_does_not_change_the_training(tiny_config: TinyConfig) -> None:
-    rare, weights = train(tiny_config(CONSTANT, "trainer.eval_steps=10"))
-    often, same = train(tiny_config(CONSTANT, "trainer.eval_steps=2"))
+    rare, weights = train(tiny_config(FP32, "trainer.eval_steps=10"))
+    often, same = train(tiny_config(FP32, "trainer.eval_steps=2"))
     assert torch.equal(weights, same)
     assert (len(rare.curve), len(often.curve)) == (1, 5)
-    assert rare.curve[-1].spearman_cosine == often.curve[-1].spearman_cosine
+    assert rare.curve[-1].metrics == often.curve[-1].metrics
 
 
 def test_packed_and_padded_training_agree_without_dropout(tiny_config: TinyConfig) -> None:
-    _, packed = train(tiny_config(CONSTANT, "model.dropout=0"))
+    _, packed = train(tiny_config(FP32, "model.dropout=0"))
     _, padded = train(
         tiny_config("trainer=stock", "model.dropout=0", "trainer.batch_size=4", "trainer.learning_rate=1e-3")
     )
@@ -81,52 +83,78 @@ def test_realised_warmup_is_the_ratio_of_the_steps(tiny_config: TinyConfig) -> N
 
 
 def test_checkpoints_may_be_more_frequent_than_evaluations(tiny_config: TinyConfig) -> None:
-    config = tiny_config(CONSTANT, "trainer.batch_size=4", "trainer.eval_steps=10", "trainer.save_steps=0.35")
+    config = tiny_config(FP32, "trainer.batch_size=4", "trainer.eval_steps=10", "trainer.save_every_epochs=0.35")
     training, weights = train(config)
     assert [row.step for row in training.curve] == [10]
     assert {path.name for path in Path(config.folder).glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-10"}
     shutil.rmtree(Path(config.folder) / "checkpoint-10")
-    resumed, same = go_on(config)
+    resumed, same = resume(config)
     assert torch.equal(weights, same)
     assert resumed.curve == training.curve
 
 
-def test_throughput_counts_no_steps_of_before_an_interruption(tiny_config: TinyConfig) -> None:
-    config = tiny_config(CONSTANT, "trainer.batch_size=4", "trainer.eval_steps=4")
+def test_throughput_leaves_out_the_steps_before_an_interruption(tiny_config: TinyConfig) -> None:
+    config = tiny_config(FP32, "trainer.batch_size=4", "trainer.eval_steps=4")
     train(config)
     shutil.rmtree(Path(config.folder) / "checkpoint-10")
-    resumed, _ = go_on(config)
+    resumed, _ = resume(config)
     assert resumed.steps == 10
     assert resumed.pairs_per_second * resumed.train_seconds == pytest.approx(2 * 4)
 
 
 def test_keep_best_ends_with_the_weights_of_the_best_evaluation(tiny_config: TinyConfig) -> None:
-    config = tiny_config(CONSTANT, "trainer.keep=best", "trainer.learning_rate=0.005", "trainer.epochs=3")
+    config = tiny_config(FP32, "trainer.keep=best", "trainer.learning_rate=0.005", "trainer.epochs=3")
     shutil.rmtree(config.folder, ignore_errors=True)
     pairs, encoder = load_pairs(config.data), load_encoder(config.model)
     loss = build_loss(encoder, config.loss.name)
-    checkpoints = Checkpoints(Path(config.folder), {})
-    wrong = pairs.train.map(lambda pair: {"score": 1 - pair["score"]})  # what is learnt from it is worse and worse
-    training = fine_tune(encoder, wrong, pairs.dev, loss, config.trainer, checkpoints, [])
-    best = max(row.spearman_cosine for row in training.curve)
-    assert best > training.curve[-1].spearman_cosine
-    assert evaluate(encoder, pairs.dev, loss, config.trainer).correlations["spearman_cosine"] == best
+    wrong = pairs.train.map(lambda pair: {"score": 1 - pair["score"]})  # the longer it trains, the worse
+    training = fine_tune(encoder, wrong, pairs.dev, loss, config.trainer, Path(config.folder), [])
+    best = max(row.metrics[SPEARMAN] for row in training.curve)
+    assert best > training.curve[-1].metrics[SPEARMAN]
+    assert evaluate(encoder, pairs.dev, loss, config.trainer).metrics[SPEARMAN] == best
 
 
 @pytest.mark.parametrize("trainer", ["default", "stock"])
 def test_an_encoder_can_be_trained_twice_in_bf16(trainer: str, tiny_config: TinyConfig) -> None:
     config = tiny_config(f"trainer={trainer}", "trainer.precision=bf16", "trainer.checkpoints=false")
     pairs, encoder = load_pairs(config.data), load_encoder(config.model)
-    loss, checkpoints = build_loss(encoder, config.loss.name), Checkpoints(Path(config.folder), {})
+    loss, checkpoints = build_loss(encoder, config.loss.name), Path(config.folder)
     trained_in: list[torch.dtype] = []
 
-    def note(layer: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+    def record_dtype(layer: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
         if layer.training:
             trained_in.append(output.dtype)
 
-    encoder[0].model.encoder.layer[0].output.dense.register_forward_hook(note)
+    encoder[0].model.encoder.layer[0].output.dense.register_forward_hook(record_dtype)
     fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
     passes = len(trained_in)
     assert passes > 0
     fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
     assert trained_in == [torch.bfloat16] * 2 * passes
+
+
+@pytest.mark.parametrize(
+    ("settings", "pairs", "expected"),
+    [
+        ({}, 5371, 84),
+        ({"eval_every_epochs": 0.25}, 2654, 42),
+        ({"eval_every_epochs": 2}, 160, 20),
+        ({"eval_every_epochs": 0.5}, 3, 1),
+        ({"eval_steps": 1}, 5371, 1),
+        ({"eval_steps": 50}, 5371, 50),
+    ],
+)
+def test_evaluations_come_every_so_many_epochs_or_steps(settings: dict[str, float], pairs: int, expected: int) -> None:
+    assert eval_interval(TrainerConfig(**settings), pairs) == expected
+    assert save_interval(TrainerConfig(**settings), pairs) == expected
+
+
+def test_checkpoints_can_have_an_interval_of_their_own() -> None:
+    assert save_interval(TrainerConfig(eval_steps=50, save_steps=7), 5371) == 7
+    assert save_interval(TrainerConfig(save_every_epochs=0.5), 5371) == 168
+
+
+@pytest.mark.parametrize(("ratio", "steps"), [(0.1, 34), (0.0, 0), (0.5, 168)])
+def test_warmup_ratio_is_a_share_of_the_steps(ratio: float, steps: int, tmp_path: Path) -> None:
+    arguments = build_arguments(TrainerConfig(warmup_ratio=ratio, precision="fp32"), 5371, tmp_path)
+    assert arguments.get_warmup_steps(336) == steps

@@ -1,4 +1,4 @@
-"""A packed batch gives what a padded one gives, in one forward and with next to no padding."""
+"""A packed batch gives what a padded one gives, in one forward pass with next to no padding."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from hypothesis import example, given
+from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
@@ -20,10 +22,9 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from src.errors import UserError
-from src.training.agreement import check_packing
-from src.training.batches import PackedCollator, embed_packed, features_of, tokenize
-from src.training.packing import attend_by_row, packed_attention
+from src.training.attention import attend_by_bin, check_packing, packed_attention
+from src.training.packing import PackedCollator, embed_packed, features_of, pack, tokenize
+from src.utils.errors import UserError
 
 PAIRS = Dataset.from_dict(
     {
@@ -101,7 +102,7 @@ def test_a_packed_batch_has_next_to_no_padding(encoder: SentenceTransformer) -> 
     assert batch["label"].tolist() == [1.0, 0.25, 0.5] * 10
 
 
-def test_a_batch_without_fillers_is_whole_too(encoder: SentenceTransformer) -> None:
+def test_a_batch_without_fillers_is_packed_too(encoder: SentenceTransformer) -> None:
     row = {"sentence1": [5] * 16, "sentence2": [6] * 16, "score": 1.0}
     batch = COLLATOR([row, row])
     assert batch["pairs_input_ids"].shape == (1, 64)
@@ -149,7 +150,7 @@ def test_positions_of_the_roberta_family_start_behind_the_padding_index(
     encoder: SentenceTransformer, count: int
 ) -> None:
     with_transformer(encoder, tiny_roberta(encoder))
-    rows = list(tokenize(PAIRS, encoder)) * count  # with 16 the sentences fill many rows, and the fillers some more
+    rows = list(tokenize(PAIRS, encoder)) * count  # 16 times, the sentences fill many bins, and fillers the rest
     collator = PackedCollator.of(encoder, torch.float32)
     assert collator.position_offset == 2
     padded = embed_padded(encoder).unflatten(0, (2, -1)).repeat(1, count, 1)
@@ -175,19 +176,19 @@ def test_heads_that_share_a_key_and_a_value_attend_as_in_the_library() -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(1, heads, 8, 4) for heads in (4, 2, 2))
     module = torch.nn.Module().eval()
-    found, _ = attend_by_row(module, query, key, value, None, pack_mask=torch.zeros(4, 8, 8), scaling=0.5, dropout=0.0)
+    found, _ = attend_by_bin(module, query, key, value, None, pack_mask=torch.zeros(4, 8, 8), scaling=0.5, dropout=0.0)
     expected = scaled_dot_product_attention(query, key, value, scale=0.5, enable_gqa=True)
     torch.testing.assert_close(found.transpose(1, 2), expected)
 
 
-def test_sentences_longer_than_the_longest_row_are_packed_too(encoder: SentenceTransformer) -> None:
+def test_sentences_longer_than_the_longest_bin_are_packed_too(encoder: SentenceTransformer) -> None:
     encoder.max_seq_length = 300
     long = Dataset.from_dict({"sentence1": ["방" * 200, "침대"], "sentence2": ["집", "이불" * 70], "score": [0.0, 1.0]})
     check_packing(encoder, tokenize(long, encoder))
 
 
 @pytest.mark.parametrize("transformer", [tiny_t5, tiny_modernbert])
-def test_an_encoder_whose_attention_packing_does_not_know_is_refused(
+def test_an_encoder_that_packing_cannot_compute_is_refused(
     encoder: SentenceTransformer, transformer: Callable[[SentenceTransformer], PreTrainedModel]
 ) -> None:
     with_transformer(encoder, transformer(encoder))
@@ -201,3 +202,33 @@ def test_the_check_leaves_mode_and_random_numbers_as_they_are(encoder: SentenceT
     check_packing(encoder, tokenize(PAIRS, encoder))
     assert encoder.training
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=64))
+def test_every_sentence_lies_in_one_bin_and_no_bin_is_too_long(lengths: list[int]) -> None:
+    bins, width = pack(lengths)
+    assert sorted(index for indices in bins for index in indices) == list(range(len(lengths)))
+    assert max(sum(lengths[index] for index in indices) for indices in bins) <= width
+    assert width % 16 == 0
+
+
+@example(lengths=[17] * 48)
+@given(lengths=st.lists(st.integers(3, 30), min_size=32, max_size=64))
+def test_short_sentences_leave_few_gaps(lengths: list[int]) -> None:
+    bins, width = pack(lengths)
+    assert len(bins) * width <= 1.3 * sum(lengths) + width
+
+
+def test_bins_are_filled_exactly_where_the_lengths_allow_it() -> None:
+    bins, width = pack([40, 30, 30, 24, 20, 20, 14, 14])
+    assert (len(bins), width) == (3, 64)
+
+
+def test_sentences_that_fill_most_of_a_short_bin_get_a_longer_one() -> None:
+    bins, width = pack([45] * 20)
+    assert (len(bins), width) == (10, 96)
+
+
+def test_a_long_sentence_makes_the_bins_as_long_as_itself() -> None:
+    bins, width = pack([10, 200, 10])
+    assert (bins, width) == ([[1], [0, 2]], 208)

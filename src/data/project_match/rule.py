@@ -1,34 +1,99 @@
-"""The rule behind the scores: how well a developer profile meets a project posting.
-
-0 where the stacks are not compatible; else 0.4, plus 0.3 where the region is met, plus 0.3 where the years suffice.
-"""
+"""Vocabulary, sentence templates and scoring rule of project_match; README.md gives the sources."""
 
 from collections.abc import Callable
+from itertools import product
 from typing import NamedTuple
 
-from src.data.project_match.vocabulary import REMOTE, STACKS, YEARS
+
+class Technology(NamedTuple):
+    """Properties of a stack that decide its compatibility."""
+
+    language: str
+    role: str
 
 
 class Combination(NamedTuple):
-    """What the score of a profile or a posting hangs on; the extras at the end of a sentence never count."""
+    """Attributes of a profile or a posting that decide the score; extras at the end of a sentence do not."""
 
     stack: str
     region: str
     years: str
 
 
+REMOTE = "재택"
+REGIONS = (
+    REMOTE,
+    "서울특별시",
+    "부산광역시",
+    "대구광역시",
+    "경기도",
+    "강원도",
+    "충청북도",
+    "전라북도",
+    "경상북도",
+    "경상남도",
+    "제주특별자치도",
+)
+YEARS = ("1년 이하", "1년차", "2년차", "3년차", "4년차", "5년차", "6년차", "7년차 이상")
+"""Years of experience, the fewest first."""
+REQUIRED_YEARS = YEARS[1:]
+"""Years that a posting may require; "1년 이하 이상" (at least at most one year) would be meaningless."""
+STACKS = {
+    "Java": Technology("Java", "language"),
+    "Spring Boot": Technology("Java", "server framework"),
+    "JPA": Technology("Java", "persistence"),
+    "Django": Technology("Python", "server framework"),
+    "Flask": Technology("Python", "server framework"),
+    "Python (Pandas)": Technology("Python", "data analysis"),
+    "React": Technology("JavaScript", "component framework"),
+    "Next.js": Technology("JavaScript", "component framework"),
+    "HTML/CSS/JS": Technology("JavaScript", "plain web page"),
+}
+
+PROFILE = "{region} 거주, {years} 개발자, 스택: {stack}. 추가: {extras}"
+POSTING = "{region} 지역 프로젝트, 요구 스택: {stack}, 필요 경력: {years} 이상. 특이사항: {extras}"
+PROFILE_EXTRAS = tuple(
+    f"{topic}{mode}"
+    for topic, mode in product(
+        ("", "CS 전공자, ", "비전공자, ", "비전공자 환영, ", "스터디, ", "리서치 중심, ", "토이 프로젝트, "),
+        ("온라인 중심", "오프라인 중심", "혼합"),
+    )
+)
+POSTING_EXTRAS = tuple(
+    f"{topic}{mode}"
+    for topic, mode in product(
+        ("", "CS 전공자 필수, ", "비전공자 환영, ", "스터디, ", "리서치 중심, ", "토이 프로젝트, ", "프로덕트 중심, "),
+        ("팀 협업", "프로젝트 중심"),
+    )
+)
+
+USAGE_PROFILE = "경상북도 거주, 2년차 개발자, 스택: Java. 추가: 비전공자, 온라인 중심"
+USAGE_POSTINGS = (
+    "경상북도 지역 프로젝트, 요구 스택: Java, 필요 경력: 1년차 이상. 특이사항: 스터디, 프로젝트 중심",
+    "강원도 지역 프로젝트, 요구 스택: JPA, 필요 경력: 2년차 이상. 특이사항: 비전공자 환영, 프로젝트 중심",
+)
+"""Usage example of the model card; the first posting meets every criterion and the second none: scores 1 and 0."""
+USAGE_COMBINATIONS = {
+    (Combination("Java", "경상북도", "2년차"), Combination("Java", "경상북도", "1년차")),
+    (Combination("Java", "경상북도", "2년차"), Combination("JPA", "강원도", "2년차")),
+}
+"""The two pairs of the usage example; never generated, so that a trained model has not seen them in any wording."""
+PUBLISHED = (0.989, 0.049)
+"""Similarities of the two pairs by the published model, which was trained on the first."""
+
+
 def stacks_compatible(profile: str, posting: str) -> bool:
-    """Return whether a developer of either stack can take on work in the other: same language, same role."""
+    """Return True if the stacks have the same language and role, so that a developer of one can work in the other."""
     return STACKS[profile] == STACKS[posting]
 
 
 def region_met(profile: str, posting: str) -> bool:
-    """Return whether the regions are the same, or the developer or the project works remotely (재택)."""
+    """Return True if the regions are the same, or the developer or the project works remotely (재택)."""
     return profile == posting or REMOTE in (profile, posting)
 
 
 def years_suffice(profile: str, posting: str) -> bool:
-    """Return whether the profile has at least the years that the posting requires."""
+    """Return True if the profile has at least the years that the posting requires."""
     return YEARS.index(profile) >= YEARS.index(posting)
 
 
@@ -37,14 +102,14 @@ CRITERIA: dict[str, Callable[[str, str], bool]] = {
     "region": region_met,
     "years": years_suffice,
 }
-"""The criterion of each field of a `Combination`, a function of the profile's value and the posting's."""
+"""The criterion of each field of a `Combination`, a function of the values of profile and posting."""
 
 
 def score(profile: Combination, posting: Combination) -> float:
-    """Return the score of the pair: 0, 0.4, 0.7 or 1."""
-    return score_of(*(holds(*values) for holds, *values in zip(CRITERIA.values(), profile, posting, strict=True)))
+    """Return the gold score of the pair: 0, 0.4, 0.7 or 1."""
+    return score_of(*(is_met(*values) for is_met, *values in zip(CRITERIA.values(), profile, posting, strict=True)))
 
 
 def score_of(stack: bool, region: bool, years: bool) -> float:
-    """Return the score where each criterion is met or not."""
+    """Return the gold score for met (True) and unmet criteria."""
     return (4 + 3 * region + 3 * years) / 10 if stack else 0.0

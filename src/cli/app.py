@@ -1,0 +1,114 @@
+"""How every command starts and ends: arguments from Hydra or argparse, logging, one-sentence errors, exit codes.
+
+Nothing heavy is imported here, and commands import torch, transformers and MLflow only once their input is checked.
+"""
+
+import os
+import signal
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from src.config import register_schemas, register_tuned, to_config
+from src.config.schema import register_predict
+from src.utils.console import setup_logging
+from src.utils.errors import UserError
+
+CONF = Path(__file__).parents[2] / "conf"
+MISTAKE, INTERRUPTED = 2, 130
+"""Exit codes."""
+
+
+class Parser(ArgumentParser):
+    """An argument parser that raises `UserError` for a mistake, in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UserError` with the usage."""
+        usage = " ".join(self.format_usage().removeprefix("usage: ").split())
+        raise UserError(f"expected {usage}, found a mistake: {message}")
+
+
+def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[], None]:
+    """Return the command that composes conf/`name`.yaml with the command line, checks it and calls `run` with it."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `handle_errors` as they are
+    if name == "predict":
+        register_predict(CONF / "predict.yaml")
+    else:
+        register_schemas()
+        register_tuned(Path("experiments"))
+
+    @hydra.main(version_base="1.3", config_path=None if name == "predict" else str(CONF), config_name=name)
+    def composed(config: DictConfig) -> None:
+        with handle_errors():  # before Hydra reports a failed job in its own way
+            run(to_config(config))
+
+    def command() -> None:
+        sys.argv[1:] = map(quote_value, sys.argv[1:])
+        with _session():
+            composed()
+
+    return command
+
+
+def parser_command(run: Callable[..., Any], parser: ArgumentParser) -> Callable[..., None]:
+    """Return the command that parses the command line, or the arguments given, and calls `run` with the options."""
+
+    def command(arguments: Sequence[str] | None = None) -> None:
+        with _session():
+            run(**vars(parser.parse_args(arguments)))
+
+    return command
+
+
+@contextmanager
+def _session() -> Iterator[None]:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    setup_logging()
+    with handle_errors():
+        yield
+
+
+@contextmanager
+def handle_errors() -> Iterator[None]:
+    """Turn a user's mistake into one sentence and exit code 2, an interruption into exit code 130.
+
+    Any other error keeps its traceback.
+    """
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(_one_line(error), file=sys.stderr)
+        sys.exit(MISTAKE)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def quote_value(argument: str) -> str:
+    """Return an override, its value in quotation marks if Hydra cannot parse it without: pairs=문장.csv."""
+    key, _, value = argument.partition("=")
+    if argument.startswith("-") or value[:1] in ("", *"'\"[{"):
+        return argument
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        escaped = value.replace('"', r"\"")
+        return f'{key}="{escaped}"'
+    return argument
+
+
+def _one_line(error: Exception) -> str:
+    """Return the message on one line; Hydra's and OmegaConf's have several, with the cause among them."""
+    cause = "" if isinstance(error, UserError) else error.__cause__ or ""
+    given = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
+    lines = [line.strip() for line in f"{given}{error}\n{cause}".splitlines()]
+    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith("object_type")))

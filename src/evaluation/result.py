@@ -1,0 +1,139 @@
+"""The result of a run, and `metrics.json`: no other module reads or writes that file."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from src.evaluation.metrics import METRICS, SPEARMAN
+from src.evaluation.statistics import Estimate
+from src.utils.errors import UserError, shorten
+from src.utils.files import write_text
+
+RESULT_FILE = "metrics.json"
+BEFORE = f"{SPEARMAN}_before"
+"""Key of the Spearman of the base encoder."""
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """What several seeds of one recipe give together."""
+
+    parent_run_id: str
+    """The run whose children the seeds are."""
+    seeds: str
+    """The seeds, separated by spaces."""
+    means: dict[str, Estimate]
+    """For each metric the mean over the seeds, with its 95 % bootstrap interval over pairs and seeds."""
+    deviations: dict[str, float]
+    """For each metric the standard deviation over the seeds."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the keys of metrics.json."""
+        values: dict[str, Any] = {"parent_run_id": self.parent_run_id, "seeds": self.seeds}
+        for name, mean in self.means.items():
+            values |= {**mean.to_dict(f"{name}_mean"), f"{name}_deviation": self.deviations[name]}
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the summary in the content of metrics.json."""
+        return cls(
+            values["parent_run_id"],
+            values["seeds"],
+            {name: Estimate.from_dict(values, f"{name}_mean") for name in METRICS},
+            {name: float(values[f"{name}_deviation"]) for name in METRICS},
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of a run, and what they come from; in `metrics.json` one number or word under each key."""
+
+    experiment: str
+    run_id: str
+    model_version: str | None
+    """Version in the model registry."""
+    data_source: str
+    """local, hub, sample, generated or files."""
+    data_note: str
+    """What is inferred or written for this project; empty if nothing."""
+    train_pairs: int
+    dev_pairs: int
+    evaluated_on: str
+    """Split of the scores below: test where there is one, else dev."""
+    evaluated_pairs: int
+    spearman_ceiling: float
+    """Spearman of a perfect order; tied gold scores keep it below 1."""
+    base_model: str
+    scores: dict[str, Estimate]
+    """Spearman and Pearson with 95 % bootstrap intervals, under the names of the metrics."""
+    before: float
+    """Spearman of the base encoder on dev."""
+    validation_loss: float
+    steps: int
+    warmup_steps: int
+    precision: str
+    """fp32 or bf16."""
+    threads: int
+    device: str
+    startup_seconds: float
+    """From the start of the process to the first step."""
+    train_seconds: float
+    """Wall time of training without evaluations; after an interruption, of the remaining steps."""
+    evaluation_seconds: float
+    pairs_per_second: float
+    peak_memory_mb: float
+    """Largest resident memory of the process."""
+    seeds: SeedSummary | None = None
+    """Present if this is the first of several seeds, with the summary of all."""
+
+    @property
+    def spearman(self) -> Estimate:
+        """Spearman with its interval."""
+        return self.scores[SPEARMAN]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the flat keys of metrics.json."""
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "scores":
+                for name, estimate in value.items():
+                    values |= estimate.to_dict(name)
+            elif field.name == "before":
+                values[BEFORE] = value
+            elif field.name != "seeds":
+                values[field.name] = value
+        return values | (self.seeds.to_dict() if self.seeds else {})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the result with the flat keys of metrics.json; raise `KeyError` for a missing one."""
+        plain = {each.name for each in fields(cls)} - {"scores", "before", "seeds"}
+        return cls(
+            **{name: values[name] for name in plain},
+            scores={name: Estimate.from_dict(values, name) for name in METRICS},
+            before=values[BEFORE],
+            seeds=SeedSummary.from_dict(values) if "seeds" in values else None,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write metrics.json into the folder, atomically."""
+        write_text(folder / RESULT_FILE, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the result of a finished run in the folder.
+
+        Raises `UserError` if there is none, or its file is damaged or incomplete.
+        """
+        path = folder / RESULT_FILE
+        try:
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UserError(f"{folder}: expected a finished run, found no {RESULT_FILE}: train it first.") from None
+        except KeyError as error:
+            raise UserError(f"{path}: expected the key {error}, found none: train it again.") from error
+        except (ValueError, TypeError, AttributeError, OSError) as error:
+            raise UserError(f"{path}: expected a result, found {shorten(error)}: train it again.") from error

@@ -1,0 +1,73 @@
+"""Spearman on parts of the pairs: by length, by lexical overlap and by gold score."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from src.evaluation.statistics import Estimate, bootstrap_interval, spearman
+
+MIN_PAIRS = 10
+"""Slices of fewer pairs are left out."""
+RESAMPLES = 500
+WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of the pairs and the Spearman on it."""
+
+    feature: str
+    """length, lexical overlap or score."""
+    label: str
+    """The range of values, lowest and highest included."""
+    pairs: int
+    spearman: Estimate
+
+
+def slices(pairs: pd.DataFrame, seed: int) -> list[Slice]:
+    """Return Spearman by thirds of each feature; pairs have sentence1, sentence2, gold and predicted.
+
+    Equal values stay together, so that thirds may differ in size. A third of fewer than `MIN_PAIRS` pairs, or whose
+    gold or predicted scores are all equal, is left out.
+    """
+    return [part for name, values in features(pairs).items() for part in _thirds(pairs, str(name), values, seed)]
+
+
+def _thirds(pairs: pd.DataFrame, feature: str, values: pd.Series, seed: int) -> Iterator[Slice]:
+    for _, part in values.groupby(pd.qcut(values, 3, duplicates="drop"), observed=True):
+        gold, predicted = (pairs.loc[part.index, name].to_numpy() for name in ("gold", "predicted"))
+        if len(part) < MIN_PAIRS or min(len(set(gold)), len(set(predicted))) < 2:
+            continue
+        interval = bootstrap_interval(spearman, gold, predicted, seed, resamples=RESAMPLES)
+        estimate = Estimate(float(spearman(gold, predicted)), *interval)
+        yield Slice(feature, f"{part.min():.3g} to {part.max():.3g}", len(part), estimate)
+
+
+def features(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return for each pair its length (characters of both sentences), lexical overlap (0 to 1) and score (gold)."""
+    return pd.DataFrame(
+        {
+            "length": pairs["sentence1"].str.len() + pairs["sentence2"].str.len(),
+            "lexical overlap": [overlap(*each) for each in zip(pairs["sentence1"], pairs["sentence2"], strict=True)],
+            "score": pairs["gold"],
+        },
+        index=pairs.index,
+    )
+
+
+def overlap(first: str, second: str) -> float:
+    """Return the Jaccard similarity (0 to 1) of the letter bigrams of two sentences.
+
+    Bigrams lie within words. Complete words would be too coarse for Korean, where particles and endings are joined to
+    them.
+    """
+    one, other = _bigrams(first), _bigrams(second)
+    return len(one & other) / max(len(one | other), 1)
+
+
+def _bigrams(sentence: str) -> set[str]:
+    """Return the letter bigrams of the words of a sentence; a word of one letter counts as a bigram."""
+    words = WORD.findall(sentence.lower())
+    return {word[at : at + 2] for word in words for at in range(max(len(word) - 1, 1))}

@@ -1,0 +1,99 @@
+"""Train a recorded run again and compare the two curves."""
+
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from src.config import Config, DataConfig, ModelConfig
+from src.config.tracking import TrackingConfig
+from src.config.training import LossConfig, TrainerConfig
+from src.data import PairData, digest, load_pairs
+from src.encoder import load_encoder
+from src.evaluation.metrics import METRICS, VALIDATION_LOSS
+from src.pipeline.training import run_training
+from src.tracking import download_result, recorded_provenance
+from src.utils.environment import library_versions
+from src.utils.errors import UserError
+
+COLUMNS = [*METRICS, VALIDATION_LOSS]
+
+
+def reproduce(reference: str, uri: str) -> float:
+    """Train a run again in a temporary folder and return the largest difference of the curves, over rows and `COLUMNS`.
+
+    Working tree and store stay as they are.
+
+    Raises `UserError` if the run cannot be found, or the pairs or library versions are not those it recorded.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        stored = download_result(reference, uri, Path(scratch) / "stored", ("config.yaml", "curve.csv"))
+        if not (stored / "curve.csv").is_file():
+            raise UserError(f"{reference}: expected a finished run, found no curve.csv in it: choose another run.")
+        config = restore_config(stored / "config.yaml", Path(scratch) / "again")
+        pairs = load_pairs(config.data)
+        check_provenance(reference, recorded_provenance(reference, uri), pairs)
+        run_training(config, pairs, load_encoder(config.model))
+        return curve_difference(pd.read_csv(stored / "curve.csv"), pd.read_csv(Path(config.folder) / "curve.csv"))
+
+
+def restore_config(path: Path, folder: Path) -> Config:
+    """Return the configuration in a config.yaml, with result and tracking moved to `folder`."""
+    settings: Any = OmegaConf.to_container(OmegaConf.load(path))
+    uri = f"sqlite:///{folder}/mlflow.db"
+    return Config(
+        name=settings["name"],
+        folder=str(folder / "result"),
+        data=_of_kind(DataConfig.__args__, settings["data"]),
+        model=_of_kind(ModelConfig.__args__, settings["model"]),
+        loss=LossConfig(**settings["loss"]),
+        trainer=TrainerConfig(**_upgrade(settings["trainer"])),
+        tracking=TrackingConfig(uri=uri, artifacts=str(folder), models=False, register=False, system_metrics=False),
+        published=settings["published"],
+    )
+
+
+def _upgrade(trainer: dict[str, Any]) -> dict[str, Any]:
+    """Return trainer settings with lengths below 1, which once were shares of an epoch, under their present keys."""
+    upgraded = dict(trainer)
+    for name in ("eval", "save"):
+        steps = upgraded.get(f"{name}_steps")
+        if steps is not None and steps < 1:
+            upgraded |= {f"{name}_steps": None, f"{name}_every_epochs": steps or None}
+    return upgraded
+
+
+def _of_kind(kinds: tuple[type, ...], settings: dict[str, Any]) -> Any:
+    """Return the settings as the dataclass with exactly these fields."""
+    for kind in kinds:
+        if {each.name for each in fields(kind)} == set(settings):
+            return kind(**settings)
+    raise UserError(
+        f"expected the settings of one of {[kind.__name__ for kind in kinds]}, found {sorted(settings)}: the run is of"
+        " another version of this project, check out the commit in its tag git.commit."
+    )
+
+
+def check_provenance(reference: str, recorded: dict[str, str], pairs: PairData) -> None:
+    """Raise `UserError` naming the pairs and library versions that differ between a recorded run and this machine."""
+    here = {"training": digest(pairs.train), "evaluation": digest(pairs.dev), **library_versions()}
+    differing = [
+        f"{key} {value} there and {here[key]} here"
+        for key, value in recorded.items()
+        if key in here and here[key] != value
+    ]
+    if differing:
+        raise UserError(
+            f"{reference}: expected the pairs and versions it was trained with, found {'; '.join(differing)}: restore"
+            " them, or train anew."
+        )
+
+
+def curve_difference(stored: pd.DataFrame, again: pd.DataFrame) -> float:
+    """Return the largest absolute difference of two curves in `COLUMNS`; infinite if their steps differ."""
+    if stored["step"].tolist() != again["step"].tolist():
+        return float("inf")
+    return float((stored[COLUMNS] - again[COLUMNS]).abs().to_numpy().max())

@@ -1,0 +1,174 @@
+"""The same training with several seeds: a child run for each, and their mean, deviation and interval."""
+
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from src.config import Config
+from src.data import PairData
+from src.encoder import base_of, load_encoder
+from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, as_labels
+from src.evaluation.result import RESULT_FILE, Result, SeedSummary
+from src.evaluation.statistics import Estimate, pearson, percentile_interval, resampled_means, spearman
+from src.pipeline.state import STATE_FILE, StateFile, fingerprint_of, load_completed, plan_run
+from src.pipeline.training import CHECKPOINTS, LOG_FILE, RESUME_ADVICE, run_training
+from src.report.files import ARTIFACTS
+from src.report.plots import finish_axes, new_figure, save_figure
+from src.tracking import PARENT, Run, known_run, run_tags, start_run
+from src.utils.console import BOLD, log_table, log_to_file, relative_to_cwd
+from src.utils.files import atomic_write, remove
+from src.utils.processes import process_group
+
+SEEDS = "seeds"
+"""Folder below the result, with one result for each seed."""
+TABLE, CURVES = f"{SEEDS}/seeds.csv", f"{SEEDS}/curves.png"
+COLUMNS = ["run_id", *METRICS, VALIDATION_LOSS, "train_seconds"]
+
+log = logging.getLogger(__name__)
+
+
+def run_experiment(config: Config, pairs: PairData) -> Result:
+    """Train as configured, once or with each of `trainer.seeds`, and return the result."""
+    with process_group():
+        if config.trainer.seeds:
+            return run_seeds(config, pairs)
+        return run_training(config, pairs, load_encoder(config.model))
+
+
+def run_seeds(config: Config, pairs: PairData) -> Result:
+    """Train with each of `trainer.seeds` in seeds/SEED and return the first seed's result with a summary of all.
+
+    The first seed's result becomes that of `config.folder`: the best one's score would be too high by chance. After an
+    interruption finished seeds are not trained again.
+
+    Raises `UserError` if the folder holds unfinished seeds of other settings.
+    """
+    folder = Path(config.folder)
+    store = StateFile(folder / SEEDS)
+    plan = plan_run(config, pairs, store, config.trainer.resume, RESUME_ADVICE)
+    config = plan.config
+    with log_to_file(folder / LOG_FILE):
+        if plan.run_id is None:
+            delete_seed_results(folder / SEEDS)
+        with start_run(config, run_tags(config) | {"role": "seeds"}, known_run(config, plan.run_id)) as parent:
+            store.save(plan.state(parent.run_id))
+            parent.log_sources(pairs, base_of(config.model))
+            for number, seed in enumerate(config.trainer.seeds, start=1):
+                log.info("\nSeed %d, %d of %d", seed, number, len(config.trainer.seeds), extra=BOLD)
+                train_seed(seed_config(config, seed), pairs, parent)
+            result = collect_seeds(config, parent.run_id)
+            log_seeds(parent, config, result)
+        store.save(plan.state(parent.run_id, done=True))
+        log_summary(config, result)
+    return result
+
+
+def delete_seed_results(folder: Path) -> None:
+    """Delete the results of former seeds; journals of their runs are kept."""
+    for seed in folder.glob("*/"):
+        for name in (CHECKPOINTS, "model", "plots", STATE_FILE, LOG_FILE, *ARTIFACTS):
+            remove(seed / name)
+
+
+def seed_config(config: Config, seed: int) -> Config:
+    """Return the settings of the training with one seed; only the first seed's model is registered."""
+    first = config.trainer.seeds[0]
+    return replace(
+        config,
+        folder=str(Path(config.folder) / SEEDS / str(seed)),
+        trainer=replace(config.trainer, seed=seed, seeds=[], resume="auto"),
+        tracking=replace(config.tracking, register=config.tracking.register and seed == first),
+    )
+
+
+def train_seed(config: Config, pairs: PairData, parent: Run) -> None:
+    """Train with one seed as a child of `parent`, unless that is done already."""
+    if load_completed(Path(config.folder), fingerprint_of(config, pairs)):
+        log.info("trained already")
+        return
+    tags = {"role": "seed", "mlflow.runName": f"seed {config.trainer.seed}", PARENT: parent.run_id}
+    run_training(config, pairs, load_encoder(config.model), tags=tags)
+
+
+def collect_seeds(config: Config, parent_run: str) -> Result:
+    """Make the first seed's result that of `config.folder`, with a summary of all seeds; return it."""
+    folder, seeds = Path(config.folder), config.trainer.seeds
+    folders = [folder / SEEDS / str(seed) for seed in seeds]
+    results = [Result.load(each) for each in folders]
+    with atomic_write(folder / TABLE) as temporary:
+        rows = [result.to_dict() for result in results]
+        pd.DataFrame(rows, index=pd.Index(seeds, name="seed"))[COLUMNS].to_csv(temporary)
+    plot_curves({seed: pd.read_csv(each / "curve.csv") for seed, each in zip(seeds, folders, strict=True)}, folder)
+    predictions = [pd.read_parquet(each / "predictions.parquet") for each in folders]
+    summary = summarise(results, predictions, seeds, parent_run)
+    copy_result(folders[0], folder)
+    result = replace(results[0], seeds=summary)
+    result.save(folder)
+    return result
+
+
+def summarise(results: list[Result], predictions: list[pd.DataFrame], seeds: list[int], parent_run: str) -> SeedSummary:
+    """Return mean, deviation and interval of both metrics, from the results and predictions of every seed."""
+    gold = as_labels(predictions[0]["gold"].to_numpy(float))
+    predicted = np.stack([table["predicted"].to_numpy(float) for table in predictions])
+    means, deviations = {}, {}
+    for name, statistic in ((SPEARMAN, spearman), (PEARSON, pearson)):
+        values = [result.scores[name].value for result in results]
+        interval = percentile_interval(resampled_means(statistic, gold, predicted, seeds[0]))
+        means[name] = Estimate(float(np.mean(values)), *interval)
+        deviations[name] = float(np.std(values, ddof=1))
+    return SeedSummary(parent_run, " ".join(map(str, seeds)), means, deviations)
+
+
+def copy_result(source: Path, folder: Path) -> None:
+    """Copy model and files of one seed's result to the fixed names, except metrics.json, which is written last."""
+    with atomic_write(folder / "model") as temporary:
+        shutil.copytree(source / "model", temporary)
+    for name in ARTIFACTS:
+        if name != RESULT_FILE:
+            with atomic_write(folder / name) as temporary:
+                shutil.copy(source / name, temporary)
+
+
+def plot_curves(curves: dict[int, pd.DataFrame], folder: Path) -> None:
+    """Write the Spearman curves of all seeds as PNG."""
+    figure = new_figure(8, 4.5)
+    axes = figure.subplots()
+    for seed, curve in curves.items():
+        axes.plot(curve["step"], curve[SPEARMAN], "o-", label=f"seed {seed}")
+    finish_axes(axes, "Spearman on dev", "step", "Spearman")
+    save_figure(figure, folder / CURVES)
+
+
+def log_seeds(parent: Run, config: Config, result: Result) -> None:
+    """Record the summary on the parent run: its metrics are the means, its artifacts those of the first seed."""
+    values = result.to_dict()
+    assert result.seeds
+    for name, mean in result.seeds.means.items():
+        values |= mean.to_dict(name)
+    parent.log_result(Path(config.folder), [*ARTIFACTS, TABLE, CURVES], values)
+
+
+def log_summary(config: Config, result: Result) -> None:
+    """Log the mean and spread of the seeds, and where their models lie."""
+    summary, folder = result.seeds, relative_to_cwd(Path(config.folder))
+    assert summary
+    table = pd.read_csv(folder / TABLE)
+    each = ", ".join(f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[SPEARMAN], strict=True))
+    spreads = {
+        f"{label} ({result.evaluated_on})": f"mean {summary.means[name]} over pairs and seeds,"
+        f" deviation {summary.deviations[name]:.4f}"
+        for name, label in ((SPEARMAN, "Spearman"), (PEARSON, "Pearson"))
+    }
+    log_table(
+        f"{result.experiment}: {len(table)} seeds, run {summary.parent_run_id}",
+        {
+            "seeds": each,
+            **spreads,
+            "model": f"{folder}/model, of seed {config.trainer.seeds[0]}; the others in {folder}/{SEEDS}",
+        },
+    )

@@ -1,0 +1,146 @@
+"""State of a run: what it depends on, its tracked run, and whether it is done; the only place that decides on resuming.
+
+A training, the seeds of one recipe and a sweep each keep one `RunState`: the first two in a file beside their results,
+a sweep in the database of its study.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from src.config import Config
+from src.config.settings import LOCATIONS, describe_differences, settings_without
+from src.data import PairData, digest
+from src.evaluation.result import RESULT_FILE, Result
+from src.training.precision import choose_precision
+from src.utils.errors import UserError
+from src.utils.files import write_text
+from src.utils.processes import main_process_only, world_size
+
+STATE_FILE = "state.json"
+PRECISION = "trainer.precision"
+THREADS = "trainer.threads"
+
+Fingerprint = dict[str, str]
+"""Everything a training depends on, by name: settings, digest of the pairs, number of processes, resolved precision."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What is known of a run from one start of its command to the next."""
+
+    fingerprint: Fingerprint
+    run_id: str
+    done: bool = False
+
+
+class StateStore(Protocol):
+    """A place that keeps one `RunState`."""
+
+    @property
+    def name(self) -> str:
+        """How messages call the place."""
+
+    def load(self) -> RunState | None:
+        """Return the state, None if there is none."""
+
+    def save(self, state: RunState) -> None:
+        """Replace the state."""
+
+
+class StateFile:
+    """A `RunState` in the file state.json of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / STATE_FILE
+        self.name = str(folder)
+
+    def load(self) -> RunState | None:
+        """Return the state, None if there is none or the file is damaged."""
+        try:
+            values = json.loads(self.path.read_text(encoding="utf-8"))
+            return RunState(dict(values["fingerprint"]), str(values["run_id"]), values["done"] is True)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, state: RunState) -> None:
+        """Replace the file, in the main process only."""
+        _write(self.path, state)
+
+
+@main_process_only
+def _write(path: Path, state: RunState) -> None:
+    write_text(path, json.dumps(asdict(state), ensure_ascii=False))
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """How a command proceeds: with which settings, and in which run."""
+
+    config: Any
+    """The settings, with the precision resolved."""
+    fingerprint: Fingerprint
+    run_id: str | None
+    """The run to resume; None: a new run starts."""
+
+    def state(self, run_id: str, done: bool = False) -> RunState:
+        """Return the state of the run that follows this plan."""
+        return RunState(self.fingerprint, run_id, done)
+
+
+def fingerprint_of(config: Config, pairs: PairData, excluded: Iterable[str] = LOCATIONS) -> Fingerprint:
+    """Return everything a training depends on; settings that are `excluded` may change from start to start."""
+    digests = f"{digest(pairs.train)} and {digest(pairs.dev)}"
+    settings = settings_without(asdict(config), excluded)
+    return {**settings, "pairs": digests, "processes": str(world_size())}
+
+
+def resolve_precision(config: Any, former: RunState | None = None) -> Any:
+    """Return the settings with precision `auto` replaced by the one of a former state, else by what a probe finds."""
+    wanted = config.trainer.precision
+    if wanted == "auto" and former and former.fingerprint.get(PRECISION) in ("fp32", "bf16"):
+        wanted = former.fingerprint[PRECISION]
+    return replace(config, trainer=replace(config.trainer, precision=choose_precision(wanted)))
+
+
+def plan_run(
+    config: Any,
+    pairs: PairData,
+    store: StateStore,
+    resume: str,
+    advice: str,
+    has_progress: bool = True,
+    excluded: Iterable[str] = LOCATIONS,
+) -> RunPlan:
+    """Return whether to resume the run of `store` or to start a new one; changes nothing.
+
+    A run is resumed if it is not done and its fingerprint is the same. Where it differs, `resume` decides: auto
+    refuses, unless there is no progress that would be lost; if_same and never start anew.
+
+    Raises `UserError` if the unfinished run has another fingerprint; `advice` says what to do.
+    """
+    former = None if resume == "never" else store.load()
+    if former and not former.done:
+        resumed = resolve_precision(config, former)
+        fingerprint = fingerprint_of(resumed, pairs, excluded)
+        changed = describe_differences(former.fingerprint, fingerprint)
+        if not changed:
+            return RunPlan(resumed, fingerprint, former.run_id)
+        if has_progress and resume == "auto":
+            raise UserError(f"{store.name} holds an unfinished run of other settings ({changed}): {advice}.")
+    config = resolve_precision(config)
+    return RunPlan(config, fingerprint_of(config, pairs, excluded), None)
+
+
+def load_completed(folder: Path, fingerprint: Fingerprint) -> Result | None:
+    """Return the result of a finished training in the folder with this fingerprint, None if there is none.
+
+    Another number of threads still counts as the same training.
+    """
+    state = StateFile(folder).load()
+    if state is None or not state.done or not (folder / RESULT_FILE).exists():
+        return None
+    former, current = ({**one, THREADS: ""} for one in (state.fingerprint, fingerprint))
+    return Result.load(folder) if former == current else None

@@ -1,0 +1,127 @@
+"""One training from its pairs to its result: the only place that joins encoder, training, evaluation and tracking."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+from sentence_transformers import SentenceTransformer
+
+from src.config import Config
+from src.data import PairData
+from src.encoder import BaseModel, base_of
+from src.evaluation.evaluate import Evaluation, evaluate
+from src.evaluation.metrics import PEARSON, SPEARMAN, as_labels
+from src.evaluation.result import Result
+from src.evaluation.statistics import Estimate, bootstrap_interval, pearson, spearman, tie_ceiling
+from src.pipeline.state import StateFile, plan_run
+from src.report.card import finalize_model_card, init_model_card
+from src.report.console import ProgressView, log_behind, log_sources, log_summary
+from src.report.files import ARTIFACTS, save_model, save_result
+from src.tracking import run_tags, start_run
+from src.training import Training, TrainingCallback, fine_tune
+from src.training.callbacks import check_similarities
+from src.training.checkpoints import delete_checkpoints, last_checkpoint
+from src.training.losses import build_loss
+from src.utils.console import log_to_file
+from src.utils.environment import device_name, peak_memory_mb
+from src.utils.processes import broadcast
+
+CHECKPOINTS = "checkpoints"
+LOG_FILE = "train.log"
+RESUME_ADVICE = "set trainer.resume=never to start anew, or restore them to resume"
+
+
+def run_training(
+    config: Config,
+    pairs: PairData,
+    encoder: SentenceTransformer,
+    callbacks: Sequence[TrainingCallback] = (),
+    tags: dict[str, str] | None = None,
+) -> Result:
+    """Train this encoder in place on these pairs and return the result.
+
+    Everything lies in `config.folder` and in a tracked run, which gets the `tags`. An unfinished training in the folder
+    is resumed as `trainer.resume` says. Under torchrun every process calls this function; the main process alone
+    writes, prints and tracks.
+
+    Raises `UserError` if the folder holds an unfinished training of other settings, or the encoder cannot be used;
+    `TrainingDiverged` if a loss, a weight or a metric is not finite.
+    """
+    folder, base = Path(config.folder), base_of(config.model)
+    store, checkpoints = StateFile(folder), folder / CHECKPOINTS
+    with log_to_file(folder / LOG_FILE):
+        log_sources(pairs, base)
+        plan = broadcast(
+            lambda: plan_run(
+                config, pairs, store, config.trainer.resume, RESUME_ADVICE, last_checkpoint(checkpoints) is not None
+            )
+        )
+        config = plan.config
+        if plan.run_id is None:
+            delete_checkpoints(checkpoints)
+        with start_run(config, run_tags(config) | (tags or {}), plan.run_id) as run, ProgressView() as view:
+            log_behind(run.behind)
+            store.save(plan.state(run.run_id))
+            run.log_sources(pairs, base)
+            init_model_card(encoder, config.name, pairs, base)
+            loss = build_loss(encoder, config.loss.name)
+            before = evaluate(encoder, pairs.dev, loss, config.trainer)
+            check_similarities(before, base.name)
+            training = fine_tune(
+                encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [view, run, *callbacks]
+            )
+            after = evaluate(encoder, pairs.reported, loss, config.trainer)
+            check_similarities(after, config.name)
+            finalize_model_card(encoder, training.curve, pairs, after.metrics)
+            save_model(encoder, folder)
+            version = run.log_model(folder / "model", training.steps, after.metrics)
+            result = build_result(config, pairs, base, training, before, after, run.run_id, version)
+            save_result(folder, config, result, training.curve, pairs.reported, after)
+            run.log_result(folder, ARTIFACTS, result.to_dict())
+        store.save(plan.state(result.run_id, done=True))
+        delete_checkpoints(checkpoints)
+        log_summary(result, config, run.behind)
+    return result
+
+
+def build_result(
+    config: Config,
+    pairs: PairData,
+    base: BaseModel,
+    training: Training,
+    before: Evaluation,
+    after: Evaluation,
+    run_id: str,
+    model_version: str | None,
+) -> Result:
+    """Return the result of a training, with 95 % bootstrap intervals."""
+    gold, seed = as_labels(after.gold), config.trainer.seed
+    return Result(
+        experiment=config.name,
+        run_id=run_id,
+        model_version=model_version,
+        data_source=pairs.source,
+        data_note=pairs.provenance.note or "",
+        train_pairs=len(pairs.train),
+        dev_pairs=len(pairs.dev),
+        evaluated_on="dev" if pairs.test is None else "test",
+        evaluated_pairs=len(pairs.reported),
+        spearman_ceiling=tie_ceiling(gold),
+        base_model=base.name,
+        scores={
+            name: Estimate(after.metrics[name], *bootstrap_interval(statistic, gold, after.predicted, seed))
+            for name, statistic in ((SPEARMAN, spearman), (PEARSON, pearson))
+        },
+        before=before.metrics[SPEARMAN],
+        validation_loss=after.loss,
+        steps=training.steps,
+        warmup_steps=training.warmup_steps,
+        precision=training.precision,
+        threads=training.threads,
+        device=device_name(),
+        startup_seconds=training.started - psutil.Process().create_time(),
+        train_seconds=training.train_seconds,
+        evaluation_seconds=training.evaluation_seconds,
+        pairs_per_second=training.pairs_per_second,
+        peak_memory_mb=peak_memory_mb(),
+    )

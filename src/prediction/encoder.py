@@ -1,0 +1,79 @@
+"""Encoders that `model=` can name: folders, models on the Hub, registered versions, the embedded encoder.
+
+Libraries are imported only after the address is checked, since they take seconds.
+"""
+
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from src.config.model import EmbeddedEncoder, HubEncoder
+from src.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+EMBEDDED = EmbeddedEncoder().name
+REGISTRY = "models:/"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+MODEL_FILES = ("modules.json", "config.json")
+"""A model folder contains at least one of these files."""
+
+
+def load_model(model: str, tracking_uri: str) -> "SentenceTransformer":
+    """Return the encoder in float32 and evaluation mode, with its own input length, on the library's default device.
+
+    `model` is an experiment folder, a model folder, `owner/name` on the Hub, models:/NAME/VERSION in the MLflow store
+    at `tracking_uri`, or the name of the embedded encoder. An existing folder takes precedence over the other meanings.
+
+    Raises `UserError` if there is no such model, or it cannot be loaded.
+    """
+    if model.startswith(REGISTRY):
+        return _load_registered(model, tracking_uri)
+    return _load(_find_model(model), model)
+
+
+def _find_model(model: str) -> EmbeddedEncoder | HubEncoder:
+    """Return the encoder that `model` names; raise `UserError` if it must be a folder and is none with a model."""
+    path = Path(model).expanduser()
+    if model == EMBEDDED and not path.exists():
+        return EmbeddedEncoder()
+    if HUB_NAME.fullmatch(model) and not path.exists() and not path.parent.is_dir():
+        return HubEncoder(name=model)
+    if not path.is_dir():
+        found = "a file" if path.is_file() else "nothing"
+        raise UserError(
+            f"model={path}: expected an experiment folder or a model folder, found {found} (from {Path.cwd()}):"
+            f" give a folder, OWNER/NAME on the Hub, {REGISTRY}NAME/VERSION or {EMBEDDED}."
+        )
+    for folder in (path / "model", path):
+        if any((folder / name).is_file() for name in MODEL_FILES):
+            return HubEncoder(path=str(folder))
+    raise UserError(
+        f"model={path}: expected a folder with model/ or one of {list(MODEL_FILES)} in it, found neither:"
+        " train the experiment to its end, or give another folder."
+    )
+
+
+def _load(found: EmbeddedEncoder | HubEncoder, model: str) -> "SentenceTransformer":
+    from sentence_transformers.util import get_device_name
+
+    from src.encoder import load_encoder
+    from src.encoder.hub import load_hub
+
+    try:
+        encoder = load_encoder(found) if isinstance(found, EmbeddedEncoder) else load_hub(found).float().eval()
+    except UserError as error:
+        is_hub = isinstance(found, HubEncoder) and not found.path
+        remark = f"model={model} is no folder here ({Path.cwd()}), so " if is_hub else ""
+        # the message has the key of a training
+        raise UserError(remark + str(error).replace("model.path", "model")) from error
+    return encoder.to(get_device_name())
+
+
+def _load_registered(address: str, tracking_uri: str) -> "SentenceTransformer":
+    from src.tracking import download_model  # imports mlflow, which takes seconds
+
+    with TemporaryDirectory() as folder:
+        return _load(HubEncoder(path=str(download_model(address, tracking_uri, Path(folder)))), address)

@@ -1,0 +1,139 @@
+"""Leases on trials: a trial runs in one process at a time, and waits again if that process dies.
+
+On one machine a lease is a file lock in the folder of the trial, which ends with its process. Between machines it is
+Optuna's heartbeat in the database.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import Any
+
+from filelock import FileLock, Timeout
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from src.sweeping.study import SweepStudy, file_lock, trial_id
+
+LOCATION = "location"
+"""User attribute of a trial: host and folder of the process that runs it."""
+
+
+@dataclass
+class Lease:
+    """A trial that only this process runs."""
+
+    trial: Trial
+    number: int
+    reported: dict[int, float]
+    """Values reported before an interruption, by progress in per cent."""
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.earlier_seconds = float(self.trial.user_attrs.get("seconds", 0))
+
+    def set_attrs(self, **attrs: Any) -> None:
+        """Set user attributes of the trial, and with them its seconds so far, without interruptions."""
+        seconds = round(self.earlier_seconds + time.monotonic() - self.started, 1)
+        for key, value in {**attrs, "seconds": seconds}.items():
+            self.trial.set_user_attr(key, value)
+
+
+@contextmanager
+def acquire_trial(study: SweepStudy) -> Iterator[Lease | None]:
+    """Yield a lease on the next waiting trial for the duration of the block, None if no trial waits.
+
+    A trial without an outcome at the end of the block waits again, with its params.
+    """
+    found = _start_next(study)
+    if found is None:
+        yield None
+        return
+    frozen, lock = found
+    try:
+        with _heartbeat(study, frozen):
+            optuna_study = study.optuna_study(frozen.number)
+            optuna_study.get_trials(deepcopy=False)  # Optuna's cache writes only to trials that it has read
+            yield Lease(Trial(optuna_study, trial_id(frozen)), frozen.number, frozen.intermediate_values)
+    finally:
+        _requeue(study, frozen)
+        lock.release()
+
+
+def requeue_stale_trials(study: SweepStudy) -> None:
+    """Let trials wait again whose process has died.
+
+    On this machine the lock of such a trial is free; on another one its heartbeat has stopped.
+    """
+    stale = stale_trial_ids(study)
+    with file_lock(study.url):
+        for trial in study.trials(TrialState.RUNNING):
+            lock = _try_lock(study, trial.number)
+            if lock is None:
+                continue
+            local = study.config.sweep.storage is None or trial.user_attrs.get(LOCATION) == study.location
+            if local or trial_id(trial) in stale:
+                _requeue(study, trial)
+            lock.release()
+
+
+def stale_trial_ids(study: SweepStudy) -> list[int]:
+    """Return the ids of running trials whose heartbeat has stopped; Optuna's query for them is private."""
+    return study.storage._get_stale_trial_ids(study.id)
+
+
+def _start_next(study: SweepStudy) -> tuple[FrozenTrial, FileLock] | None:
+    requeue_stale_trials(study)
+    with file_lock(study.url):
+        for trial in study.trials(TrialState.WAITING):
+            lock = _try_lock(study, trial.number)
+            if lock is None:
+                continue
+            study.storage.record_heartbeat(trial_id(trial))
+            if study.storage.set_trial_state_values(trial_id(trial), TrialState.RUNNING):
+                study.storage.set_trial_user_attr(trial_id(trial), LOCATION, study.location)
+                return trial, lock
+            lock.release()
+    return None
+
+
+def _requeue(study: SweepStudy, trial: FrozenTrial) -> None:
+    """Let a trial wait again, unless its process stored an outcome just before it released the lock."""
+    if study.storage.get_trial(trial_id(trial)).state != TrialState.RUNNING:
+        return
+    study.storage.set_trial_user_attr(trial_id(trial), LOCATION, "")  # until its next process sets it
+    study.storage.set_trial_state_values(trial_id(trial), TrialState.WAITING)
+
+
+def _try_lock(study: SweepStudy, number: int) -> FileLock | None:
+    """Return the acquired lock of a trial, None if another process holds it."""
+    path = study.trial_folder(number) / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
+
+
+@contextmanager
+def _heartbeat(study: SweepStudy, trial: FrozenTrial) -> Iterator[None]:
+    """Record heartbeats of a trial for the duration of the block."""
+    stop = Event()
+
+    def record() -> None:
+        while not stop.wait(study.config.sweep.heartbeat):
+            with suppress(StorageInternalError, SQLAlchemyError):  # the database may be unreachable for a while
+                study.storage.record_heartbeat(trial_id(trial))
+
+    thread = Thread(target=record, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

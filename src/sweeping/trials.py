@@ -1,0 +1,127 @@
+"""Trials: acquired, trained and pruned, their outcome stored in the study."""
+
+import logging
+import multiprocessing
+import shutil
+import time
+import traceback
+from dataclasses import dataclass
+
+from optuna.trial import TrialState
+
+from src.evaluation.metrics import SPEARMAN
+from src.sweeping.lease import Lease, acquire_trial
+from src.sweeping.space import Params, suggest
+from src.sweeping.trainings import Trainings
+from src.sweeping.view import TrialView
+from src.tracking import PARENT
+from src.training import CurveRow
+from src.utils.errors import TrainingDiverged, TrainingStopped, UserError
+
+log = logging.getLogger(__name__)
+
+
+class TrialPruned(TrainingStopped):
+    """A training stopped by the pruner."""
+
+
+@dataclass
+class TrialCallback:
+    """Report each evaluation of a training to its trial, and stop the training if the pruner says so."""
+
+    lease: Lease
+    evaluations: int
+    """Equal parts of a training after which trials are compared."""
+    steps: int = 0
+
+    def on_train_begin(self, steps: int, step: int) -> None:
+        """Store the length of the training."""
+        self.steps = steps
+        self.lease.set_attrs(steps=steps)
+
+    def on_step(self, step: int, values: dict[str, float]) -> None:
+        """Raise `KeyboardInterrupt` if the process that started this worker has ended."""
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            raise KeyboardInterrupt
+
+    def on_evaluate(self, row: CurveRow) -> None:
+        """Report the evaluation under its progress in per cent, which is comparable between trainings of any length.
+
+        Raises:
+            TrialPruned: the trial is pruned.
+
+        """
+        progress = 100 * (self.evaluations * row.step // self.steps) // self.evaluations
+        value = row.metrics[SPEARMAN]
+        if progress not in self.lease.reported:
+            self.lease.trial.report(value, progress)
+            self.lease.set_attrs()
+        if progress < 100 and self.lease.trial.should_prune():
+            raise TrialPruned(f"pruned at {progress} % of the training with Spearman {value:.4f}")
+
+
+class TrialRunner:
+    """Runs acquired trials one after the other."""
+
+    def __init__(self, trainings: Trainings) -> None:
+        self.trainings = trainings
+        self.study = trainings.study
+        self.view = TrialView(self.study)
+        self.failures = 0
+
+    def run_all(self, parent_run: str) -> None:
+        """Run trials as children of a parent run until all are done, or none waits and none runs in any process."""
+        while self.study.done < self.study.config.sweep.trials:
+            with acquire_trial(self.study) as lease:
+                if lease is not None:
+                    self.run_trial(lease, parent_run)
+                    continue
+            if not self.study.trials(TrialState.RUNNING, TrialState.WAITING):
+                return
+            time.sleep(0.5)
+
+    def run_trial(self, lease: Lease, parent_run: str) -> None:
+        """Run a trial and store its outcome.
+
+        Raises:
+            UserError: as many trials have failed as `sweep.failures` allows.
+
+        """
+        started = time.monotonic()
+        params = suggest(lease.trial, self.study.space)
+        try:
+            self._train(lease, params, parent_run)
+        except (TrialPruned, TrainingDiverged) as reason:
+            lease.set_attrs(reason=reason.problem if isinstance(reason, TrainingDiverged) else str(reason))
+            self.study.tell(lease.number, state=TrialState.PRUNED)
+        except Exception as error:
+            self._fail(lease, error)
+        shutil.rmtree(self.study.trial_folder(lease.number) / "checkpoints", ignore_errors=True)
+        self._remove_models()
+        self.view.log_trial(lease.number, params, time.monotonic() - started)
+
+    def _train(self, lease: Lease, params: Params, parent_run: str) -> None:
+        tags = {"role": "trial", "trial.number": str(lease.number), PARENT: parent_run}
+        callback = TrialCallback(lease, self.study.config.sweep.evaluations)
+        result = self.trainings.run(params, self.study.trial_folder(lease.number), tags, [callback])
+        lease.set_attrs(run_id=result.run_id)
+        self.study.tell(lease.number, result.spearman.value)
+
+    def _fail(self, lease: Lease, error: Exception) -> None:
+        log.warning(f"trial {lease.number} failed:\n{traceback.format_exc()}")
+        reason = f"{type(error).__name__}: {error}"
+        lease.set_attrs(reason=reason[:1000])
+        self.study.tell(lease.number, state=TrialState.FAIL)
+        self.failures += 1
+        if self.failures >= self.study.config.sweep.failures:
+            raise UserError(
+                f"expected trials that end, found {self.failures} failed, the last one, {lease.number}, with {reason}:"
+                " remove the cause and run the same command again, or raise sweep.failures."
+            ) from error
+
+    def _remove_models(self) -> None:
+        """Remove the models of all trials but the best so far, which are likely to be confirmed."""
+        for trial in self.study.best_trials()[self.study.config.sweep.confirm.top_k :]:
+            # another worker may be removing the same one
+            shutil.rmtree(self.study.trial_folder(trial.number) / "model", ignore_errors=True)

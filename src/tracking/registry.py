@@ -1,0 +1,141 @@
+"""Models and files in the store: logging, registration and download."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import LoggedModelStatus
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, infer_signature
+from mlflow.tracking import MlflowClient
+from sentence_transformers import SentenceTransformer
+
+from src.config.tracking import TrackingConfig
+from src.tracking.store import (
+    STORE_ERRORS,
+    is_missing,
+    open_store,
+    resolve_run,
+    store_error,
+    upload_timeout,
+    use_long_timeouts,
+)
+from src.utils.environment import library_versions
+from src.utils.errors import UserError, shorten
+
+EXAMPLE = ["호스트가 친절하고 방이 깨끗했어요.", "숙소가 청결하고 주인분도 다정하셨습니다."]
+"""Input example of logged models, written for this project."""
+MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
+
+
+def log_model(client: MlflowClient, experiment_id: str, run_id: str, folder: Path, step: int) -> str:
+    """Log the encoder in a folder with signature and input example, unless the run has a model; return the model's id.
+
+    The remains of an interrupted upload are deleted.
+    """
+    for model in list(client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")):
+        if model.status == LoggedModelStatus.READY:
+            return str(model.model_id)
+        client.delete_logged_model(model.model_id)
+    encoder = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    versions = library_versions()
+    mlflow.set_tracking_uri(client.tracking_uri)
+    mlflow.set_experiment(experiment_id=experiment_id)
+    with upload_timeout():
+        info = Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=mlflow.sentence_transformers,
+            model=encoder,
+            run_id=run_id,
+            step=step,
+            signature=infer_signature(EXAMPLE, encoder.encode(EXAMPLE)),
+            input_example=EXAMPLE,
+            pip_requirements=[f"{name}=={versions[f'version.{name}'].split('+')[0]}" for name in MODEL_LIBRARIES],
+        )
+    return str(info.model_id)
+
+
+def register_model(client: MlflowClient, run_id: str, model_id: str, name: str, scores: dict[str, float]) -> str:
+    """Register the model of a run as a new version of `name`, unless it is registered; return the version.
+
+    The scores become tags of the version: its page in the MLflow UI shows no metrics.
+    """
+    found = client.search_model_versions(f"run_id = '{run_id}'")
+    if found:
+        return str(found[0].version)
+    with suppress(MlflowException):  # the name exists from an earlier run
+        client.create_registered_model(name)
+    tags = {score: f"{value:.4f}" for score, value in scores.items()}
+    version = client.create_model_version(name, f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id)
+    return str(version.version)
+
+
+def log_files(uri: str, experiment: str, files: list[Path], tags: dict[str, str]) -> str:
+    """Record files in a new, finished run of `experiment` and return its id.
+
+    Raises `UserError` if the store cannot be used.
+    """
+    try:
+        client, experiment_id = open_store(TrackingConfig(uri=uri), experiment)
+        run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
+        for file in files:
+            client.log_artifact(run_id, str(file))
+        client.set_terminated(run_id)
+    except STORE_ERRORS as error:
+        raise store_error(error, uri) from error
+    return run_id
+
+
+def download_model(address: str, uri: str, folder: Path) -> Path:
+    """Copy the model at a registry address such as models:/review_sts/3 into `folder`; return its encoder's folder.
+
+    Raises `UserError` if the store cannot be read, or has no such model, or the model is not of sentence-transformers.
+    """
+    expected = f"model={address}: expected a registered model in {uri.split('@')[-1]}"
+    advice = "give models:/NAME/VERSION as `make ui` shows it under Models, or set tracking.uri"
+    if is_missing(uri):
+        raise UserError(f"{expected}, found no such file (from {Path.cwd()}): train first, or set tracking.uri.")
+    use_long_timeouts()
+    mlflow.set_tracking_uri(uri)  # `download_artifacts` resolves models:/ there and ignores its own argument
+    try:
+        copy = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
+        data = Model.load(copy).flavors["sentence_transformers"]
+    except STORE_ERRORS as error:
+        raise UserError(f"{expected}, found: {shorten(error)}: {advice}.") from error
+    except KeyError as error:
+        raise UserError(f"{expected} of sentence-transformers, found another kind: {advice}.") from error
+    return copy / str(data.get("data", "model.sentence_transformer"))
+
+
+def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]) -> Path:
+    """Copy artifacts of a run into `folder` and return it; files that the run lacks are skipped.
+
+    `reference` is a run id, a run name, an experiment (its latest finished run) or a models:/ address.
+
+    Raises `UserError` if the store cannot be read, or has no such run.
+    """
+    expected = f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in"
+    if is_missing(uri):
+        raise UserError(f"{expected} {uri}, found neither folder nor store: check the name and --uri.")
+    use_long_timeouts()
+    client = MlflowClient(uri)
+    try:
+        run_id = resolve_run(client, reference)
+    except STORE_ERRORS as error:
+        store = uri.split("@")[-1]
+        raise UserError(f"{expected} {store}, found: {shorten(error)}: check the name and --uri.") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        with suppress(MlflowException, OSError):
+            client.download_artifacts(run_id, name, str(folder))
+    return folder
+
+
+def recorded_provenance(reference: str, uri: str) -> dict[str, str]:
+    """Return the tags of a run, and the digests of its pairs under the keys `training` and `evaluation`."""
+    client = MlflowClient(uri)
+    run = client.get_run(resolve_run(client, reference))
+    digests = {given.tags[0].value: given.dataset.digest for given in run.inputs.dataset_inputs}
+    return {**run.data.tags, **digests}

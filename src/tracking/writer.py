@@ -1,0 +1,123 @@
+"""Writer of a journal's operations to the MLflow store; each operation is recorded once, even if it is sent twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
+from src.tracking.journal import Journal, Operation
+from src.tracking.registry import log_model, register_model
+from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store, probe_sqlite
+from src.utils.errors import UserError
+
+SYSTEM = "system/"
+"""Prefix of the names of system metrics."""
+Facts = dict[str, str] | None
+"""Values to keep in the journal."""
+
+
+class StoreWriter:
+    """Record the operations of one run.
+
+    An operation is sent again after a crash, or if the answer of the store was lost.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.client, self.experiment_id = open_store(journal.tracking, journal.experiment)
+        self.recorded: set[tuple[str, int]] | None = None
+        """Names and steps of the metrics in the store; None until they have been read."""
+        self.handlers: dict[str, Callable[..., Facts]] = {
+            "open": self._open,
+            "params": self._params,
+            "tags": self._tags,
+            "metrics": self._metrics,
+            "dataset": self._dataset,
+            "artifact": self._artifact,
+            "model": self._model,
+            "close_children": self._close_children,
+            "end": self._end,
+        }
+
+    def send(self, operation: Operation) -> dict[str, str]:
+        """Record an operation; return the values to keep in the journal: the run's id, the version of its model."""
+        probe_sqlite(self.journal.tracking.uri)
+        return self.handlers[operation.name](operation.at, **operation.values) or {}
+
+    @property
+    def run_id(self) -> str:
+        """The run's id in the store, once `open` has been recorded."""
+        return self.journal.run_id
+
+    def _open(self, at: int, new: bool, tags: dict[str, str]) -> Facts:
+        run_id = find_run_id(self.client, self.run_id, [self.experiment_id] if new else None)
+        if run_id is None and not new:
+            raise UserError(
+                f"{self.journal.tracking.uri}: expected the unfinished run {self.run_id}, found no such run: set "
+                "trainer.resume=never to start anew, or restore the store."
+            )
+        if run_id is None:
+            self._kill_stale(f"attributes.status = 'RUNNING' and tags.folder = \"{tags['folder']}\"", at)
+            tags = {**tags, JOURNAL_TAG: self.journal.key}
+            if PARENT in tags:
+                tags[PARENT] = find_run_id(self.client, tags[PARENT]) or tags[PARENT]
+            run_id = str(self.client.create_run(self.experiment_id, start_time=at, tags=tags).info.run_id)
+            self.recorded = set()
+        if new:
+            self._adopt_children(run_id)
+        self.client.update_run(run_id, status="RUNNING")
+        return {"run_id": run_id}
+
+    def _adopt_children(self, run_id: str) -> None:
+        """Correct the parent of children that were sent before this run and refer to it by the key of its journal."""
+        for child in self.client.search_runs([self.experiment_id], f"tags.`{PARENT}` = '{self.journal.key}'"):
+            self.client.set_tag(child.info.run_id, PARENT, run_id)
+
+    def _params(self, at: int, params: dict[str, str]) -> None:
+        self.client.log_batch(self.run_id, params=[Param(key, value) for key, value in params.items()])
+
+    def _tags(self, at: int, tags: dict[str, str]) -> None:
+        named = {key: self.run_id if value == self.journal.key else value for key, value in tags.items()}
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value[:5000]) for key, value in named.items()])
+
+    def _metrics(self, at: int, values: dict[str, float], step: int) -> None:
+        if self.recorded is None:
+            self.recorded = self._read_metrics()
+        new = {name: value for name, value in values.items() if (name, step) not in self.recorded}
+        self.client.log_batch(self.run_id, metrics=[Metric(name, value, at, step) for name, value in new.items()])
+        # a resumed training continues its count of steps; system metrics start again at 0 and differ in their time
+        self.recorded |= {(name, step) for name in new if not name.startswith(SYSTEM)}
+
+    def _read_metrics(self) -> set[tuple[str, int]]:
+        return {
+            (name, point.step)
+            for name in self.client.get_run(self.run_id).data.metrics
+            if not name.startswith(SYSTEM)
+            for point in self.client.get_metric_history(self.run_id, name)
+        }
+
+    def _dataset(self, at: int, dataset: dict[str, Any], context: str) -> None:
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(self.run_id, [DatasetInput(Dataset(**dataset), tags)])
+
+    def _artifact(self, at: int, kept: str, parent: str | None) -> None:
+        self.client.log_artifact(self.run_id, str(self.journal.folder / kept), parent)
+
+    def _model(self, at: int, kept: str, step: int, register: bool, scores: dict[str, float]) -> Facts:
+        model_id = log_model(self.client, self.experiment_id, self.run_id, self.journal.folder / kept, step)
+        if not register:
+            return None
+        version = register_model(self.client, self.run_id, model_id, self.journal.experiment, scores)
+        self.client.set_tag(self.run_id, "result.model_version", version)
+        return {"model_version": version}
+
+    def _close_children(self, at: int) -> None:
+        self._kill_stale(f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{self.run_id}'", at)
+
+    def _kill_stale(self, condition: str, before: int) -> None:
+        """End the runs that match the condition and were started before a time: their processes were killed."""
+        for run in self.client.search_runs([self.experiment_id], f"{condition} and attributes.start_time < {before}"):
+            self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _end(self, at: int, status: str) -> None:
+        self.client.set_terminated(self.run_id, status, at)

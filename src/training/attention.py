@@ -1,0 +1,116 @@
+"""Attention over packed batches, and the check that an encoder gives the same embeddings with it.
+
+The linear layers see the tokens of all sentences as one sequence of T tokens. Only attention has to separate them: it
+works on bins of L tokens with a few sentences each, and a mask keeps these apart. Some encoders cannot be computed this
+way: there is no relative position bias (T5), no sliding window shorter than a sentence (ModernBERT) and no causal mask.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow.compute as pc
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from src.training.packing import COLUMNS, PackedCollator, embed_packed, features_of
+from src.training.speedups import dropout
+from src.utils.errors import UserError
+
+PACKED = "packed"
+CHECKED = 8
+"""First pairs that the equivalence check compares, besides the two with the longest sentences."""
+TOLERANCE = 1e-3
+"""Largest accepted distance of the embeddings relative to their norm; rounding gives 1e-6, TF32 products more."""
+
+
+def attend_by_bin(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Return the attention within each sentence of a packed batch; (1, heads, T, d) → (1, T, heads, d).
+
+    A batch that is not packed (in an evaluation) goes to the library's own `sdpa_attention_forward`.
+    """
+    mask = kwargs.pop("pack_mask", None)
+    if mask is None:
+        output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return output
+
+    def by_bin(states: Tensor) -> Tensor:
+        states = repeat_kv(states, query.shape[1] // states.shape[1])  # heads may share a key and a value
+        return states.reshape(len(mask), -1, states.shape[-1])  # (heads · bins, L, d)
+
+    scores = torch.baddbmm(mask, by_bin(query), by_bin(key).transpose(1, 2), alpha=kwargs["scaling"])
+    context = dropout(scores.softmax(-1), kwargs["dropout"], module.training) @ by_bin(value)
+    return context.view(query.shape).transpose(1, 2), None
+
+
+AttentionInterface.register(PACKED, attend_by_bin)
+AttentionMaskInterface.register(PACKED, sdpa_mask)
+
+
+def attention_of(transformer: Any) -> str:
+    """Return the name of the attention implementation a transformer uses."""
+    return str(transformer.config._attn_implementation)
+
+
+@contextmanager
+def packed_attention(encoder: SentenceTransformer, enabled: bool) -> Iterator[None]:
+    """Use the attention over packed batches for the duration of the block.
+
+    Raises `UserError` if the encoder's attention cannot be replaced and would mix the sentences of a packed batch.
+    """
+    transformer = encoder[0].model
+    former = attention_of(transformer)
+    transformer.set_attn_implementation(PACKED if enabled else former)
+    if enabled and attention_of(transformer) != PACKED:  # transformers only warns
+        raise UserError(
+            "trainer.batching=packed: expected an encoder whose attention can be replaced, found"
+            f" {type(transformer).__name__}: set trainer=stock."
+        )
+    try:
+        yield
+    finally:
+        transformer.set_attn_implementation(former)
+
+
+@torch.no_grad()
+def check_packing(encoder: SentenceTransformer, pairs: Dataset) -> None:
+    """Compare packed with padded embeddings of a few tokenised pairs, in evaluation mode; draws no random number.
+
+    Raises `UserError` if they differ, or the encoder's attention cannot be replaced.
+    """
+    training = encoder.training
+    encoder.eval()
+    few = _checked_pairs(pairs)
+    padded = _embed_padded(encoder, few)
+    with packed_attention(encoder, True):
+        batch = PackedCollator.of(encoder, torch.float32)(few)
+        features = {name: values.to(encoder.device) for name, values in features_of(batch).items()}
+        packed = torch.cat(embed_packed(encoder, features))
+    encoder.train(training)
+    distance = float((packed - padded).norm() / padded.norm())
+    if not distance < TOLERANCE:
+        raise UserError(
+            f"trainer.batching=packed: expected {type(encoder[0].model).__name__} to embed packed sentences as it does"
+            f" padded ones, found a relative distance of {distance:.2g}: set trainer=stock."
+        )
+
+
+def _checked_pairs(pairs: Dataset) -> list[dict[str, Any]]:
+    table = pairs.with_format("arrow")[:]
+    lengths = [pc.list_value_length(table[column]) for column in COLUMNS]
+    longest = [pc.index(column, pc.max(column)).as_py() for column in lengths]
+    return [pairs[index] for index in (*longest, *range(min(CHECKED, len(pairs))))]
+
+
+def _embed_padded(encoder: SentenceTransformer, pairs: list[dict[str, Any]]) -> Tensor:
+    ids = [pair[column] for column in COLUMNS for pair in pairs]
+    features = encoder.tokenizer.pad({"input_ids": ids}, return_attention_mask=True, return_tensors="pt")
+    embeddings: Tensor = encoder(dict(features.to(encoder.device)))["sentence_embedding"]
+    return embeddings

@@ -1,0 +1,169 @@
+"""Events of a training for our own callbacks, the curve of its evaluations, and the stop on NaN or Inf."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from src.evaluation.evaluate import Evaluation
+from src.evaluation.metrics import DEV, LEARNING_RATE, METRICS, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS
+from src.utils.errors import TrainingDiverged
+
+LOG_EVERY = 10
+"""Steps from one logged training loss and learning rate to the next."""
+CURVE_COLUMNS = ("epoch", "step", TRAINING_LOSS, VALIDATION_LOSS, *METRICS)
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    """One evaluation during training."""
+
+    epoch: float
+    step: int
+    training_loss: float
+    """Mean over the steps since the last row or checkpoint."""
+    validation_loss: float
+    metrics: dict[str, float]
+    """Spearman and Pearson on dev, under the names of the metrics."""
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the columns of curve.csv."""
+        values = {name: value for name, value in vars(self).items() if name != "metrics"}
+        return values | self.metrics
+
+
+class TrainingCallback(Protocol):
+    """Reacts to the events of a training."""
+
+    def on_train_begin(self, steps: int, step: int) -> None:
+        """Training starts at `step` of `steps`."""
+
+    def on_step(self, step: int, values: dict[str, float]) -> None:
+        """Training loss and learning rate after a step, every `LOG_EVERY` steps and before an evaluation."""
+
+    def on_evaluate(self, row: CurveRow) -> None:
+        """An evaluation is done."""
+
+
+def curve_rows(history: list[dict[str, float]]) -> list[CurveRow]:
+    """Return the rows in the trainer's log history, which is part of every checkpoint."""
+    rows, training_loss = [], float("nan")
+    for entry in history:
+        training_loss = entry.get("loss", training_loss)
+        if "eval_loss" in entry:
+            metrics = {name: entry[f"eval_{DEV}_{name}"] for name in METRICS}
+            row = CurveRow(round(entry["epoch"], 4), int(entry["step"]), training_loss, entry["eval_loss"], metrics)
+            rows.append(row)
+    return rows
+
+
+class EventCallback(TrainerCallback):
+    """Pass the trainer's events to our callbacks, and stop the training on NaN or Inf.
+
+    Non-finite values are found before they are recorded and before a checkpoint contains them.
+    """
+
+    def __init__(self, losses: deque[Tensor], callbacks: Sequence[TrainingCallback]) -> None:
+        self.losses = losses
+        """Losses of the last steps, appended by the trainer and emptied here."""
+        self.callbacks = callbacks
+        self.started = 0.0
+        """Time of the first step in seconds since the epoch."""
+        self.first_step = 0
+        """Steps made before an interruption."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Pass on the number of steps, and after an interruption the earlier rows of the curve."""
+        self.started, self.first_step = time.time(), state.global_step
+        for callback in self.callbacks:
+            callback.on_train_begin(state.max_steps, state.global_step)
+            for row in curve_rows(state.log_history):
+                callback.on_evaluate(row)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, lr_scheduler: Any, **_: Any
+    ) -> None:
+        """Pass on loss and learning rate from time to time; request an evaluation after the last step.
+
+        Raises `TrainingDiverged` if a loss is not finite.
+        """
+        if state.global_step == state.max_steps:
+            control.should_log = control.should_evaluate = True
+            control.should_save = args.save_strategy != "no"
+        control.should_log |= control.should_save  # a mean across a checkpoint would differ after an interruption
+        if state.global_step % LOG_EVERY == 0 or control.should_log:
+            recent = torch.stack(list(self.losses))
+            self.losses.clear()
+            loss = finite_mean(recent, state.global_step, args)
+            values = {TRAINING_LOSS: loss, LEARNING_RATE: lr_scheduler.get_last_lr()[0]}
+            for callback in self.callbacks:
+                callback.on_step(state.global_step, values)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any, **_: Any
+    ) -> None:
+        """Pass on the new row of the curve; the checkpoint of this step is written after it.
+
+        Raises `TrainingDiverged` if the row or a weight is not finite.
+        """
+        row = curve_rows(state.log_history)[-1]
+        check_row(row, model.state_dict().values(), args)
+        for callback in self.callbacks:
+            callback.on_evaluate(row)
+
+
+def finite_mean(losses: Tensor, step: int, args: TrainingArguments) -> float:
+    """Return the mean loss of the last steps up to `step`; raise `TrainingDiverged` if one of them is not finite."""
+    mean = losses.mean().item()
+    if math.isfinite(mean):
+        return mean
+    first = int((~losses.isfinite()).nonzero()[0])
+    at = step - len(losses) + 1 + first
+    raise _diverged(at, "a training loss that is a finite number", f"{losses[first].item()}", args)
+
+
+def check_row(row: CurveRow, weights: Iterable[Tensor], args: TrainingArguments) -> None:
+    """Raise `TrainingDiverged` if validation loss, Spearman or a weight is not finite at a row of the curve."""
+    if not math.isfinite(row.validation_loss):
+        raise _diverged(row.step, "a validation loss that is a finite number", f"{row.validation_loss}", args)
+    check_weights(weights, row.step, args)
+    if not math.isfinite(row.metrics[SPEARMAN]):
+        raise _diverged(row.step, "similarities that differ between the dev pairs", "the same for all of them", args)
+
+
+def check_weights(weights: Iterable[Tensor], step: int, args: TrainingArguments) -> None:
+    """Raise `TrainingDiverged` if a weight is not finite after `step`."""
+    if not get_total_norm(weights, math.inf).isfinite():
+        raise _diverged(step, "finite weights", "NaN or Inf among them", args)
+
+
+def check_similarities(evaluation: Evaluation, model: str) -> None:
+    """Raise `TrainingDiverged` if a model's similarities are not finite or the same for all pairs."""
+    if not math.isfinite(evaluation.metrics[SPEARMAN]):
+        predicted = evaluation.predicted
+        raise TrainingDiverged(
+            f"{model}: expected similarities that differ between pairs, found {predicted.min():g} to"
+            f" {predicted.max():g} for all {len(predicted):,}",
+            "use another encoder (model=…)",
+        )
+
+
+def _diverged(step: int, expected: str, found: str, args: TrainingArguments) -> TrainingDiverged:
+    cause, remedy = (", or bf16 too coarse", " or trainer.precision=fp32") if args.bf16 else ("", "")
+    folder = Path(args.output_dir)
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    kept = f", with trainer.resume=never, which removes {last}, the last good checkpoint" if last else ""
+    return TrainingDiverged(
+        f"step {step}: expected {expected}, found {found}; the learning rate {args.learning_rate:g} is probably too"
+        f" high{cause}",
+        f"set a lower trainer.learning_rate{remedy}{kept}",
+    )

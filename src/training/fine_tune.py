@@ -1,0 +1,174 @@
+"""Fine-tuning of an encoder in place: arguments of the trainer, the modules that make a step fast, and the run."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from transformers import PrinterCallback
+
+from src.config.training import DEFAULT_EVAL_EVERY_EPOCHS, TrainerConfig
+from src.evaluation.evaluate import PairLoss
+from src.evaluation.metrics import DEV, SPEARMAN
+from src.training.attention import check_packing, packed_attention
+from src.training.callbacks import CurveRow, EventCallback, TrainingCallback, curve_rows
+from src.training.checkpoints import delete_incomplete, last_checkpoint
+from src.training.packing import tokenize
+from src.training.precision import use_threads
+from src.training.speedups import embedding_subset, fast_dropout, fused_qkv, used_tokens
+from src.training.trainer import PairTrainer, pair_evaluator, remove_autocast
+from src.utils.processes import broadcast, world_size
+
+
+@dataclass(frozen=True)
+class Training:
+    """The course of a training, and what it took."""
+
+    curve: list[CurveRow]
+    steps: int
+    warmup_steps: int
+    """Steps over which the learning rate rose."""
+    precision: str
+    """fp32 or bf16."""
+    threads: int
+    started: float
+    """Time of the first step in seconds since the epoch."""
+    train_seconds: float
+    """Wall time without evaluations; like the following, since the start or the checkpoint that was resumed."""
+    evaluation_seconds: float
+    pairs_per_second: float
+
+
+def fine_tune(
+    encoder: SentenceTransformer,
+    train: Dataset,
+    dev: Dataset,
+    loss: PairLoss,
+    config: TrainerConfig,
+    checkpoints: Path,
+    callbacks: Sequence[TrainingCallback],
+) -> Training:
+    """Train the encoder in place on `train` with evaluations on `dev`, from the last complete checkpoint on.
+
+    `config.precision` is fp32 or bf16, `loss` one of `src.training.losses` on this encoder, `checkpoints` their folder.
+
+    Raises `UserError` if the encoder cannot be trained on packed batches; `TrainingDiverged` if a loss, a weight or a
+    metric is not finite.
+    """
+    threads = use_threads(config.threads)
+    with training_modules(encoder, train, config):
+        trainer = PairTrainer(
+            config,
+            model=encoder,
+            args=build_arguments(config, len(train), checkpoints),
+            train_dataset=train,
+            eval_dataset=dev,
+            loss=loss,
+            evaluator=pair_evaluator(dev, DEV, config.eval_batch_size),
+        )
+        trainer.remove_callback(PrinterCallback)
+        events = EventCallback(trainer.losses, callbacks)
+        trainer.add_callback(events)
+        delete_incomplete(checkpoints)
+        checkpoint = broadcast(lambda: last_checkpoint(checkpoints))
+        start = time.perf_counter()
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        seconds = time.perf_counter() - start - trainer.evaluation_seconds
+        remove_autocast(trainer, encoder)
+    encoder.eval()
+    steps = trainer.state.global_step
+    return Training(
+        curve=curve_rows(trainer.state.log_history),
+        steps=steps,
+        warmup_steps=trainer.args.get_warmup_steps(steps),
+        precision=config.precision,
+        threads=threads,
+        started=events.started,
+        train_seconds=seconds,
+        evaluation_seconds=trainer.evaluation_seconds,
+        pairs_per_second=(steps - events.first_step) * config.batch_size / seconds,
+    )
+
+
+@contextmanager
+def training_modules(encoder: SentenceTransformer, train: Dataset, config: TrainerConfig) -> Iterator[None]:
+    """Replace modules of the encoder by faster ones for the duration of the block, as configured.
+
+    Raises `UserError` if the encoder gives other embeddings with packed batches.
+    """
+    packed = config.batching == "packed"
+    if packed:
+        check_packing(encoder, tokenize(train, encoder))
+    used = used_tokens(tokenize(train, encoder)) if config.used_rows else None
+    with ExitStack() as replaced:
+        replaced.enter_context(fast_dropout(encoder, config.fast_dropout))
+        replaced.enter_context(packed_attention(encoder, packed))
+        replaced.enter_context(fused_qkv(encoder, config.joint_projections))
+        replaced.enter_context(embedding_subset(encoder[0].model, used))
+        yield
+
+
+def total_steps(trainer: TrainerConfig, pairs: int) -> int:
+    """Return the steps of a training on so many pairs."""
+    if trainer.max_steps > 0:
+        return trainer.max_steps
+    return math.ceil(trainer.epochs * math.ceil(pairs / trainer.batch_size))
+
+
+def eval_interval(trainer: TrainerConfig, pairs: int) -> int:
+    """Return the steps from one evaluation to the next for so many training pairs."""
+    if trainer.eval_steps is not None:
+        return int(trainer.eval_steps)
+    return _share_of_epoch(trainer, pairs, trainer.eval_every_epochs or DEFAULT_EVAL_EVERY_EPOCHS)
+
+
+def save_interval(trainer: TrainerConfig, pairs: int) -> int:
+    """Return the steps from one checkpoint to the next for so many training pairs."""
+    if trainer.save_steps is not None:
+        return int(trainer.save_steps)
+    if trainer.save_every_epochs is not None:
+        return _share_of_epoch(trainer, pairs, trainer.save_every_epochs)
+    return eval_interval(trainer, pairs)
+
+
+def _share_of_epoch(trainer: TrainerConfig, pairs: int, share: float) -> int:
+    return math.ceil(math.ceil(pairs / trainer.batch_size) * share)
+
+
+def build_arguments(trainer: TrainerConfig, pairs: int, folder: Path) -> SentenceTransformerTrainingArguments:
+    """Return the library's arguments for so many training pairs, with checkpoints in `folder`."""
+    steps = eval_interval(trainer, pairs)
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=trainer.batch_size // world_size(),
+        per_device_eval_batch_size=trainer.eval_batch_size,
+        num_train_epochs=trainer.epochs,
+        max_steps=trainer.max_steps,
+        learning_rate=trainer.learning_rate,
+        warmup_steps=trainer.warmup_ratio,
+        weight_decay=trainer.weight_decay,
+        max_grad_norm=trainer.max_grad_norm,
+        lr_scheduler_type="linear",
+        optim="adamw_torch_fused",
+        seed=trainer.seed,
+        bf16=trainer.precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        eval_strategy="steps",
+        eval_steps=steps,
+        logging_strategy="steps",
+        logging_steps=steps,
+        save_strategy="steps" if trainer.checkpoints else "no",
+        save_steps=save_interval(trainer, pairs),
+        load_best_model_at_end=trainer.keep == "best",
+        metric_for_best_model=f"{DEV}_{SPEARMAN}",
+        greater_is_better=True,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_drop_last=world_size() > 1,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,115 @@
+"""Messages of the commands: logging to the terminal as it is read, and to a file with times.
+
+Modules log to `logging.getLogger(__name__)`. Below the logger `src` hang a handler for the terminal, which prints
+messages without decoration, and for the duration of a run a file beside its result.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from src.utils.errors import UserError
+from src.utils.processes import is_main_process
+
+LOGGER = logging.getLogger("src")
+FILE_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+BOLD = {"style": "bold"}
+"""For `extra=` of a log call: print the message in bold."""
+
+console = Console(highlight=False, markup=False, emoji=False)  # names and sentences are printed as they are
+
+
+class ConsoleHandler(logging.Handler):
+    """Print messages to the terminal, warnings in yellow; a record with a `table` prints that in place of its text."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        style = getattr(record, "style", "yellow" if record.levelno >= logging.WARNING else None)
+        table = getattr(record, "table", None)
+        if table is None:
+            console.print(record.getMessage(), style=style, soft_wrap=True)
+        else:
+            console.print()
+            console.print(table)
+
+
+class LogFile(logging.FileHandler):
+    """Append records to a file; a record that cannot be written (full disk) is dropped and ends nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setFormatter(logging.Formatter(FILE_FORMAT))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Ignore the error."""
+
+
+def setup_logging() -> None:
+    """Send the messages of the project to the terminal, in the main process of a training only."""
+    console.quiet = not is_main_process()
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    if not any(isinstance(handler, ConsoleHandler) for handler in LOGGER.handlers):
+        LOGGER.addHandler(ConsoleHandler())
+
+
+@contextmanager
+def log_to_file(path: Path) -> Iterator[None]:
+    """Append the messages of the block to a file; an exception that leaves the block becomes the last entry."""
+    if not is_main_process():
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = LogFile(path)
+    LOGGER.addHandler(file)
+    try:
+        yield
+    except UserError as error:
+        file.handle(_error_record(str(error)))
+        raise
+    except Exception as error:
+        file.handle(_error_record("Failed.", error))
+        raise
+    except BaseException:
+        file.handle(_error_record("Interrupted."))
+        raise
+    finally:
+        LOGGER.removeHandler(file)
+        file.close()
+
+
+def _error_record(message: str, error: Exception | None = None) -> logging.LogRecord:
+    exc_info = (type(error), error, error.__traceback__) if error else None
+    return LOGGER.makeRecord(LOGGER.name, logging.ERROR, __file__, 0, message, (), exc_info)
+
+
+@contextmanager
+def quiet_console() -> Iterator[None]:
+    """Print nothing to the terminal during the block; log files keep everything."""
+    former, console.quiet = console.quiet, True
+    try:
+        yield
+    finally:
+        console.quiet = former
+
+
+def log_table(title: str, rows: dict[str, str]) -> None:
+    """Log names and values below a title, as a table on the terminal and as aligned lines in a file."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    width = max(map(len, rows), default=0)
+    text = "\n".join([title, *(f"{name:{width}}  {value}" for name, value in rows.items())])
+    LOGGER.info("%s", text, extra={"table": table})
+
+
+def relative_to_cwd(path: Path) -> Path:
+    """Return a path relative to the working folder if it lies below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

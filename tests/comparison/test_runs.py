@@ -1,0 +1,94 @@
+"""Runs for a comparison: where they are found, and which are refused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from src.comparison.runs import NEEDED, ComparedRun, read_runs
+from src.utils.errors import UserError
+from tests.conftest import noisy_predictions
+
+MakeRun = Callable[..., Path]
+
+
+def read(*references: Path | str, uri: str = "sqlite:///nowhere/mlflow.db") -> list[ComparedRun]:
+    return read_runs([str(each) for each in references], uri, Path("scratch"))
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "shared"),
+    [
+        (lambda table: table.iloc[:100], 100),
+        (lambda table: table.assign(gold=table["gold"].where(table.index > 0, 0.123)), 119),
+        (lambda table: table.assign(sentence1=table["sentence1"] + "."), 0),
+    ],
+)
+def test_runs_on_other_pairs_are_refused(
+    change: Callable[[pd.DataFrame], pd.DataFrame], shared: int, make_run: MakeRun
+) -> None:
+    first, other = make_run("one", 0.4), make_run("other", change(noisy_predictions(0.4)))
+    with pytest.raises(UserError, match=rf"on 120 \(files, dev\) and .* {shared} of them in common: compare runs of"):
+        read(first, other)
+
+
+def test_the_order_of_the_pairs_does_not_matter(make_run: MakeRun) -> None:
+    shuffled = noisy_predictions(0.4).sample(frac=1, random_state=1)
+    first, other = read(make_run("one", 0.4), make_run("shuffled", shuffled))
+    pd.testing.assert_frame_equal(first.predictions, other.predictions)
+
+
+def test_scores_stored_in_single_precision_are_the_same(make_run: MakeRun) -> None:
+    table = noisy_predictions(0.4)
+    single = table.assign(gold=table["gold"].astype(np.float32))
+    first, other = read(make_run("one", table), make_run("other", single))
+    pd.testing.assert_frame_equal(first.predictions, other.predictions)
+
+
+def test_runs_are_found_by_id_name_experiment_model_and_folder(
+    make_run: MakeRun, empty_store: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("reviews", artifact_location=(tmp_path / "artifacts").as_uri())
+    tracked = client.create_run(experiment, run_name="quick-fox").info.run_id
+    source = make_run("source", 0.3)
+    for name in NEEDED:
+        client.log_artifact(tracked, str(source / name))
+    client.set_terminated(tracked)
+    client.create_run(experiment)  # a later one that still runs
+    client.create_registered_model("reviews")
+    client.create_model_version("reviews", source=source.as_uri(), run_id=tracked)
+    client.set_registered_model_alias("reviews", "champion", "1")
+    shutil.move(make_run("latest", 0.3), tmp_path / "experiments" / "latest")
+    names = [tracked, "quick-fox", "reviews", "models:/reviews/1", "models:/reviews@champion", "latest"]
+    runs = read(*names, uri=uri)
+    assert [run.letter for run in runs] == list("ABCDEF")
+    assert [run.result.run_id for run in runs] == ["source"] * 5 + ["latest"]
+    assert [run.reference for run in runs] == names
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_an_unfinished_run_is_refused(name: str, make_run: MakeRun) -> None:
+    complete, broken = make_run("complete", 0.3), make_run("broken", 0.3)
+    (broken / name).unlink()
+    with pytest.raises(UserError, match=rf"found no {name} in .*broken: train it first"):
+        read(complete, broken)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.parquet", "curve.csv"])
+def test_a_damaged_run_is_refused(name: str, make_run: MakeRun) -> None:
+    complete, broken = make_run("complete", 0.3), make_run("broken", 0.3)
+    (broken / name).write_text("")
+    with pytest.raises(UserError, match=r"broken.*expected a .*result.*, found .*: train it again"):
+        read(complete, broken)

@@ -1,0 +1,27 @@
+"""Settings under dotted names: which of them make another configuration."""
+
+from collections.abc import Callable
+
+import pytest
+
+from src.config import Config
+from src.config.settings import config_hash
+
+
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [
+        ("data.local_folder=/elsewhere", True),
+        ("model.cache=/elsewhere", True),
+        ("tracking.uri=http://127.0.0.1:5000", True),
+        ("trainer.resume=never", True),
+        ("trainer.learning_rate=3e-5", False),
+        ("model.max_length=64", False),
+        ("data.sources=[sample]", False),
+    ],
+)
+def test_locations_do_not_change_the_hash_of_a_configuration(
+    override: str, same: bool, compose: Callable[..., Config]
+) -> None:
+    one, other = compose("+experiment=review_sts"), compose("+experiment=review_sts", override)
+    assert (config_hash(one) == config_hash(other)) == same

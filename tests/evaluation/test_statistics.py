@@ -1,0 +1,119 @@
+"""Correlations agree with scipy; intervals cover."""
+
+from collections.abc import Callable
+from warnings import catch_warnings
+
+import numpy as np
+import pytest
+from scipy.stats import kstest, pearsonr, spearmanr
+
+from src.evaluation.statistics import (
+    Interval,
+    bootstrap_interval,
+    difference_interval,
+    holm,
+    pearson,
+    percentile_interval,
+    permutation_p_value,
+    resampled_means,
+    spearman,
+)
+
+RNG = np.random.default_rng(7)
+GOLD = RNG.integers(0, 6, 120) / 5.0
+PREDICTED = GOLD + RNG.normal(0, 0.4, 120)
+
+
+def test_correlations_equal_scipys_with_ties() -> None:
+    assert spearman(GOLD, PREDICTED) == pytest.approx(spearmanr(GOLD, PREDICTED).statistic, abs=1e-12)
+    assert pearson(GOLD, PREDICTED) == pytest.approx(pearsonr(GOLD, PREDICTED).statistic, abs=1e-12)
+
+
+def test_correlations_take_many_samples_at_once() -> None:
+    gold, predicted = np.stack([GOLD, GOLD[::-1]]), np.stack([PREDICTED, PREDICTED])
+    expected = [spearman(GOLD, PREDICTED), spearman(GOLD[::-1], PREDICTED)]
+    assert spearman(gold, predicted).tolist() == pytest.approx(expected)
+
+
+def test_interval_holds_the_estimate_and_follows_the_seed() -> None:
+    interval = bootstrap_interval(spearman, GOLD, PREDICTED, seed=1)
+    assert interval.low < spearman(GOLD, PREDICTED) < interval.high
+    assert interval == bootstrap_interval(spearman, GOLD, PREDICTED, seed=1)
+    assert interval != bootstrap_interval(spearman, GOLD, PREDICTED, seed=2)
+
+
+def test_interval_narrows_with_more_pairs() -> None:
+    few = bootstrap_interval(spearman, GOLD[:30], PREDICTED[:30], seed=1)
+    many = bootstrap_interval(spearman, GOLD, PREDICTED, seed=1)
+    assert many.high - many.low < few.high - few.low
+
+
+def two_models(rng: np.random.Generator, pairs: int, second_noise: float) -> list[np.ndarray]:
+    """Gold scores with ties, and two models' scores that share a part of their error."""
+    gold = rng.integers(0, 36, pairs) / 35
+    shared = rng.normal(0, 0.25, pairs)
+    return [gold, *(gold + shared + rng.normal(0, noise, pairs) for noise in (0.15, second_noise))]
+
+
+@pytest.mark.parametrize("statistic", [spearman, pearson])
+def test_coverage_of_the_95_percent_interval(statistic: Callable[..., np.ndarray]) -> None:
+    truth = float(statistic(*two_models(np.random.default_rng(0), 1_000_000, 0.4)[:2]))
+    rng = np.random.default_rng(5)
+    samples = [two_models(rng, 255, 0.4)[:2] for _ in range(400)]
+    intervals = [bootstrap_interval(statistic, *sample, seed, resamples=300) for seed, sample in enumerate(samples)]
+    assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
+
+
+def test_coverage_of_the_interval_of_a_mean_over_three_trainings() -> None:
+    truth = float(spearman(*two_models(np.random.default_rng(0), 1_000_000, 0.4)[:2]))
+    rng = np.random.default_rng(6)
+
+    def interval(seed: int) -> Interval:
+        gold, shared = rng.integers(0, 36, 255) / 35, rng.normal(0, 0.25, 255)
+        predicted = gold + shared + rng.normal(0, 0.15, (3, 255))
+        return percentile_interval(resampled_means(spearman, gold, predicted, seed, resamples=100))
+
+    assert 0.93 <= np.mean([low <= truth <= high for low, high in map(interval, range(400))]) <= 0.97
+
+
+def test_resamples_without_a_correlation_are_left_out() -> None:
+    gold = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
+    with catch_warnings(action="error"):
+        low, high = bootstrap_interval(spearman, gold, np.array([0.1, 0.2, 0.3, 0.4, 0.5]), seed=1)
+    assert -1 <= low < high <= 1
+
+
+@pytest.mark.parametrize("second_noise", [0.15, 0.4])
+def test_coverage_of_the_interval_of_a_difference(second_noise: float) -> None:
+    truth_of = two_models(np.random.default_rng(0), 1_000_000, second_noise)
+    truth = float(spearman(truth_of[0], truth_of[2]) - spearman(truth_of[0], truth_of[1]))
+    rng, trials = np.random.default_rng(11), 400
+    intervals = [
+        difference_interval(*two_models(rng, 120, second_noise), seed=trial, resamples=300) for trial in range(trials)
+    ]
+    assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
+
+
+def test_p_values_are_uniform_under_no_difference() -> None:
+    rng = np.random.default_rng(12)
+    p_values = [permutation_p_value(*two_models(rng, 120, 0.15), seed=trial, resamples=299) for trial in range(400)]
+    assert kstest(p_values, "uniform").pvalue > 0.05
+    assert 0.03 <= np.mean(np.array(p_values) <= 0.05) <= 0.07
+
+
+def test_p_value_is_small_where_one_model_is_clearly_better() -> None:
+    gold, better, worse = two_models(np.random.default_rng(2), 250, 0.5)
+    assert permutation_p_value(gold, better, worse, seed=1) < 0.001
+    high = difference_interval(gold, better, worse, seed=1).high
+    assert high < 0
+
+
+def test_p_value_does_not_depend_on_the_scale_of_a_model() -> None:
+    gold, a, b = two_models(np.random.default_rng(2), 80, 0.2)
+    assert permutation_p_value(gold, a, b, seed=1) == permutation_p_value(gold, a, np.exp(5 * b) - 3, seed=1)
+
+
+def test_holm_corrects_for_the_number_of_p_values() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.2]) == [0.2]

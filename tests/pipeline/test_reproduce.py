@@ -1,0 +1,64 @@
+"""Training a recorded run again: the same curve, or a sentence with the reason."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from omegaconf import OmegaConf
+
+import src.train
+from src.config import Config
+from src.pipeline.reproduce import curve_difference, reproduce, restore_config
+from src.reproduce import verdict
+from src.utils.errors import UserError
+
+TinyConfig = Callable[..., Config]
+
+
+def test_a_run_gives_the_same_curve_again_and_all_folders_are_left_alone(
+    tiny_config: TinyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config("tracking.models=false", "trainer.max_steps=4", "trainer.precision=fp32")
+    result = src.train.run(config)
+    assert restore_config(Path(config.folder) / "config.yaml", tmp_path).trainer == config.trainer
+    before = {path: path.stat().st_mtime_ns for path in Path(config.folder).rglob("*")}
+    working_tree = tmp_path / "working_tree"
+    working_tree.mkdir()
+    monkeypatch.chdir(working_tree)
+    assert reproduce(result.run_id, config.tracking.uri) == 0
+    assert not list(working_tree.iterdir())
+    assert {path: path.stat().st_mtime_ns for path in Path(config.folder).rglob("*")} == before
+    client = MlflowClient(config.tracking.uri)
+    assert len(client.search_runs([client.get_experiment_by_name("tiny").experiment_id])) == 1
+    pairs = tmp_path / "pairs.csv"
+    shutil.copy(pairs, tmp_path / "former.csv")
+    pairs.write_text(pairs.read_text(encoding="utf-8").replace("1.0", "0.75", 1), encoding="utf-8")
+    with pytest.raises(UserError, match=r"expected the pairs and versions .* training \w{36} there and \w{36} here"):
+        reproduce(result.run_id, config.tracking.uri)
+
+
+def test_the_verdict_says_how_far_two_curves_are_apart() -> None:
+    columns = ["step", "spearman_cosine", "pearson_cosine", "validation_loss"]
+    first = pd.DataFrame([[3, 0.7, 0.6, 0.1], [6, 0.8, 0.7, 0.1]], columns=columns)
+    assert verdict(curve_difference(first, first)) == "The same curve, to the last digit."
+    near = first.assign(spearman_cosine=first["spearman_cosine"] + 5e-5)
+    assert "within 0.0001: the largest difference is 5e-05" in verdict(curve_difference(first, near))
+    far = first.assign(pearson_cosine=0.0)
+    assert verdict(curve_difference(first, far)).startswith("Another curve: the largest difference is 0.7")
+    assert verdict(curve_difference(first, first.iloc[:1])).startswith("Another curve")
+
+
+def test_a_run_recorded_with_shares_of_an_epoch_as_steps_can_be_restored(
+    tiny_config: TinyConfig, tmp_path: Path
+) -> None:
+    settings = asdict(tiny_config())
+    settings["trainer"] |= {"eval_steps": 0.25, "save_steps": 0}
+    for name in ("eval_every_epochs", "save_every_epochs"):
+        del settings["trainer"][name]
+    OmegaConf.save(OmegaConf.create(settings), tmp_path / "config.yaml")
+    trainer = restore_config(tmp_path / "config.yaml", tmp_path).trainer
+    assert (trainer.eval_every_epochs, trainer.eval_steps, trainer.save_steps) == (0.25, None, None)

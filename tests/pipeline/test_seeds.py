@@ -1,0 +1,154 @@
+"""Several seeds of one training: one run, a child for each seed, and the summary."""
+
+import json
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+import src.train
+from src.config import BenchSettings, Config, SweepSettings
+from src.pipeline import seeds
+from src.tracking import PARENT
+from src.training.trainer import PairTrainer
+from src.utils.errors import UserError
+
+TinyConfig = Callable[..., Config]
+SEEDS, FP32 = "trainer.seeds=[1,2]", "trainer.precision=fp32"
+
+
+class Finished(NamedTuple):
+    """A training with two seeds that was killed during the second one and started again."""
+
+    config: Config
+    metrics: dict[str, Any]
+    before: dict[Path, int]
+    """When the files of the first seed were written, as of the kill."""
+    refused: str
+    """The error of another configuration in between."""
+    printed: str
+    client: MlflowClient
+
+
+class Killed(BaseException):
+    """Stands for kill -9: no handler of the project runs."""
+
+
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    config = tiny_config_in(tmp_path_factory.mktemp("seeds"), SEEDS, FP32)
+    save, printed = PairTrainer._save_checkpoint, StringIO()
+
+    def killed(self: PairTrainer, *arguments: object) -> None:
+        save(self, *arguments)
+        if self.state.global_step == 6 and self.args.seed == 2:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(PairTrainer, "_save_checkpoint", killed)
+        src.train.run(config)
+    before = times(Path(config.folder) / "seeds" / "1")
+    with pytest.raises(UserError) as refused:
+        src.train.run(tiny_config_in(Path(config.folder).parent, "trainer.seeds=[1,3]", FP32))
+    with redirect_stdout(printed):
+        src.train.run(config)
+    metrics = json.loads((Path(config.folder) / "metrics.json").read_text(encoding="utf-8"))
+    client = MlflowClient(config.tracking.uri)
+    return Finished(config, metrics, before, str(refused.value), printed.getvalue(), client)
+
+
+def runs(finished: Finished, role: str) -> list[Run]:
+    experiment = finished.client.get_experiment_by_name("tiny").experiment_id
+    return list(finished.client.search_runs([experiment], f"tags.role = '{role}'", order_by=["attributes.start_time"]))
+
+
+def read(finished: Finished, seed: int) -> dict[str, Any]:
+    path = Path(finished.config.folder) / "seeds" / str(seed) / "metrics.json"
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def test_after_a_kill_a_finished_seed_is_not_trained_again(finished: Finished) -> None:
+    assert finished.before and times(Path(finished.config.folder) / "seeds" / "1") == finished.before
+    assert "unfinished run of other settings (trainer.seeds was [1, 2], is [1, 3])" in finished.refused
+    (parent,) = runs(finished, "seeds")
+    children = runs(finished, "seed")
+    assert [child.info.run_name for child in children] == ["seed 1", "seed 2"]
+    assert {child.data.tags[PARENT] for child in children} == {parent.info.run_id}
+    assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    history = finished.client.get_metric_history(children[1].info.run_id, "validation_loss")
+    assert [point.step for point in history] == [3, 6, 9, 10]
+
+
+def test_mean_deviation_and_interval_come_from_all_seeds(finished: Finished) -> None:
+    metrics = finished.metrics
+    each = [read(finished, seed)["spearman_cosine"] for seed in (1, 2)]
+    assert each[0] != each[1]
+    assert metrics["spearman_cosine_mean"] == pytest.approx(np.mean(each))
+    assert metrics["spearman_cosine_deviation"] == pytest.approx(abs(each[0] - each[1]) / np.sqrt(2))
+    assert metrics["spearman_cosine_mean_low"] < min(each) < max(each) < metrics["spearman_cosine_mean_high"]
+    (parent,) = runs(finished, "seeds")
+    assert metrics["parent_run_id"] == parent.info.run_id
+    recorded = {name: parent.data.metrics[name] for name in ("spearman_cosine", "spearman_cosine_low")}
+    assert recorded == {
+        "spearman_cosine": metrics["spearman_cosine_mean"],
+        "spearman_cosine_low": metrics["spearman_cosine_mean_low"],
+    }
+    assert f"mean {np.mean(each):.4f} [" in finished.printed and "trained already" in finished.printed
+
+
+def test_the_folder_holds_the_result_of_the_first_seed_and_the_registry_its_model(finished: Finished) -> None:
+    folder, first = Path(finished.config.folder), read(finished, 1)
+    assert {name: finished.metrics[name] for name in first} == first
+    for name in ("model/model.safetensors", "predictions.parquet", "curve.csv", "config.yaml", "plots/curve.png"):
+        assert (folder / name).read_bytes() == (folder / "seeds" / "1" / name).read_bytes()
+    assert (first["model_version"], read(finished, 2)["model_version"]) == ("1", None)
+    table = pd.read_csv(folder / "seeds" / "seeds.csv")
+    assert table["seed"].tolist() == [1, 2] and table["run_id"].iloc[0] == first["run_id"]
+    assert not list(folder.rglob("*.tmp")) and json.loads((folder / "seeds" / "state.json").read_text())["done"] is True
+
+
+def test_a_seed_among_others_gives_what_it_gives_alone(finished: Finished, tiny_config: TinyConfig) -> None:
+    alone = src.train.run(tiny_config("trainer.seed=2", "tracking.models=false", FP32))
+    again = read(finished, 2)
+    assert (alone.spearman.value, alone.validation_loss) == (again["spearman_cosine"], again["validation_loss"])
+
+
+def test_a_finished_seed_is_not_trained_again_where_another_store_knows_nothing_of_it(
+    tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tiny_config(SEEDS, "tracking.models=false")
+    train_seed = seeds.train_seed
+
+    def killed(config: Config, *others: Any) -> None:
+        if config.trainer.seed == 2:
+            raise Killed
+        train_seed(config, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(seeds, "train_seed", killed)
+        src.train.run(config)
+    src.train.run(tiny_config(SEEDS, "tracking.models=false", f"tracking.uri=sqlite:///{tmp_path}/another.db"))
+    assert capsys.readouterr().out.count("trained already") == 1
+
+
+@pytest.mark.parametrize("values", ["[1]", "[1,1]", "[-1,2]"])
+def test_seeds_that_are_no_repetition_are_refused(values: str, tiny_config: TinyConfig) -> None:
+    with pytest.raises(UserError, match=r"trainer\.seeds must be empty, or different numbers"):
+        tiny_config(f"trainer.seeds={values}")
+
+
+@pytest.mark.parametrize("settings", [BenchSettings, SweepSettings])
+def test_seeds_are_refused_where_they_would_be_ignored(settings: type[Config], tiny_config: TinyConfig) -> None:
+    with pytest.raises(UserError, match=r"trainer\.seeds must be empty for a (benchmark|sweep)"):
+        settings(**vars(tiny_config(SEEDS)))

@@ -1,0 +1,123 @@
+"""When a run is resumed, refused or started anew."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.config import Config
+from src.data import PairData, load_pairs
+from src.pipeline import state
+from src.pipeline.state import RunPlan, RunState, StateFile, fingerprint_of, load_completed, plan_run, resolve_precision
+from src.utils.errors import UserError
+
+TinyConfig = Callable[..., Config]
+ADVICE = "set trainer.resume=never to start anew"
+
+
+@pytest.fixture
+def pairs(tiny_config: TinyConfig) -> PairData:
+    return load_pairs(tiny_config().data)
+
+
+def plan(config: Config, pairs: PairData, resume: str = "auto", **options: Any) -> RunPlan:
+    return plan_run(config, pairs, StateFile(Path(config.folder)), resume, ADVICE, **options)
+
+
+def start(config: Config, pairs: PairData, done: bool = False) -> RunPlan:
+    first = plan(config, pairs)
+    StateFile(Path(config.folder)).save(first.state("run-1", done))
+    return first
+
+
+@pytest.mark.parametrize("resume", ["auto", "if_same"])
+def test_an_unfinished_run_with_the_same_fingerprint_is_resumed(
+    resume: str, tiny_config: TinyConfig, pairs: PairData
+) -> None:
+    start(tiny_config(), pairs)
+    assert plan(tiny_config(), pairs, resume).run_id == "run-1"
+
+
+def test_a_finished_run_is_not_resumed(tiny_config: TinyConfig, pairs: PairData) -> None:
+    start(tiny_config(), pairs, done=True)
+    assert plan(tiny_config(), pairs).run_id is None
+
+
+def test_never_starts_anew(tiny_config: TinyConfig, pairs: PairData) -> None:
+    start(tiny_config(), pairs)
+    assert plan(tiny_config(), pairs, "never").run_id is None
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"trainer.seed": "7"}, r"trainer\.seed was 42, is 7"),
+        ({"trainer.precision": "bf16"}, r"trainer\.precision was fp32, is bf16"),
+        ({"trainer.learning_rate": "2e-3", "trainer.epochs": "2"}, r"trainer\.epochs was 1\.0, is 2\.0; trainer\.l"),
+    ],
+)
+def test_other_settings_are_refused_by_name_and_value_and_nothing_on_disk_changes(
+    change: dict[str, str], sentence: str, tiny_config: TinyConfig, pairs: PairData
+) -> None:
+    start(tiny_config("trainer.precision=fp32"), pairs)
+    before = {path: path.read_bytes() for path in Path(tiny_config().folder).rglob("*") if path.is_file()}
+    settings = {"trainer.precision": "fp32", **change}
+    other = tiny_config(*(f"{name}={value}" for name, value in settings.items()))
+    with pytest.raises(UserError, match=rf"unfinished run of other settings \({sentence}.*\): {ADVICE}"):
+        plan(other, pairs)
+    assert plan(other, pairs, "if_same").run_id is None
+    assert plan(other, pairs, has_progress=False).run_id is None
+    assert {path: path.read_bytes() for path in Path(tiny_config().folder).rglob("*") if path.is_file()} == before
+
+
+def test_other_pairs_and_another_number_of_processes_are_other_runs(
+    tiny_config: TinyConfig, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(tiny_config(), pairs)
+    with pytest.raises(UserError, match=r"\(pairs was \w{36} and \w{36}, is"):
+        plan(tiny_config(), replace(pairs, dev=pairs.dev.select(range(10))))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"\(processes was 1, is 2\)"):
+        plan(tiny_config(), pairs)
+
+
+@pytest.mark.parametrize("first", ["bf16", "fp32"])
+def test_a_resumed_run_keeps_the_precision_that_was_resolved_at_its_start(
+    first: str, tiny_config: TinyConfig, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"auto": first}
+    monkeypatch.setattr(state, "choose_precision", lambda wanted: found.get(wanted, wanted))
+    assert start(tiny_config("trainer.precision=auto"), pairs).fingerprint["trainer.precision"] == first
+    found["auto"] = {"bf16": "fp32", "fp32": "bf16"}[first]  # the probe would now find the other
+    resumed = plan(tiny_config("trainer.precision=auto"), pairs)
+    assert (resumed.run_id, resumed.config.trainer.precision) == ("run-1", first)
+    anew = plan(tiny_config("trainer.precision=auto"), pairs, "never")
+    assert anew.config.trainer.precision == found["auto"]
+
+
+def test_settings_of_the_place_and_of_resuming_itself_may_change(tiny_config: TinyConfig, pairs: PairData) -> None:
+    config = tiny_config()
+    moved = replace(config, folder="/elsewhere", trainer=replace(config.trainer, resume="if_same"))
+    assert fingerprint_of(config, pairs) == fingerprint_of(moved, pairs)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"run_id": "run-1"}', '{"fingerprint": 3, "run_id": 4}'])
+def test_a_damaged_state_counts_as_none(content: str, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(content)
+    assert StateFile(tmp_path).load() is None
+
+
+def test_a_state_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    saved = RunState({"trainer.seed": "42"}, "run-1", done=True)
+    StateFile(tmp_path / "new").save(saved)
+    assert StateFile(tmp_path / "new").load() == saved
+
+
+def test_only_a_done_training_of_the_same_fingerprint_is_completed(tiny_config: TinyConfig, pairs: PairData) -> None:
+    config = resolve_precision(tiny_config())
+    fingerprint = fingerprint_of(config, pairs)
+    assert load_completed(Path(config.folder), fingerprint) is None
+    start(tiny_config(), pairs, done=True)
+    assert load_completed(Path(config.folder), fingerprint) is None  # without its result

@@ -1,0 +1,43 @@
+"""The command `python -m src.report`: the plots of a finished run, without torch."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from src.cli import CONF, parser_command
+from src.report.__main__ import parser, run
+from src.report.plots import PLOTS
+
+main = parser_command(run, parser())
+TABLE = pd.DataFrame({"sentence1": ["방"] * 20, "sentence2": ["집"] * 20, "gold": [0.0, 1.0] * 10})
+
+
+def test_the_plots_of_a_run_are_drawn_without_torch(make_run: Callable[..., Path]) -> None:
+    folder = make_run("one", TABLE.assign(predicted=TABLE["gold"] / 2))
+    code = """
+import sys
+from pathlib import Path
+from src.report.__main__ import run
+run(Path(sys.argv[1]))
+print({"torch", "transformers", "mlflow"} & set(sys.modules))
+"""
+    line = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(line, cwd=CONF.parent, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+    assert all((folder / name).is_file() for name in PLOTS)
+
+
+@pytest.mark.parametrize("missing", ["metrics.json", "config.yaml", "curve.csv", "predictions.parquet"])
+def test_an_unfinished_run_is_one_sentence_and_exit_code_2(
+    missing: str, make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("one", TABLE.assign(predicted=TABLE["gold"]))
+    (folder / missing).unlink()
+    with pytest.raises(SystemExit) as left:
+        main([str(folder)])
+    assert left.value.code == 2
+    assert f"expected a finished run, found no {missing}: train it first" in capsys.readouterr().err

@@ -1,0 +1,95 @@
+"""Plots of a run: all files are written, Korean renders, and the result is reproducible."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+
+from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS
+from src.evaluation.result import Result
+from src.evaluation.statistics import Estimate
+from src.report import plots
+from src.report.plots import PLOTS, draw_plots, new_figure, plot_curve, reference_metrics, save_figure
+
+
+def pairs(count: int) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    gold = rng.integers(0, 6, count) / 5
+    text = {"sentence1": [f"방 {i}번이 좋아요" for i in range(count)], "sentence2": ["숙소가 넓어요"] * count}
+    return pd.DataFrame({**text, "gold": gold, "predicted": gold + rng.normal(0, 0.1, count)})
+
+
+def curve(rows: int = 4) -> pd.DataFrame:
+    columns = ["epoch", "step", TRAINING_LOSS, VALIDATION_LOSS, SPEARMAN, PEARSON]
+    return pd.DataFrame([[0.1 * i, i, 0.2, 0.1, 0.5 + i / 10, 0.5] for i in range(1, rows + 1)], columns=columns)
+
+
+@pytest.mark.parametrize(("count", "evaluated_on", "published"), [(60, "dev", 0.8555), (3, "test", None)])
+def test_every_plot_is_drawn(
+    count: int, evaluated_on: str, published: float | None, make_result: Callable[..., Result], tmp_path: Path
+) -> None:
+    pairs(count).to_parquet(tmp_path / "predictions.parquet")
+    curve().to_csv(tmp_path / "curve.csv")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_plots(tmp_path, make_result(evaluated_on=evaluated_on), 42, published)
+    written = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "plots").iterdir())
+    assert written == sorted(PLOTS)
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in PLOTS if name.endswith(".png"))
+    assert "Worst pairs of tiny" in (tmp_path / "plots" / "worst_pairs.html").read_text(encoding="utf-8")
+
+
+def test_drawing_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        plot_curve(curve(), Estimate(0.9, 0.8, 0.95), 0.8555, tmp_path / f"{name}.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+
+
+def test_scores_stored_in_single_precision_give_the_same_plots(
+    make_result: Callable[..., Result], tmp_path: Path
+) -> None:
+    table = pairs(60).assign(predicted=0.5)  # the edges of the histogram are gold scores, too
+    for name, gold in (("double", table["gold"]), ("single", table["gold"].astype(np.float32))):
+        (tmp_path / name).mkdir()
+        table.assign(gold=gold).to_parquet(tmp_path / name / "predictions.parquet")
+        curve().to_csv(tmp_path / name / "curve.csv")
+        draw_plots(tmp_path / name, make_result(), 42, None)
+    for name in PLOTS:
+        assert (tmp_path / "double" / name).read_bytes() == (tmp_path / "single" / name).read_bytes(), name
+
+
+def test_the_interval_is_that_of_the_saved_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, _: drawn.append(figure))
+    plot_curve(curve(), Estimate(0.9, 0.8, 0.95), None, tmp_path / "curve.png")
+    (bar,) = drawn[0].axes[0].containers
+    assert isinstance(bar, ErrorbarContainer)
+    (ends,) = bar.lines[2][0].get_segments()
+    np.testing.assert_allclose(ends[:, 1], [0.8, 0.95])
+    assert "0.9000" in str(bar.get_label())
+
+
+def test_a_curve_of_one_evaluation_is_drawn(tmp_path: Path) -> None:
+    plot_curve(curve(1), None, None, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_korean_has_glyphs(tmp_path: Path) -> None:
+    figure = new_figure()
+    figure.suptitle("한국어 문장 − 0.5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        save_figure(figure, tmp_path / "korean.png")
+
+
+def test_a_published_score_is_no_reference_for_pairs_written_for_this_project(
+    make_result: Callable[..., Result],
+) -> None:
+    published = {SPEARMAN: 0.8555}
+    assert reference_metrics(published, make_result(data_source="hub")) == published
+    assert reference_metrics(published, make_result(data_source="sample")) == {}

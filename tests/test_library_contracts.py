@@ -1,0 +1,60 @@
+"""Private parts of libraries that the project builds on: these tests fail first when an upgrade changes one."""
+
+import inspect
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.storages import RDBStorage
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from transformers import Trainer
+
+
+def test_optuna_trials_have_an_id_that_the_storage_takes(tmp_path: Path) -> None:
+    storage = RDBStorage(f"sqlite:///{tmp_path}/study.db", heartbeat_interval=60, grace_period=180)
+    study = optuna.create_study(storage=storage)
+    trial = study.ask()
+    frozen = study.get_trials()[0]
+    assert frozen._trial_id == trial._trial_id
+    assert storage.get_trial(frozen._trial_id).number == 0
+    assert storage._get_stale_trial_ids(study._study_id) == []
+
+
+def test_optuna_distributions_tell_which_values_they_contain() -> None:
+    assert FloatDistribution(0, 1)._contains(0.5) and not FloatDistribution(0, 1)._contains(2)
+    assert IntDistribution(1, 3)._contains(2) and not IntDistribution(1, 3)._contains(4)
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"), [("_clip_grad_norm", ["self", "model"]), ("_save_checkpoint", ["self", "model", "trial"])]
+)
+def test_the_transformers_trainer_calls_the_methods_that_ours_overrides(method: str, parameters: list[str]) -> None:
+    assert list(inspect.signature(getattr(Trainer, method)).parameters) == parameters
+    callers = [
+        name
+        for name, function in inspect.getmembers(Trainer, inspect.isfunction)
+        if f"self.{method}(" in inspect.getsource(function)
+    ]
+    assert callers
+    assert method not in vars(SentenceTransformerTrainer)
+
+
+def test_a_sentence_transformer_knows_its_first_position_and_its_attention(tiny_encoder_folder: Path) -> None:
+    encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu")
+    assert encoder[0]._infer_flatten_position_offset() == 0
+    assert encoder[0].model.config._attn_implementation in ("sdpa", "eager")
+
+
+def test_accelerate_marks_a_prepared_model(tiny_encoder_folder: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    prepared = Accelerator(cpu=True).prepare(model)
+    assert vars(prepared)["_is_accelerate_prepared"] is True
+
+
+def test_a_data_set_has_a_fingerprint_that_follows_its_content() -> None:
+    first, second = (Dataset.from_dict({"score": [value]}) for value in (0.0, 1.0))
+    assert first._fingerprint and first._fingerprint != second._fingerprint
