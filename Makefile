@@ -1,10 +1,10 @@
-# make setup   a virtual environment with pinned dependencies
-# make train   the main job
-# make test    format, lint, types and tests
-# make ui      the runs in MLflow, on port 5000 or PORT=…
-# make soak    thirty trainings killed at random moments, each started again
-# make audit   known vulnerabilities of the pinned dependencies (needs the network)
-# make lock    renew constraints.txt with the newest versions that pyproject.toml allows
+# make setup   create a virtual environment with pinned dependencies
+# make train   train the experiment review_sts
+# make test    check format, lint and types, and run the tests
+# make ui      serve the MLflow UI on port 5000 or PORT=…
+# make soak    kill thirty trainings at random moments and resume each
+# make audit   check the pinned dependencies for known vulnerabilities (needs the network)
+# make lock    update constraints.txt to the newest versions that pyproject.toml allows
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -4,10 +4,9 @@ A RUN is named as for `src.compare`. The working tree and the store stay as they
 """
 
 import sys
-from pathlib import Path
 
 from src.cli import Parser, parser_command
-from src.config.tracking import TrackingConfig
+from src.config.tracking import TrackingConfig, is_missing
 from src.utils.console import LOGGER as log
 from src.utils.errors import UserError
 
@@ -17,8 +16,7 @@ TOLERANCE = 1e-4
 
 def run(reference: str, uri: str) -> None:
     """Train the run again and log the verdict; exit with code 1 if the curve is another one."""
-    database = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not database.is_file():
+    if is_missing(uri):
         raise UserError(f"--uri {uri}: expected an MLflow store, found no such file: check --uri.")
     from src.pipeline.reproduce import reproduce  # torch takes seconds to import: mistakes are found before
 

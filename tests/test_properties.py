@@ -22,11 +22,12 @@ from src.config.training import TrainerConfig
 from src.data.columns import ROW, Columns
 from src.data.files import FORMATS, read_table
 from src.data.pairs import check_pairs
+from src.evaluation.metrics import DEV
 from src.training.attention import packed_attention
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
 from src.training.losses import build_loss
 from src.training.packing import PackedCollator, embed_packed, features_of, tokenize
-from src.training.trainer import PairTrainer, dev_evaluator
+from src.training.trainer import PairTrainer, pair_evaluator
 from src.utils.errors import UserError
 
 settings.register_profile(
@@ -161,7 +162,7 @@ def test_every_pair_is_in_exactly_one_batch_of_an_epoch(
         train_dataset=data,
         eval_dataset=data,
         loss=build_loss(encoder, "cosine_similarity"),
-        evaluator=dev_evaluator(data, 32),
+        evaluator=pair_evaluator(data, DEV, 32),
     )
     batches = [labels["label"].tolist() for labels in trainer.get_train_dataloader()]
     assert sorted(label for batch in batches for label in batch) == pytest.approx(numbers)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 from mlflow import MlflowClient
 
-from src.pipeline.state import StateFile
+from src.pipeline.state import state_file
 from tests.conftest import write_pairs
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def test_killed_at_a_random_moment_a_training_ends_as_if_undisturbed(
     first.kill()
     first.join()
     result = tmp_path / "experiments" / "tiny"
-    state = StateFile(result).load()
+    state = state_file(result).load()
     over = state is not None and state.done
     second = start_training(tmp_path)
     second.join()

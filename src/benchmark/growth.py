@@ -11,11 +11,12 @@ from datasets import Dataset
 from src.benchmark.speed import train_in_subprocess
 from src.config import BenchSettings
 from src.data import PairData
-from src.evaluation.result import Result
 
 log = logging.getLogger(__name__)
 
 CHUNK_ROWS = 50_000
+KEYS = ("startup_seconds", "train_seconds", "pairs_per_second", "peak_memory_mb", "steps")
+"""Fields of a result in the table."""
 SCHEMA = pa.schema({"sentence1": pa.string(), "sentence2": pa.string(), "score": pa.float64()})
 
 
@@ -31,7 +32,7 @@ def measure_growth(
     for size in config.bench.sizes:
         write_pairs(pairs.train, size, scratch / "train.parquet")
         result = train_in_subprocess([*overrides, *data, *intervals], scratch / f"growth-{size}")
-        rows.append(growth_row(size, result))
+        rows.append({"pairs": size, **{key: getattr(result, key) for key in KEYS}})
         log.info(f"{size:9,} pairs: start-up {result.startup_seconds:.0f} s")
     return {"rows": rows, "data_source": pairs.source}, to_markdown(rows)
 
@@ -50,12 +51,6 @@ def write_pairs(pairs: Dataset, count: int, path: Path) -> None:
                 for name in ("sentence1", "sentence2")
             }
             writer.write_table(pa.table({**varied, "score": chunk["score"].cast(pa.float64())}, schema=SCHEMA))
-
-
-def growth_row(pairs: int, result: Result) -> dict[str, Any]:
-    """Return the row of the table for one training."""
-    keys = ("startup_seconds", "train_seconds", "pairs_per_second", "peak_memory_mb", "steps")
-    return {"pairs": pairs, **{key: getattr(result, key) for key in keys}}
 
 
 def to_markdown(rows: list[dict[str, Any]]) -> str:

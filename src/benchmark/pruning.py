@@ -53,7 +53,10 @@ def run(config: SweepSettings, overrides: list[str] | None = None) -> dict[str, 
         "with_pruning": pruned,
         "recipe": recipe.spearman.to_dict(SPEARMAN),
     }
-    store(table)
+    text = to_markdown(table)
+    write_text(FOLDER / "pruning.json", json.dumps(table, indent=2) + "\n")
+    write_text(FOLDER / "pruning.md", text)
+    log.info(text)
     shutil.rmtree(WORK)
     return table
 
@@ -61,9 +64,7 @@ def run(config: SweepSettings, overrides: list[str] | None = None) -> dict[str, 
 def sweep_in_subprocess(overrides: list[str], folder: Path) -> dict[str, Any]:
     """Run `python -m src.sweep` in a new process; return the cost of its trials and the score of its winner on dev.
 
-    Raises:
-        UserError: the sweep failed or was interrupted.
-
+    Raises `UserError` if the sweep failed or was interrupted.
     """
     locations = [
         f"hydra.run.dir={folder}",
@@ -89,14 +90,6 @@ def train_recipe(overrides: list[str], folder: Path) -> Result:
     if (folder / RESULT_FILE).exists():
         return Result.load(folder)
     return train_in_subprocess([one for one in overrides if not one.lstrip("+~").startswith("sweep.")], folder)
-
-
-def store(table: dict[str, Any]) -> None:
-    """Write and log the comparison as experiments/bench/pruning.json and .md."""
-    text = to_markdown(table)
-    write_text(FOLDER / "pruning.json", json.dumps(table, indent=2) + "\n")
-    write_text(FOLDER / "pruning.md", text)
-    log.info(text)
 
 
 def to_markdown(table: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from src.comparison.runs import PAIR, ComparedRun
-from src.evaluation.statistics import Estimate, difference_interval, holm, permutation_p_value, spearman
+from src.evaluation.statistics import Estimate, bootstrap_interval, holm, permutation_p_value, spearman_difference
 
 SEED = 42
 """Seed of bootstrap and permutations, so that a comparison can be repeated."""
@@ -51,8 +51,9 @@ def differences(runs: list[ComparedRun]) -> list[Difference]:
     p_values = holm([permutation_p_value(gold, predicted[a], predicted[b], SEED) for a, b in couples])
     found = []
     for (a, b), p_value in zip(couples, p_values, strict=True):
-        value = float(spearman(gold, predicted[b]) - spearman(gold, predicted[a]))
-        estimate = Estimate(value, *difference_interval(gold, predicted[a], predicted[b], SEED))
+        scores = (gold, predicted[a], predicted[b])
+        interval = bootstrap_interval(spearman_difference, *scores, seed=SEED)
+        estimate = Estimate(float(spearman_difference(*scores)), *interval)
         found.append(Difference(a, b, estimate, p_value, len(gold)))
     return found
 

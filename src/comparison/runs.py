@@ -9,6 +9,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from src.config.settings import LOCATIONS, settings_without
+from src.config.tracking import is_missing
 from src.evaluation.metrics import as_labels
 from src.evaluation.result import RESULT_FILE, Result
 from src.utils.errors import UserError, shorten
@@ -53,7 +54,7 @@ def find_folder(reference: str, uri: str, scratch: Path) -> Path:
     for folder in (Path(reference), EXPERIMENTS / reference):
         if folder.is_dir() and not reference.startswith("models:"):
             return folder
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if is_missing(uri):
         raise UserError(
             f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in {uri}, found"
             " neither folder nor store: check the name and --uri."

@@ -1,8 +1,22 @@
 """Where runs are recorded."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from src.utils.errors import require
+
+SQLITE = "sqlite:///"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """Return the file of an SQLite store, None for a server."""
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+
+
+def is_missing(uri: str) -> bool:
+    """Return whether the address is that of an SQLite file that does not exist."""
+    database = sqlite_path(uri)
+    return database is not None and not database.is_file()
 
 
 @dataclass

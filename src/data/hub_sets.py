@@ -12,6 +12,8 @@ from src.data.columns import Columns, number_rows
 from src.utils.environment import hub_reachable
 from src.utils.errors import UserError, shorten
 
+datasets.disable_progress_bars()  # a bar would stay in files and pipes
+
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 

@@ -19,13 +19,9 @@ from src.utils.errors import UserError
 logging.disable_progress_bar()  # loading takes about a second, and a bar would stay in files and pipes
 
 DROPOUT_KEYS = (
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "dropout",
-    "attention_dropout",
-    "embedding_dropout",
-    "mlp_dropout",
-)
+    "dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
+    "attention_dropout", "embedding_dropout", "mlp_dropout",
+)  # fmt: skip
 """Names of dropout rates in transformers' configurations."""
 
 LOADERS: dict[type, Callable[[Any], SentenceTransformer]] = {EmbeddedEncoder: load_embedded, HubEncoder: load_hub}

@@ -96,15 +96,12 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return the flat keys of metrics.json."""
         values: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "scores":
-                for name, estimate in value.items():
-                    values |= estimate.to_dict(name)
-            elif field.name == "before":
-                values[BEFORE] = value
-            elif field.name != "seeds":
-                values[field.name] = value
+        for name, value in vars(self).items():
+            if name == "scores":
+                for metric, estimate in value.items():
+                    values |= estimate.to_dict(metric)
+            elif name != "seeds":
+                values[BEFORE if name == "before" else name] = value
         return values | (self.seeds.to_dict() if self.seeds else {})
 
     @classmethod

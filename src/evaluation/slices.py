@@ -40,7 +40,7 @@ def _thirds(pairs: pd.DataFrame, feature: str, values: pd.Series, seed: int) -> 
         gold, predicted = (pairs.loc[part.index, name].to_numpy() for name in ("gold", "predicted"))
         if len(part) < MIN_PAIRS or min(len(set(gold)), len(set(predicted))) < 2:
             continue
-        interval = bootstrap_interval(spearman, gold, predicted, seed, resamples=RESAMPLES)
+        interval = bootstrap_interval(spearman, gold, predicted, seed=seed, resamples=RESAMPLES)
         estimate = Estimate(float(spearman(gold, predicted)), *interval)
         yield Slice(feature, f"{part.min():.3g} to {part.max():.3g}", len(part), estimate)
 

@@ -62,10 +62,10 @@ def spearman(x: Floats, y: Floats, axis: int = -1) -> Floats:
 
 
 def tie_ceiling(gold: Floats) -> float:
-    """Return the Spearman with `gold` of scores that order all pairs as it does, but without its ties.
+    """Return the Spearman of predictions in the order of `gold`, but without its ties.
 
-    It is the same however its ties are broken: sqrt(1 - sum(t^3 - t) / (n^3 - n)) over groups of t tied among n values
-    (the tie correction of Kendall, 1945). A model's scores have no ties, so that it can hardly do better.
+    It does not depend on how ties are broken: sqrt(1 - sum(t^3 - t) / (n^3 - n)) over groups of t tied among n values
+    (the tie correction of Kendall, 1945). A model's scores have practically no ties, so this is its upper limit.
     """
     ties = np.unique(gold, return_counts=True)[1].astype(float)
     count = float(len(gold))
@@ -73,38 +73,15 @@ def tie_ceiling(gold: Floats) -> float:
 
 
 def bootstrap_interval(
-    statistic: Callable[..., Floats],
-    gold: Floats,
-    predicted: Floats,
-    seed: int,
-    level: float = 0.95,
-    resamples: int = 2000,
+    statistic: Callable[..., Floats], gold: Floats, *predicted: Floats, seed: int, resamples: int = 2000
 ) -> Interval:
-    """Return the percentile bootstrap interval of a correlation over resampled pairs (Efron, 1979).
+    """Return the 95 % percentile bootstrap interval of a statistic over resampled pairs (Efron, 1979).
 
-    `statistic` is `spearman` or `pearson`; both arrays have shape (pairs,).
+    `statistic` takes `gold` and each of `predicted`, all of shape (pairs,); pairs are resampled with all their scores.
     """
-    return _paired_bootstrap((gold, predicted), statistic, seed, level, resamples)
-
-
-def difference_interval(gold: Floats, a: Floats, b: Floats, seed: int, resamples: int = 2000) -> Interval:
-    """Return the 95 % percentile bootstrap interval of spearman(gold, b) - spearman(gold, a).
-
-    The three arrays have shape (pairs,); pairs are resampled with both scores, since these are correlated.
-    """
-
-    def difference(gold: Floats, a: Floats, b: Floats, axis: int = -1) -> Floats:
-        return spearman(gold, b, axis) - spearman(gold, a, axis)
-
-    return _paired_bootstrap((gold, a, b), difference, seed, 0.95, resamples)
-
-
-def _paired_bootstrap(
-    columns: tuple[Floats, ...], statistic: Callable[..., Floats], seed: int, level: float, resamples: int
-) -> Interval:
     with np.errstate(invalid="ignore"), catch_warnings(category=DegenerateDataWarning, action="ignore"):
         result = bootstrap(
-            columns,
+            (gold, *predicted),
             statistic,
             paired=True,
             vectorized=True,
@@ -112,7 +89,12 @@ def _paired_bootstrap(
             method="percentile",
             rng=np.random.default_rng(seed),
         )
-    return percentile_interval(result.bootstrap_distribution, level)
+    return percentile_interval(result.bootstrap_distribution)
+
+
+def spearman_difference(gold: Floats, a: Floats, b: Floats, axis: int = -1) -> Floats:
+    """Return spearman(gold, b) - spearman(gold, a) along an axis."""
+    return spearman(gold, b, axis) - spearman(gold, a, axis)
 
 
 def resampled_means(
@@ -121,7 +103,8 @@ def resampled_means(
     """Return resampled means of a correlation over several trainings of one recipe, shape (resamples,).
 
     `gold` has shape (pairs,), `predicted` (trainings, pairs). Pairs and trainings are resampled together, so that the
-    spread holds both the choice of the pairs and the luck of a seed. The same `seed` draws the same for every recipe.
+    spread covers both the choice of the pairs and the variance between seeds. The same `seed` resamples every recipe in
+    the same way.
     """
     rng = np.random.default_rng(seed)
     trainings, pairs = predicted.shape
@@ -132,20 +115,17 @@ def resampled_means(
     return means
 
 
-def percentile_interval(values: Floats, level: float = 0.95) -> Interval:
-    """Return the interval that holds the middle `level` of resampled values.
-
-    Resamples of equal scores only, which have no correlation, are left out.
-    """
-    low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])
+def percentile_interval(values: Floats) -> Interval:
+    """Return the interval of the middle 95 % of resampled values; NaN, of resamples of equal scores, is ignored."""
+    low, high = np.nanpercentile(values, [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
 def permutation_p_value(gold: Floats, a: Floats, b: Floats, seed: int, resamples: int = 4999) -> float:
     """Return the two-sided p-value of "a and b order the pairs equally well" by swapping them within pairs.
 
-    What is swapped are ranks (Spearman depends on nothing else), so that models of different scale can be compared.
-    The smallest value it can take is 2 / (resamples + 1).
+    Ranks are swapped, since Spearman depends on nothing else, so that models of different scale can be compared. The
+    smallest possible value is 2 / (resamples + 1).
     """
     ranked = rankdata(gold)
 

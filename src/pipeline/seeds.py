@@ -14,7 +14,7 @@ from src.encoder import base_of, load_encoder
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, as_labels
 from src.evaluation.result import RESULT_FILE, Result, SeedSummary
 from src.evaluation.statistics import Estimate, pearson, percentile_interval, resampled_means, spearman
-from src.pipeline.state import STATE_FILE, StateFile, fingerprint_of, load_completed, plan_run
+from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
 from src.pipeline.training import CHECKPOINTS, LOG_FILE, RESUME_ADVICE, run_training
 from src.report.files import ARTIFACTS
 from src.report.plots import finish_axes, new_figure, save_figure
@@ -48,7 +48,7 @@ def run_seeds(config: Config, pairs: PairData) -> Result:
     Raises `UserError` if the folder holds unfinished seeds of other settings.
     """
     folder = Path(config.folder)
-    store = StateFile(folder / SEEDS)
+    store = state_file(folder / SEEDS)
     plan = plan_run(config, pairs, store, config.trainer.resume, RESUME_ADVICE)
     config = plan.config
     with log_to_file(folder / LOG_FILE):

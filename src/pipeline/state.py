@@ -5,10 +5,10 @@ a sweep in the database of its study.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from src.config import Config
 from src.config.settings import LOCATIONS, describe_differences, settings_without
@@ -36,43 +36,37 @@ class RunState:
     done: bool = False
 
 
-class StateStore(Protocol):
-    """A place that keeps one `RunState`."""
+@dataclass(frozen=True)
+class StateStore:
+    """A place that keeps one `RunState`: a file, or an attribute of a study."""
 
-    @property
-    def name(self) -> str:
-        """How messages call the place."""
-
-    def load(self) -> RunState | None:
-        """Return the state, None if there is none."""
-
-    def save(self, state: RunState) -> None:
-        """Replace the state."""
-
-
-class StateFile:
-    """A `RunState` in the file state.json of a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / STATE_FILE
-        self.name = str(folder)
+    name: str
+    """Name of the place in messages."""
+    read: Callable[[], Any]
+    write: Callable[[dict[str, Any]], None]
 
     def load(self) -> RunState | None:
-        """Return the state, None if there is none or the file is damaged."""
+        """Return the state, None if there is none or it is damaged."""
         try:
-            values = json.loads(self.path.read_text(encoding="utf-8"))
+            values = self.read()
             return RunState(dict(values["fingerprint"]), str(values["run_id"]), values["done"] is True)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def save(self, state: RunState) -> None:
-        """Replace the file, in the main process only."""
-        _write(self.path, state)
+        """Replace the state."""
+        self.write(asdict(state))
 
 
-@main_process_only
-def _write(path: Path, state: RunState) -> None:
-    write_text(path, json.dumps(asdict(state), ensure_ascii=False))
+def state_file(folder: Path) -> StateStore:
+    """Return the store in the file state.json of a folder, which only the main process writes."""
+    path = folder / STATE_FILE
+
+    @main_process_only
+    def write(values: dict[str, Any]) -> None:
+        write_text(path, json.dumps(values, ensure_ascii=False))
+
+    return StateStore(str(folder), lambda: json.loads(path.read_text(encoding="utf-8")), write)
 
 
 @dataclass(frozen=True)
@@ -129,7 +123,7 @@ def plan_run(
         if not changed:
             return RunPlan(resumed, fingerprint, former.run_id)
         if has_progress and resume == "auto":
-            raise UserError(f"{store.name} holds an unfinished run of other settings ({changed}): {advice}.")
+            raise UserError(f"{store.name} holds a run of other settings ({changed}): {advice}.")
     config = resolve_precision(config)
     return RunPlan(config, fingerprint_of(config, pairs, excluded), None)
 
@@ -139,7 +133,7 @@ def load_completed(folder: Path, fingerprint: Fingerprint) -> Result | None:
 
     Another number of threads still counts as the same training.
     """
-    state = StateFile(folder).load()
+    state = state_file(folder).load()
     if state is None or not state.done or not (folder / RESULT_FILE).exists():
         return None
     former, current = ({**one, THREADS: ""} for one in (state.fingerprint, fingerprint))

@@ -13,7 +13,7 @@ from src.evaluation.evaluate import Evaluation, evaluate
 from src.evaluation.metrics import PEARSON, SPEARMAN, as_labels
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate, bootstrap_interval, pearson, spearman, tie_ceiling
-from src.pipeline.state import StateFile, plan_run
+from src.pipeline.state import plan_run, state_file
 from src.report.card import finalize_model_card, init_model_card
 from src.report.console import ProgressView, log_behind, log_sources, log_summary
 from src.report.files import ARTIFACTS, save_model, save_result
@@ -48,7 +48,7 @@ def run_training(
     `TrainingDiverged` if a loss, a weight or a metric is not finite.
     """
     folder, base = Path(config.folder), base_of(config.model)
-    store, checkpoints = StateFile(folder), folder / CHECKPOINTS
+    store, checkpoints = state_file(folder), folder / CHECKPOINTS
     with log_to_file(folder / LOG_FILE):
         log_sources(pairs, base)
         plan = broadcast(
@@ -109,7 +109,7 @@ def build_result(
         spearman_ceiling=tie_ceiling(gold),
         base_model=base.name,
         scores={
-            name: Estimate(after.metrics[name], *bootstrap_interval(statistic, gold, after.predicted, seed))
+            name: Estimate(after.metrics[name], *bootstrap_interval(statistic, gold, after.predicted, seed=seed))
             for name, statistic in ((SPEARMAN, spearman), (PEARSON, pearson))
         },
         before=before.metrics[SPEARMAN],

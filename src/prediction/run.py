@@ -1,5 +1,6 @@
 """Prediction from files to a file or the terminal; input files and the model's address are checked first."""
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from src.prediction.scoring import Embedder
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class PredictionSummary:
     """Size and duration of a prediction."""
@@ -29,6 +33,11 @@ class PredictionSummary:
     seconds: float
     """Wall time after the model was loaded."""
 
+    def __str__(self) -> str:
+        """Return size and speed in words."""
+        speed = f"{self.rows:,} rows predicted in {self.seconds:.1f} s, {self.rows / self.seconds:,.0f} a second"
+        return f"{speed}; {self.encoded:,} sentences encoded"
+
 
 def run_prediction(config: PredictConfig) -> PredictionSummary:
     """Score all pairs, or rank candidates for all queries, into `config.output`; if that is empty, print the first."""
@@ -39,7 +48,7 @@ def run_prediction(config: PredictConfig) -> PredictionSummary:
     rows = table.rows if output else min(view.SHOWN, table.rows)
     summary = PredictionSummary(rows, embed.encoded, time.perf_counter() - start)
     if first is None:
-        view.log_written(str(output), summary.rows, summary.encoded, summary.seconds)
+        log.info(f"{output}: {summary}")
     elif candidates:
         view.print_ranking(first, config.top_k, table.rows)
     else:

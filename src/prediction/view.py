@@ -1,6 +1,5 @@
 """Terminal output of a prediction: progress, the first predictions, and a summary."""
 
-import logging
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -13,8 +12,6 @@ from src.utils.console import console
 
 SHOWN = 20
 """Number of pairs or queries printed if there is no output file."""
-
-log = logging.getLogger(__name__)
 
 
 def progress_bars() -> Progress:
@@ -72,11 +69,3 @@ def print_ranking(rows: pa.Table, top_k: int, total: int) -> None:
 def _print_rest(kind: str, total: int) -> None:
     if total > SHOWN:
         console.print(f"The first {SHOWN} of {total:,} {kind}; output=FILE writes all.")
-
-
-def log_written(output: str, rows: int, encoded: int, seconds: float) -> None:
-    """Log the size and speed of a prediction into a file."""
-    log.info(
-        f"{output}: {rows:,} rows predicted in {seconds:.1f} s, {rows / seconds:,.0f} a second;"
-        f" {encoded:,} sentences encoded"
-    )

@@ -17,15 +17,8 @@ from src.evaluation.statistics import Estimate
 from src.report.worst_pairs import korean_font, write_worst_pairs
 from src.utils.files import atomic_write
 
-PLOTS = [
-    "plots/curve.png",
-    "plots/losses.png",
-    "plots/predicted.png",
-    "plots/distributions.png",
-    "plots/slices.png",
-    "plots/worst_pairs.html",
-    "plots/predictions.csv",
-]
+FIGURES = ("curve", "losses", "predicted", "distributions", "slices")
+PLOTS = [*(f"plots/{name}.png" for name in FIGURES), "plots/worst_pairs.html", "plots/predictions.csv"]
 """Files that `draw_plots` writes; predictions.csv has gold and predicted scores without the sentences, for plotters
 such as that of DVC."""
 BANDS = 5

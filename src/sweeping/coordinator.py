@@ -30,9 +30,7 @@ def run_sweep(config: SweepSettings, pairs: PairData) -> Result | None:
     The process that created the study is the leader, which does all this. On any other machine the same command only
     runs trials and returns None.
 
-    Raises:
-        UserError: train cannot be split, the study belongs to other settings, or too many trials fail.
-
+    Raises `UserError` if train cannot be split, the study belongs to other settings, or too many trials fail.
     """
     parts = split_validation(config, pairs)
     study = SweepStudy(config)

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from src.evaluation.metrics import SPEARMAN
 from src.sweeping.study import SweepStudy
 from src.sweeping.view import STATES, format_ties, training_command
-from src.sweeping.winner import RankedTrial
+from src.sweeping.winner import Finalist
 from src.tracking import Run
 from src.utils.files import atomic_write, write_text
 
@@ -72,7 +72,7 @@ def importances(study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("key")
 
 
-def save_best(study: SweepStudy, winner: RankedTrial) -> Path:
+def save_best(study: SweepStudy, winner: Finalist) -> Path:
     """Write the winner's params as a configuration that `src.train` takes as +tuned=NAME; return its path."""
     path = study.folder / "best.yaml"
     params = OmegaConf.create({})
@@ -87,7 +87,7 @@ def save_best(study: SweepStudy, winner: RankedTrial) -> Path:
     return path
 
 
-def save_report(study: SweepStudy, ranking: list[RankedTrial]) -> Path:
+def save_report(study: SweepStudy, ranking: list[Finalist]) -> Path:
     """Write trials.csv, importances.csv, choice.json and the plots; return their folder."""
     folder, optuna_study = study.folder / "report", study.optuna_study()
     with warnings.catch_warnings():
@@ -116,7 +116,7 @@ def _save(figure: Figure, path: Path) -> None:
     matplotlib.pyplot.close(figure)
 
 
-def log_report(parent: Run, study: SweepStudy, ranking: list[RankedTrial], folder: Path, best: Path) -> None:
+def log_report(parent: Run, study: SweepStudy, ranking: list[Finalist], folder: Path, best: Path) -> None:
     """Record the report on the parent run, with the scores and the params of the winner."""
     winner, states = ranking[0], [trial.state for trial in study.trials()]
     parent.log_folder(folder)

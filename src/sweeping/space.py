@@ -16,17 +16,8 @@ from src.utils.errors import UserError
 
 FIXED = ("name", "folder", "data", "tracking", "published", "sweep")
 """Parts of the configuration that are the same for all trials."""
-OWNED = (
-    "keep",
-    "checkpoints",
-    "eval_steps",
-    "eval_every_epochs",
-    "save_steps",
-    "save_every_epochs",
-    "resume",
-    "seed",
-    "threads",
-)
+INTERVALS = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs")
+OWNED = ("keep", "checkpoints", *INTERVALS, "resume", "seed", "threads")
 """Keys of `trainer` that the sweep sets itself."""
 
 Param = float | int | str | bool | None
@@ -86,9 +77,7 @@ def training_config(config: Config) -> Config:
 def build_space(entries: dict[str, Any], config: Config) -> Space:
     """Return the distribution of each key, in the order given.
 
-    Raises:
-        UserError: an entry has none of the forms, its key does not exist, or one of its bounds is not allowed.
-
+    Raises `UserError` if an entry has none of the forms, its key does not exist, or one of its bounds is not allowed.
     """
     space = {key: _distribution(key, entry) for key, entry in _flat_entries(entries)}
     if not space:
@@ -159,9 +148,7 @@ def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> Param:
 def with_params(config: Config, params: dict[str, Any]) -> Config:
     """Return a checked copy of the configuration with other values at dotted keys.
 
-    Raises:
-        UserError: a key does not exist, or a value has another type or is not allowed.
-
+    Raises `UserError` if a key does not exist, or a value has another type or is not allowed.
     """
     composed = OmegaConf.structured(config)
     for key, value in params.items():

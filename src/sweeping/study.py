@@ -7,7 +7,6 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,29 +22,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.config import SweepSettings
 from src.config.settings import LOCATIONS
+from src.config.tracking import SQLITE
 from src.data import PairData
-from src.pipeline.state import RunPlan, RunState, plan_run
+from src.pipeline.state import RunPlan, StateStore, plan_run
 from src.sweeping.search import build_pruner, build_sampler
 from src.sweeping.space import Params, build_space, sweep_folder, training_config
 from src.utils.errors import UserError, shorten
 from src.utils.files import remove
 
-SQLITE = "sqlite:///"
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 LEADER, STATE = "leader", "state"
 """User attributes of a study."""
-FREE_TO_CHANGE = (
-    *LOCATIONS,
-    "published",
-    "trainer.threads",
-    "sweep.trials",
-    "sweep.workers",
-    "sweep.engine",
-    "sweep.storage",
-    "sweep.heartbeat",
-    "sweep.failures",
-    "sweep.confirm",
-)
+OPERATION = ("trials", "workers", "engine", "storage", "heartbeat", "failures", "confirm")
+FREE_TO_CHANGE = (*LOCATIONS, "published", "trainer.threads", *(f"sweep.{key}" for key in OPERATION))
 """Settings that may differ from one start of a sweep to the next."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -65,7 +54,10 @@ class SweepStudy:
         self.storage = open_storage(self.url, config.sweep.heartbeat)
         self.cached_storage = get_storage(self.storage)
         """The same database; a finished trial is read from it only once."""
-        self.state = StudyState(self)
+        self.state = StateStore(
+            self.url.split("@")[-1], lambda: self.get_attr(STATE), lambda values: self.set_attr(STATE, values)
+        )
+        """Never `done`: a later start may ask for more trials."""
 
     def create(self) -> None:
         """Create the study unless it exists."""
@@ -138,7 +130,7 @@ class SweepStudy:
 
     def tell(self, number: int, value: float | None = None, state: TrialState | None = None) -> None:
         """Store the outcome of a trial: its value, or that it was pruned or failed."""
-        # with the trial's own sampler, the end of a grid would stop an Optuna loop, and there is none
+        # not with the trial's own sampler: at the end of a grid it calls `Study.stop`, which fails outside `optimize`
         study = optuna.load_study(study_name=self.name, storage=self.cached_storage, sampler=RandomSampler())
         study.tell(number, value, state, skip_if_finished=True)
 
@@ -147,34 +139,12 @@ class SweepStudy:
         return self.folder / "trials" / f"{number:04d}"
 
 
-class StudyState:
-    """The run state of a sweep in a user attribute of its study.
-
-    It is never `done`: a later start may ask for more trials.
-    """
-
-    def __init__(self, study: SweepStudy) -> None:
-        self.study = study
-        self.name = study.url.split("@")[-1]
-
-    def load(self) -> RunState | None:
-        """Return the state, None if the sweep has not started."""
-        values = self.study.get_attr(STATE)
-        return RunState(**values) if values else None
-
-    def save(self, state: RunState) -> None:
-        """Replace the state."""
-        self.study.set_attr(STATE, asdict(state))
-
-
 def plan_sweep(study: SweepStudy, pairs: PairData) -> RunPlan:
     """Return the settings with the precision resolved, and the parent run to resume; change nothing.
 
     `pairs` are those of the trials.
 
-    Raises:
-        UserError: the study belongs to a sweep with other settings.
-
+    Raises `UserError` if the study belongs to a sweep with other settings.
     """
     advice = "restore them to resume it, or give the new sweep another name=NAME, or remove the old one"
     return plan_run(study.config, pairs, study.state, "auto", advice, excluded=FREE_TO_CHANGE)
@@ -188,9 +158,7 @@ def trial_id(trial: FrozenTrial) -> int:
 def open_storage(url: str, heartbeat: int) -> RDBStorage:
     """Return Optuna's storage at an address, with its tables created; `heartbeat`: seconds between heartbeats.
 
-    Raises:
-        UserError: the database cannot be opened.
-
+    Raises `UserError` if the database cannot be opened.
     """
     options = {"connect_args": {"timeout": 60}} if url.startswith(SQLITE) else {"pool_pre_ping": True}
     try:
@@ -205,7 +173,7 @@ def open_storage(url: str, heartbeat: int) -> RDBStorage:
 
 @contextmanager
 def database_lock(url: str) -> Iterator[None]:
-    """Hold the lock of the whole database for the duration of the block, in which tables and studies are created."""
+    """Lock the database for the duration of the block, in which tables or the study are created."""
     if url.startswith(SQLITE):
         Path(url.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         with file_lock(url):

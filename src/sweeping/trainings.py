@@ -27,9 +27,7 @@ from src.utils.files import remove
 def split_validation(config: SweepSettings, pairs: PairData) -> PairData:
     """Return the pairs of the trials: a part of train in place of dev, the rest of it as train, no test.
 
-    Raises:
-        UserError: train cannot be split.
-
+    Raises `UserError` if train cannot be split.
     """
     sweep = config.sweep
     rest, validation = split_off(pairs.train, sweep.validation, sweep.seed, "sweep.validation")

@@ -48,9 +48,7 @@ class TrialCallback:
     def on_evaluate(self, row: CurveRow) -> None:
         """Report the evaluation under its progress in per cent, which is comparable between trainings of any length.
 
-        Raises:
-            TrialPruned: the trial is pruned.
-
+        Raises `TrialPruned` if the trial is pruned.
         """
         progress = 100 * (self.evaluations * row.step // self.steps) // self.evaluations
         value = row.metrics[SPEARMAN]
@@ -84,9 +82,7 @@ class TrialRunner:
     def run_trial(self, lease: Lease, parent_run: str) -> None:
         """Run a trial and store its outcome.
 
-        Raises:
-            UserError: as many trials have failed as `sweep.failures` allows.
-
+        Raises `UserError` if as many trials have failed as `sweep.failures` allows.
         """
         started = time.monotonic()
         params = suggest(lease.trial, self.study.space)

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from src.data import PairData
 from src.sweeping.space import Params, format_params
 from src.sweeping.study import SweepStudy
-from src.sweeping.winner import RankedTrial
+from src.sweeping.winner import Finalist
 from src.utils.console import log_table, relative_to_cwd
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def log_search(study: SweepStudy, pairs: PairData) -> None:
     )
 
 
-def format_ties(ranking: list[RankedTrial]) -> str:
+def format_ties(ranking: list[Finalist]) -> str:
     """Return the trials that are tied with the winner, each with the interval of the difference."""
     return "; ".join(
         f"trial {one.number} ({format_params(one.params)}), behind by {one.behind}" for one in ranking[1:] if one.tied
@@ -76,7 +76,7 @@ def training_command(study: SweepStudy) -> str:
     return " ".join(["python -m src.train", *kept, f"+tuned={study.folder.parent.name}"])
 
 
-def log_winner(study: SweepStudy, ranking: list[RankedTrial], best: Path) -> None:
+def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:
     """Log the winner, its scores and the command that trains with its params; `best` is the file of these."""
     winner, seeds = ranking[0], study.config.sweep.confirm.seeds
     rows = {

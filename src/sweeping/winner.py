@@ -26,6 +26,9 @@ from src.utils.files import remove
 log = logging.getLogger(__name__)
 
 
+UNKNOWN = Interval(float("nan"), float("nan"))
+
+
 @dataclass(frozen=True)
 class Finalist:
     """One of the best trials, with the results of further seeds on the validation part."""
@@ -40,37 +43,21 @@ class Finalist:
     """Gold scores of the validation pairs, shape (pairs,)."""
     predicted: Floats
     """Predicted similarities by seed, shape (seeds, pairs)."""
-
-
-@dataclass(frozen=True)
-class RankedTrial:
-    """The place of a finalist in the ranking; without further seeds only its order in the search is known."""
-
-    number: int
-    params: Params
-    found: float
-    """Spearman of the trial itself."""
     confirmed: Estimate
-    """Mean Spearman of the further seeds with its 95 % interval over pairs and seeds, whose lower end ranks."""
-    behind: Interval
+    """Mean Spearman of the further seeds, with its 95 % interval over pairs and seeds; without any `found`."""
+    behind: Interval = UNKNOWN
     """95 % interval of the winner's mean minus this one's, over the same pairs and seeds; 0 and 0 for the winner."""
 
     @property
     def tied(self) -> bool:
-        """Whether pairs and seeds are too few to tell it from the winner."""
+        """Whether the difference from the winner is not significant over pairs and seeds."""
         return self.behind.low <= 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the keys of choice.json."""
-        return {
-            "number": self.number,
-            "values": self.params,
-            "found": self.found,
-            "mean": self.confirmed.value,
-            "interval": self.confirmed.interval,
-            "behind": self.behind,
-            "tied": self.tied,
-        }
+        confirmed = {"mean": self.confirmed.value, "interval": self.confirmed.interval}
+        found = {"number": self.number, "values": self.params, "found": self.found}
+        return {**found, **confirmed, "behind": self.behind, "tied": self.tied}
 
 
 def confirm(trainings: Trainings, parent_run: str) -> list[Finalist]:
@@ -78,9 +65,7 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Finalist]:
 
     A trial that diverges with another seed is excluded from this and all later starts, and replaced by the next best.
 
-    Raises:
-        UserError: no trial has finished, or all of them diverge.
-
+    Raises `UserError` if no trial has finished, or all of them diverge.
     """
     study = trainings.study
     settings, finished = study.config.sweep.confirm, study.best_trials()
@@ -122,52 +107,45 @@ def _train_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_ru
         with excluded_if_diverged(study, number, folder):
             # to the last step, as the winner, which has no validation part to select a checkpoint by
             result = trainings.run(params, folder, tags, seed=seed, keep="last")
-        remove(folder / "model")
+        remove(folder / "model")  # only its predictions are used
         pairs = pd.read_parquet(folder / "predictions.parquet")
         gold = pairs["gold"].to_numpy(float)
         predicted.append(pairs["predicted"].to_numpy(float))
         spearmans.append(result.spearman.value)
         log.info(f"trial {number:3d}  again with seed {seed}: {spearmans[-1]:.4f}  {format_params(params)}")
-    return Finalist(number, params, trial.value or 0.0, spearmans, gold, np.array(predicted))
+    found = trial.value or 0.0
+    return Finalist(number, params, found, spearmans, gold, np.array(predicted), Estimate(found, *UNKNOWN))
 
 
-def rank(finalists: list[Finalist], seed: int) -> list[RankedTrial]:
-    """Return the ranking of the finalists, the winner first: by the lower end of the interval of their mean.
+def rank(finalists: list[Finalist], seed: int) -> list[Finalist]:
+    """Return the finalists in order, the winner first: by the lower end of the interval of their mean.
 
     Pairs and seeds are resampled together (percentile bootstrap; Efron, 1979), the same for all finalists, so that the
     intervals cover both the choice of the validation pairs and the variance between seeds. Without further seeds the
     order is that of the trials, and the intervals are NaN.
     """
     if not all(one.spearmans for one in finalists):
-        nan = float("nan")
-        return [
-            RankedTrial(one.number, one.params, one.found, Estimate(one.found, nan, nan), Interval(nan, nan))
-            for one in finalists
-        ]
+        return finalists
     means = [resampled_means(spearman, one.gold, one.predicted, seed) for one in finalists]
     intervals = [percentile_interval(mean) for mean in means]
     ranked = sorted(zip(finalists, means, intervals, strict=True), key=lambda entry: -entry[2].low)
     best = ranked[0][1]
     return [
-        RankedTrial(
-            one.number,
-            one.params,
-            one.found,
-            Estimate(float(np.mean(one.spearmans)), *interval),
-            percentile_interval(best - mean),
+        replace(
+            one,
+            confirmed=Estimate(float(np.mean(one.spearmans)), *interval),
+            behind=percentile_interval(best - mean),
         )
         for one, mean, interval in ranked
     ]
 
 
-def train_winner(winner: RankedTrial, trainings: Trainings, pairs: PairData, parent: Run) -> Result:
+def train_winner(winner: Finalist, trainings: Trainings, pairs: PairData, parent: Run) -> Result:
     """Return the result of the winner's params on all of train: on dev, or on test where there is one.
 
     Its weights are those of `python -m src.train ... +tuned=NAME` with trainer.keep=last.
 
-    Raises:
-        TrainingDiverged: it diverges on all of train; the study excludes this trial from now on.
-
+    Raises `TrainingDiverged` if it diverges on all of train; the study excludes this trial from now on.
     """
     study = trainings.study
     config = winner_config(study, winner, len(pairs.train))
@@ -178,7 +156,7 @@ def train_winner(winner: RankedTrial, trainings: Trainings, pairs: PairData, par
     return result
 
 
-def winner_config(study: SweepStudy, winner: RankedTrial, pairs: int) -> Config:
+def winner_config(study: SweepStudy, winner: Finalist, pairs: int) -> Config:
     """Return the settings of the winner's training: evaluated once, at its end, as dev must not select anything."""
     config = with_params(training_config(study.config), winner.params)
     trainer = config.trainer
@@ -194,7 +172,7 @@ def winner_config(study: SweepStudy, winner: RankedTrial, pairs: int) -> Config:
     return replace(config, folder=str(study.folder / "winner"), trainer=once)
 
 
-def log_winning_model(winner: RankedTrial, trainings: Trainings, parent: Run) -> None:
+def log_winning_model(winner: Finalist, trainings: Trainings, parent: Run) -> None:
     """Record the model of the winning trial in its run, unless that is done."""
     study = trainings.study
     tracking = replace(study.config.tracking, models=True, register=False)
@@ -210,7 +188,7 @@ def log_winning_model(winner: RankedTrial, trainings: Trainings, parent: Run) ->
     study.set_attr("logged_model_of", winner.number)
 
 
-def retrain_missing(winner: RankedTrial, trainings: Trainings, parent_run: str) -> Path:
+def retrain_missing(winner: Finalist, trainings: Trainings, parent_run: str) -> Path:
     """Return the folder of the winning trial's model; train again if it was removed, or lies on another machine."""
     study = trainings.study
     folder = study.trial_folder(winner.number)

@@ -46,9 +46,7 @@ def run_process(config: SweepSettings, parent_run: str) -> None:
 def run_processes(config: SweepSettings, parent_run: str) -> None:
     """Run `sweep.workers` worker processes until all have ended; they end with this process.
 
-    Raises:
-        UserError: every one of them ended with an error.
-
+    Raises `UserError` if every one of them ended with an error.
     """
     # a fork of this process would inherit its threads and database connections in an undefined state; the fork server
     # has only imported the libraries, which takes seconds
@@ -100,9 +98,7 @@ def run_tasks(config: SweepSettings, parent_run: str) -> None:
     They run on the cluster of RAY_ADDRESS, or on one that is started here and ends with this process. A task whose
     process dies starts again; its trial waits for the next free task.
 
-    Raises:
-        UserError: there is no Ray or no cluster, the database is a file of one machine, or every task failed.
-
+    Raises `UserError` if there is no Ray or no cluster, the database is a file of one machine, or every task failed.
     """
     ray = _connect()
     try:

@@ -11,10 +11,9 @@ from mlflow.models import Model, infer_signature
 from mlflow.tracking import MlflowClient
 from sentence_transformers import SentenceTransformer
 
-from src.config.tracking import TrackingConfig
+from src.config.tracking import TrackingConfig, is_missing
 from src.tracking.store import (
     STORE_ERRORS,
-    is_missing,
     open_store,
     resolve_run,
     store_error,
@@ -117,8 +116,6 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
     Raises `UserError` if the store cannot be read, or has no such run.
     """
     expected = f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in"
-    if is_missing(uri):
-        raise UserError(f"{expected} {uri}, found neither folder nor store: check the name and --uri.")
     use_long_timeouts()
     client = MlflowClient(uri)
     try:

@@ -18,7 +18,7 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.config.tracking import TrackingConfig
+from src.config.tracking import SQLITE, TrackingConfig, sqlite_path
 from src.evaluation.metrics import METRICS
 from src.utils.errors import UserError, shorten
 from src.utils.files import atomic_write
@@ -27,7 +27,6 @@ PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
 JOURNAL_TAG = "journal"
 """Tag with the key of the run's journal, which identifies the run before it has an id."""
-SQLITE = "sqlite:///"
 LOCK_TIMEOUT = 2.0
 """Seconds to wait for another process that has the SQLite file locked."""
 SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
@@ -73,7 +72,7 @@ def probe_sqlite(uri: str) -> None:
 
     MLflow would wait 20 s for the other process, and 100 s for a file that is not a database.
     """
-    database = _sqlite_path(uri)
+    database = sqlite_path(uri)
     if database and database.exists():
         with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -98,22 +97,12 @@ def store_error(error: Exception, uri: str) -> UserError:
     )
 
 
-def _sqlite_path(uri: str) -> Path | None:
-    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
-
-
-def is_missing(uri: str) -> bool:
-    """Return whether the address is that of an SQLite file that does not exist."""
-    database = _sqlite_path(uri)
-    return database is not None and not database.is_file()
-
-
 def has_tables(uri: str) -> bool:
     """Return whether MLflow has created its tables in the SQLite file; True for a server.
 
     A client would create missing tables on its first request.
     """
-    database = _sqlite_path(uri)
+    database = sqlite_path(uri)
     if database is None:
         return True
     if not database.is_file():
@@ -126,7 +115,7 @@ def has_tables(uri: str) -> bool:
 def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient, str]:
     """Return a client of the store and the id of the experiment; create both if they do not exist."""
     mlflow.set_tracking_uri(tracking.uri)
-    database = _sqlite_path(tracking.uri)
+    database = sqlite_path(tracking.uri)
     if database is None:
         client = MlflowClient()
         return client, _experiment_id(client, experiment, tracking.artifacts)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from src.utils.errors import UserError
+from src.utils.errors import TrainingStopped, UserError
 from src.utils.processes import is_main_process
 
 LOGGER = logging.getLogger("src")
@@ -68,7 +68,7 @@ def log_to_file(path: Path) -> Iterator[None]:
     LOGGER.addHandler(file)
     try:
         yield
-    except UserError as error:
+    except (UserError, TrainingStopped) as error:
         file.handle(_error_record(str(error)))
         raise
     except Exception as error:
@@ -89,12 +89,13 @@ def _error_record(message: str, error: Exception | None = None) -> logging.LogRe
 
 @contextmanager
 def quiet_console() -> Iterator[None]:
-    """Print nothing to the terminal during the block; log files keep everything."""
-    former, console.quiet = console.quiet, True
+    """Keep the messages of the block from the terminal and from log files opened before it."""
+    quiet, console.quiet = console.quiet, True
+    handlers, LOGGER.handlers = LOGGER.handlers, []
     try:
         yield
     finally:
-        console.quiet = former
+        console.quiet, LOGGER.handlers = quiet, handlers
 
 
 def log_table(title: str, rows: dict[str, str]) -> None:

@@ -17,13 +17,8 @@ from src.utils.errors import UserError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DISK_FULL_MESSAGES = (
-    "No space left",
-    "quota exceeded",
-    "File too large",
-    "StorageFull",
-    "iostream error",
-    "unexpected pos",
-)
+    "No space left", "quota exceeded", "File too large", "StorageFull", "iostream error", "unexpected pos",
+)  # fmt: skip
 """How Arrow, safetensors and torch report a full disk, which raise errors of their own."""
 FORMER = ".former.tmp"
 """Suffix of a folder that is being replaced."""

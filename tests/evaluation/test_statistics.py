@@ -10,13 +10,13 @@ from scipy.stats import kstest, pearsonr, spearmanr
 from src.evaluation.statistics import (
     Interval,
     bootstrap_interval,
-    difference_interval,
     holm,
     pearson,
     percentile_interval,
     permutation_p_value,
     resampled_means,
     spearman,
+    spearman_difference,
 )
 
 RNG = np.random.default_rng(7)
@@ -60,7 +60,9 @@ def test_coverage_of_the_95_percent_interval(statistic: Callable[..., np.ndarray
     truth = float(statistic(*two_models(np.random.default_rng(0), 1_000_000, 0.4)[:2]))
     rng = np.random.default_rng(5)
     samples = [two_models(rng, 255, 0.4)[:2] for _ in range(400)]
-    intervals = [bootstrap_interval(statistic, *sample, seed, resamples=300) for seed, sample in enumerate(samples)]
+    intervals = [
+        bootstrap_interval(statistic, *sample, seed=seed, resamples=300) for seed, sample in enumerate(samples)
+    ]
     assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
 
 
@@ -89,7 +91,8 @@ def test_coverage_of_the_interval_of_a_difference(second_noise: float) -> None:
     truth = float(spearman(truth_of[0], truth_of[2]) - spearman(truth_of[0], truth_of[1]))
     rng, trials = np.random.default_rng(11), 400
     intervals = [
-        difference_interval(*two_models(rng, 120, second_noise), seed=trial, resamples=300) for trial in range(trials)
+        bootstrap_interval(spearman_difference, *two_models(rng, 120, second_noise), seed=trial, resamples=300)
+        for trial in range(trials)
     ]
     assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
 
@@ -104,7 +107,7 @@ def test_p_values_are_uniform_under_no_difference() -> None:
 def test_p_value_is_small_where_one_model_is_clearly_better() -> None:
     gold, better, worse = two_models(np.random.default_rng(2), 250, 0.5)
     assert permutation_p_value(gold, better, worse, seed=1) < 0.001
-    high = difference_interval(gold, better, worse, seed=1).high
+    high = bootstrap_interval(spearman_difference, gold, better, worse, seed=1).high
     assert high < 0
 
 

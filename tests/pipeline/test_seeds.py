@@ -80,7 +80,7 @@ def read(finished: Finished, seed: int) -> dict[str, Any]:
 
 def test_after_a_kill_a_finished_seed_is_not_trained_again(finished: Finished) -> None:
     assert finished.before and times(Path(finished.config.folder) / "seeds" / "1") == finished.before
-    assert "unfinished run of other settings (trainer.seeds was [1, 2], is [1, 3])" in finished.refused
+    assert "run of other settings (trainer.seeds was [1, 2], is [1, 3])" in finished.refused
     (parent,) = runs(finished, "seeds")
     children = runs(finished, "seed")
     assert [child.info.run_name for child in children] == ["seed 1", "seed 2"]

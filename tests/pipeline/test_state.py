@@ -10,7 +10,15 @@ import pytest
 from src.config import Config
 from src.data import PairData, load_pairs
 from src.pipeline import state
-from src.pipeline.state import RunPlan, RunState, StateFile, fingerprint_of, load_completed, plan_run, resolve_precision
+from src.pipeline.state import (
+    RunPlan,
+    RunState,
+    fingerprint_of,
+    load_completed,
+    plan_run,
+    resolve_precision,
+    state_file,
+)
 from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]
@@ -23,12 +31,12 @@ def pairs(tiny_config: TinyConfig) -> PairData:
 
 
 def plan(config: Config, pairs: PairData, resume: str = "auto", **options: Any) -> RunPlan:
-    return plan_run(config, pairs, StateFile(Path(config.folder)), resume, ADVICE, **options)
+    return plan_run(config, pairs, state_file(Path(config.folder)), resume, ADVICE, **options)
 
 
 def start(config: Config, pairs: PairData, done: bool = False) -> RunPlan:
     first = plan(config, pairs)
-    StateFile(Path(config.folder)).save(first.state("run-1", done))
+    state_file(Path(config.folder)).save(first.state("run-1", done))
     return first
 
 
@@ -65,7 +73,7 @@ def test_other_settings_are_refused_by_name_and_value_and_nothing_on_disk_change
     before = {path: path.read_bytes() for path in Path(tiny_config().folder).rglob("*") if path.is_file()}
     settings = {"trainer.precision": "fp32", **change}
     other = tiny_config(*(f"{name}={value}" for name, value in settings.items()))
-    with pytest.raises(UserError, match=rf"unfinished run of other settings \({sentence}.*\): {ADVICE}"):
+    with pytest.raises(UserError, match=rf"run of other settings \({sentence}.*\): {ADVICE}"):
         plan(other, pairs)
     assert plan(other, pairs, "if_same").run_id is None
     assert plan(other, pairs, has_progress=False).run_id is None
@@ -106,13 +114,13 @@ def test_settings_of_the_place_and_of_resuming_itself_may_change(tiny_config: Ti
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"run_id": "run-1"}', '{"fingerprint": 3, "run_id": 4}'])
 def test_a_damaged_state_counts_as_none(content: str, tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text(content)
-    assert StateFile(tmp_path).load() is None
+    assert state_file(tmp_path).load() is None
 
 
 def test_a_state_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     saved = RunState({"trainer.seed": "42"}, "run-1", done=True)
-    StateFile(tmp_path / "new").save(saved)
-    assert StateFile(tmp_path / "new").load() == saved
+    state_file(tmp_path / "new").save(saved)
+    assert state_file(tmp_path / "new").load() == saved
 
 
 def test_only_a_done_training_of_the_same_fingerprint_is_completed(tiny_config: TinyConfig, pairs: PairData) -> None:

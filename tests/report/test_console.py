@@ -67,8 +67,8 @@ def test_the_summary_has_scores_intervals_and_the_published_score(
     shown = " ".join(capsys.readouterr().out.split())
     for text in (
         "reviews [v2]: run run-1",
-        "0.8000 [0.7000, 0.9000]; published card 0.8555; before training (dev) 0.5000; the tied given scores let a"
-        " perfect order reach 0.900",
+        "0.8000 [0.7000, 0.9000]; published card 0.8555; before training (dev) 0.5000; the tied gold scores limit a"
+        " perfect order to 0.900",
         "registered as models:/tiny/3",
         "behind: 2 runs",
     ):

@@ -58,6 +58,7 @@ def run_and_die(study: Callable[[], SweepStudy], make: Make, moment: int) -> int
         os._exit(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_a_sweep_killed_at_ten_random_moments_ends_as_an_uninterrupted_one(
     pruner: str, sweep_config: Sweep, open_study: Open, make_runner: Make, tmp_path: Path

@@ -64,6 +64,7 @@ def test_a_smaller_number_cancels_the_surplus_of_waiting_trials(
     assert not study.trials(TrialState.WAITING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
 def test_no_params_repeat_and_a_resumed_sweep_samples_those_of_an_uninterrupted_one(
     sampler: str, sweep_config: Sweep, open_study: Open, make_runner: Make, tmp_path: Path

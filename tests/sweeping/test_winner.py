@@ -6,16 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from src.config import SweepSettings
 from src.config.commands import ConfirmConfig
-from src.evaluation.statistics import Estimate, Interval
+from src.evaluation.statistics import Estimate
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings
 from src.sweeping.trials import TrialRunner
-from src.sweeping.winner import RankedTrial, confirm, retrain_missing
+from src.sweeping.winner import Finalist, confirm, retrain_missing
 from src.utils.errors import TrainingDiverged, UserError
 
 Sweep = Callable[..., SweepSettings]
@@ -85,7 +86,7 @@ def test_a_winner_that_was_trained_on_another_machine_is_trained_again_here(
     runner = make_runner(study)
     runner.run_all("parent")
     trial = study.best_trials()[0]
-    winner = RankedTrial(trial.number, trial.params, 0.0, Estimate(0.0, 0.0, 0.0), Interval(0, 0))
+    winner = Finalist(trial.number, trial.params, 0.0, [], np.empty(0), np.empty(0), Estimate(0.0, 0.0, 0.0))
     here = study.trial_folder(trial.number)
     assert retrain_missing(winner, runner.trainings, "parent") == here
     shutil.rmtree(here)

@@ -83,9 +83,7 @@ def test_no_checkpoint_between_evaluations_contains_non_finite_weights(
         return loss
 
     monkeypatch.setattr(PairTrainer, "compute_loss", computed)
-    with pytest.raises(
-        TrainingDiverged, match=r"step 6: expected finite weights.*checkpoint-4, the last good"
-    ):
+    with pytest.raises(TrainingDiverged, match=r"step 6: expected finite weights.*checkpoint-4, the last good"):
         src.train.run(config)
     kept = {path.name for path in Path(config.folder).glob("checkpoints/checkpoint-*")}
     assert kept == {"checkpoint-2", "checkpoint-4"}

@@ -171,8 +171,6 @@ def test_a_table_that_does_more_than_look_up_is_left_alone(encoder: SentenceTran
 
 
 @pytest.mark.parametrize("override", ["trainer.weight_decay=0.01", "trainer.batching=padded"])
-def test_an_embedding_subset_that_would_change_the_result_is_refused(
-    override: str, tiny_config: TinyConfig
-) -> None:
+def test_an_embedding_subset_that_would_change_the_result_is_refused(override: str, tiny_config: TinyConfig) -> None:
     with pytest.raises(UserError, match=r"trainer\.used_rows"):
         tiny_config(override)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.utils.console import log_table, log_to_file, quiet_console, setup_logging
-from src.utils.errors import UserError
+from src.utils.errors import TrainingStopped, UserError
 
 log = logging.getLogger("src.tests")
 TIME = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
@@ -47,19 +47,23 @@ def test_a_table_is_drawn_on_the_terminal_and_aligned_in_the_file(
     assert (tmp_path / "train.log").read_text().endswith("run 1\na       one\nlonger  two\n")
 
 
-def test_a_quiet_console_prints_nothing_and_the_file_has_it_all(
+def test_in_a_quiet_block_only_files_opened_within_it_get_messages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with log_to_file(tmp_path / "train.log"), quiet_console():
-        log.info("kept")
-    assert capsys.readouterr().out == ""
-    assert "kept" in (tmp_path / "train.log").read_text()
+    with log_to_file(tmp_path / "sweep.log"):
+        with quiet_console(), log_to_file(tmp_path / "train.log"):
+            log.info("of the trial")
+        log.info("of the sweep")
+    assert capsys.readouterr().out == "of the sweep\n"
+    assert (tmp_path / "train.log").read_text().endswith("of the trial\n")
+    assert "of the trial" not in (tmp_path / "sweep.log").read_text()
 
 
 @pytest.mark.parametrize(
     ("error", "entry"),
     [
         (UserError("expected a, found b: do c."), "ERROR   expected a, found b: do c.\n"),
+        (TrainingStopped("pruned"), "ERROR   pruned\n"),
         (ValueError("ours"), "ValueError: ours\n"),
         (KeyboardInterrupt(), "ERROR   Interrupted.\n"),
     ],

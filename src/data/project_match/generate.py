@@ -37,15 +37,9 @@ VALUES: dict[str, Sequence[str]] = {"stack": list(STACKS), "region": REGIONS, "y
 SIXTHS = {"train": 4, "dev": 1, "test": 1}
 """Sixths of all combinations in each split."""
 TENTHS = {
-    (True, True, True): 2,
-    (True, True, False): 1,
-    (True, False, True): 1,
-    (True, False, False): 2,
-    (False, True, True): 1,
-    (False, True, False): 1,
-    (False, False, True): 1,
-    (False, False, False): 1,
-}
+    (True, True, True): 2, (True, True, False): 1, (True, False, True): 1, (True, False, False): 2,
+    (False, True, True): 1, (False, True, False): 1, (False, False, True): 1, (False, False, False): 1,
+}  # fmt: skip
 """Tenths of all pairs by their met `CRITERIA`: scores of 0, 0.4, 0.7 and 1 in 4 : 2 : 2 : 2, their mean 0.42."""
 SAME_REGION_WEIGHT = 10
 """Weight of pairs of the same region: five of six met regions are then the same, as on the card; with weight 1, two of
