@@ -2,11 +2,11 @@
 
 import os
 
-# read by the libraries when they are first imported: no telemetry, and no progress bar for every file written
+# read by the libraries when they are first imported: no telemetry, no progress bar for each file
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-# on all cores; said outright, as otherwise starting a process prints a warning (none here forks after it has tokenised)
+# tokenise on all cores; unset, tokenizers warns when a process is started (safe, as none forks after tokenising)
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

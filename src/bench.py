@@ -20,9 +20,9 @@ log = logging.getLogger("src.bench")
 
 
 def run(config: BenchSettings, overrides: list[str] | None = None) -> dict[str, Any]:
-    """Train with each trainer, or on growing numbers of pairs; store and return the table.
+    """Train with each trainer, or on increasing numbers of pairs; store and return the table.
 
-    `overrides` are those of src.train, by default those of the command line.
+    `overrides`: Hydra overrides for src.train, by default those of the command line without `bench.` keys.
     """
     if overrides is None:
         overrides = [one for one in HydraConfig.get().overrides.task if not one.startswith("bench.")]
@@ -30,7 +30,7 @@ def run(config: BenchSettings, overrides: list[str] | None = None) -> dict[str, 
     pairs = load_pairs(config.data)
     with tempfile.TemporaryDirectory() as scratch:
         table, markdown = measure(config, overrides, pairs, Path(scratch))
-    from src.training.precision import use_threads  # imports torch, which takes seconds: the input is checked first
+    from src.training.precision import use_threads  # imports torch, which takes seconds: after the input checks
 
     table = {"machine": {"device": device_name(), "threads": use_threads(config.trainer.threads)}, **table}
     path = Path(config.bench.folder) / name

@@ -16,7 +16,7 @@ from src.config.tracking import TrackingConfig
 from src.utils.errors import UserError
 
 MAX_RUNS = len(ascii_uppercase)
-"""Each run has a letter."""
+"""Runs are named by the letters A to Z."""
 
 
 def parser() -> Parser:
@@ -25,14 +25,14 @@ def parser() -> Parser:
     command.usage = "python -m src.compare RUN RUN [RUN …] [--output FOLDER] [--log] [--uri URI] [--pairs N]"
     command.add_argument("runs", nargs="+", metavar="RUN")
     command.add_argument("--output", type=Path, help="write comparison.md and comparison.png into this folder")
-    command.add_argument("--log", action="store_true", help="record them in MLflow too, as a run of `comparisons`")
+    command.add_argument("--log", action="store_true", help="log the comparison in MLflow, in `comparisons`")
     command.add_argument("--uri", default=TrackingConfig.uri, help="MLflow store (default: %(default)s)")
     command.add_argument("--pairs", type=int, default=10, help="disagreements to show (default: %(default)s)")
     return command
 
 
 def run(runs: list[str], uri: str, output: Path | None = None, log: bool = False, pairs: int = 10) -> list[Difference]:
-    """Print the comparison of `runs`, write it to `output` and log it if asked; return the differences."""
+    """Print the comparison of `runs`, write it to `output` and log it in MLflow if asked to; return the differences."""
     if not 2 <= len(runs) <= MAX_RUNS:
         raise UserError(f"expected 2 to {MAX_RUNS} runs to compare, found {len(runs)}: name them one after the other.")
     with tempfile.TemporaryDirectory() as scratch:
@@ -44,7 +44,7 @@ def run(runs: list[str], uri: str, output: Path | None = None, log: bool = False
             folder = output or Path(scratch) / "report"
             write_report(folder, " against ".join(runs), blocks, compared, found)
         if log:
-            from src.tracking import log_files  # imports MLflow, which takes seconds: only to log
+            from src.tracking import log_files  # imports MLflow, which takes seconds: only if needed
 
             tags = {f"compared.{one.letter}": one.result.run_id for one in compared}
             log_files(uri, "comparisons", [folder / name for name in FILES], tags)

@@ -11,14 +11,14 @@ from src.utils.console import LOGGER as log
 from src.utils.errors import UserError
 
 TOLERANCE = 1e-4
-"""Largest difference of a metric at which curves count as the same; another number of threads alone can cause one."""
+"""Largest difference of a metric between curves that count as equal; a change of threads alone can cause one."""
 
 
 def run(reference: str, uri: str) -> None:
-    """Train the run again and log the verdict; exit with code 1 if the curve is another one."""
+    """Train the run again, log the verdict and exit: code 0 if the curves are equal within `TOLERANCE`, else 1."""
     if is_missing(uri):
         raise UserError(f"--uri {uri}: expected an MLflow store, found no such file: check --uri.")
-    from src.pipeline.reproduce import reproduce  # torch takes seconds to import: mistakes are found before
+    from src.pipeline.reproduce import reproduce  # imports torch, which takes seconds: after the check
 
     difference = reproduce(reference, uri)
     log.info("\n%s", verdict(difference))
@@ -26,12 +26,12 @@ def run(reference: str, uri: str) -> None:
 
 
 def verdict(difference: float) -> str:
-    """Return in a sentence whether the curve is the same."""
+    """Return a sentence that says whether the curves are equal."""
     if difference == 0:
         return "The same curve, to the last digit."
     if difference <= TOLERANCE:
         return f"The same curve within {TOLERANCE:g}: the largest difference is {difference:.2g}."
-    return f"Another curve: the largest difference is {difference:.2g}, more than {TOLERANCE:g}."
+    return f"The curves differ: the largest difference is {difference:.2g}, more than {TOLERANCE:g}."
 
 
 def parser() -> Parser:

@@ -1,4 +1,4 @@
-"""Search better settings of a training with Optuna: python -m src.sweep +experiment=review_sts."""
+"""Search for better training settings with Optuna: python -m src.sweep +experiment=review_sts."""
 
 from src.cli import hydra_command
 from src.config import SweepSettings
@@ -10,8 +10,8 @@ from src.utils.files import exclusive_lock
 
 
 def run(config: SweepSettings) -> Result | None:
-    """Return the result of the best settings found, None on a machine that only ran trials for another one."""
-    build_space(config.sweep.space, training_config(config))  # reports a mistake before any pairs are read
+    """Return the result of the winner, or None on a machine that only ran trials for the leader."""
+    build_space(config.sweep.space, training_config(config))  # reports an invalid space before reading pairs
     folder = sweep_folder(config)
     with exclusive_lock(folder), log_to_file(folder / "sweep.log"):
         pairs = load_pairs(config.data)

@@ -23,14 +23,14 @@ def parser() -> Parser:
 
 
 def run(folders: list[Path]) -> "list[SyncReport]":
-    """Send all journals below the folders; log and return a report for each.
+    """Send the entries of all journals below the folders; log and return a report for each journal.
 
-    Raises `UserError` if a folder does not exist, or a store has not accepted all entries.
+    Raises `UserError` if a folder does not exist, or a store did not accept all entries.
     """
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         raise UserError(f"{missing[0]}: expected the folder of an experiment, found none: name another one.")
-    from src.tracking import sync_journals  # imports torch and MLflow, which takes seconds: only after the checks
+    from src.tracking import sync_journals  # imports torch and MLflow, which takes seconds: after the check
 
     reports = []
     for folder in folders:
@@ -49,7 +49,7 @@ def run(folders: list[Path]) -> "list[SyncReport]":
 
 
 def describe(report: "SyncReport") -> str:
-    """Return one line about a report."""
+    """Return a report as one line of text."""
     if report.busy:
         return f"{report.folder}: open in another process, such as a training, which sends the entries itself"
     line = f"{report.folder}: run {report.run_id}, {report.sent} entries sent, {report.left} left"

@@ -13,13 +13,13 @@ from src.utils.processes import check_batch_share, is_main_process, world_size
 
 
 def run(config: Config) -> Result:
-    """Train as configured and return the result, which lies in `config.folder` and in the tracked run."""
+    """Train as configured and return the result, which is also written to `config.folder` and the tracked run."""
     check_batch_share(config.trainer.batch_size)
     seeds = config.trainer.seeds
     require(world_size() == 1 or not seeds, "trainer.seeds", "empty under torchrun", seeds)
     with exclusive_lock(Path(config.folder)) if is_main_process() else nullcontext():
         pairs = load_pairs(config.data)
-        from src.pipeline import run_experiment  # torch takes seconds to import: mistakes are found before
+        from src.pipeline import run_experiment  # imports torch, which takes seconds: after the checks
 
         return run_experiment(config, pairs)
 

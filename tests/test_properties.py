@@ -22,12 +22,13 @@ from src.config.training import TrainerConfig
 from src.data.columns import ROW, Columns
 from src.data.files import FORMATS, read_table
 from src.data.pairs import check_pairs
+from src.evaluation.evaluate import pair_evaluator
 from src.evaluation.metrics import DEV
 from src.training.attention import packed_attention
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
 from src.training.losses import build_loss
 from src.training.packing import PackedCollator, embed_packed, features_of, tokenize
-from src.training.trainer import PairTrainer, pair_evaluator
+from src.training.trainer import PairTrainer
 from src.utils.errors import UserError
 
 settings.register_profile(

@@ -162,7 +162,7 @@ def test_the_console_shows_a_line_for_each_trial(finished: Finished) -> None:
         r"^trial +\d+  (?:finished|pruned) .* best .*(\d)/5 done, .* left  learning_rate=", finished.printed, re.M
     )
     assert lines == ["1", "2", "3", "4", "5"]
-    assert "24 pairs to train on, 16 others of train to compare on; 0 of 5 trials done" in finished.printed
+    assert "24 pairs to train on, 16 held out for validation; 0 of 5 trials done" in finished.printed
     assert "train with it" in finished.printed
     assert finished.printed.count("run ") == 1  # the summary of the winner; trials print theirs to their log only
     logged = (finished.folder / "sweep.log").read_text(encoding="utf-8")

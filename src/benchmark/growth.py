@@ -1,4 +1,4 @@
-"""Growth of start-up time, speed and memory with the number of pairs."""
+"""Start-up time, speed and memory by number of pairs."""
 
 import logging
 from pathlib import Path

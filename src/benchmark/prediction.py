@@ -44,7 +44,7 @@ def distinct_pairs(pairs: int) -> pa.Table:
 
 
 def run(model: str, pairs: int, plain: int, distinct: bool, precision: str) -> None:
-    """Measure both and print the comparison."""
+    """Time `src.predict` and the library's `encode`, and print the comparison."""
     table = distinct_pairs(pairs) if distinct else matched_pairs(pairs)
     summary = _predict(model, table, precision)
     peak = peak_memory_mb()

@@ -30,7 +30,7 @@ log = logging.getLogger("src.benchmark.pruning")
 FOLDER = Path("experiments/bench")
 WORK = FOLDER / "pruning"
 PLAIN = ("tracking.models=false", "tracking.system_metrics=false")
-"""Settings that leave out what is not part of the comparison."""
+"""Overrides that turn off everything outside the comparison."""
 
 
 def run(config: SweepSettings, overrides: list[str] | None = None) -> dict[str, Any]:
@@ -100,7 +100,9 @@ def to_markdown(table: dict[str, Any]) -> str:
         cost = f"{row['steps']:,} | {row['seconds']:.0f} | {row['pruned']}" if "steps" in row else "– | – | –"
         lines.append(f"| {name.replace('_', ' ')} | {cost} | {Estimate.from_dict(row, SPEARMAN)} |")
     steps, seconds = table["cost_ratio_steps"], table["cost_ratio_seconds"]
-    lines.append(f"\nPruning ({table['pruner']}) left {steps:.0%} of the steps and {seconds:.0%} of the time.")
+    lines.append(
+        f"\nPruning ({table['pruner']}) reduced the cost to {steps:.0%} of the steps and {seconds:.0%} of the time."
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -32,20 +32,20 @@ VARIANTS: dict[str, list[str]] = {
 SLOW_FORMAT_STEPS = 10
 """Steps of `stock_bf16` on a machine that computes bf16 slower than fp32, where the full recipe takes hours."""
 PLAIN = ("tracking.models=false", "tracking.system_metrics=false", "trainer.checkpoints=false", "trainer.resume=never")
-"""Settings that leave out what is not part of the comparison."""
+"""Overrides that turn off everything outside the comparison."""
 
 Round = dict[str, Result]
-"""One training by each variant, with the same seed."""
+"""Result of each variant, all trained with the same seed."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The computation of a training, the same for every variant."""
+    """Amount of computation of a training run, the same for every variant."""
 
     tokens_per_pair: float
     """Without padding."""
     flops_per_token: float
-    """Of the matrix products of the layers, forward and backward: six for each weight."""
+    """Matrix products of the layers, forward and backward: six operations for each weight."""
     peak_flops: float
     """Operations a second that this machine reached in a bf16 matrix product."""
     eval_interval: int
@@ -55,7 +55,7 @@ class Workload:
 def measure_speed(
     config: BenchSettings, overrides: list[str], pairs: PairData, scratch: Path
 ) -> tuple[dict[str, Any], str]:
-    """Train by every variant in turn, in each round with another seed; return the table, also as Markdown."""
+    """Train with every variant in turn, with another seed in each round; return the table, also as Markdown."""
     variants = select_variants(config)
     workload = measure_workload(config, pairs)
     steps = {name: max_steps(name, config.bench.max_steps) for name in variants}
@@ -83,7 +83,7 @@ def select_variants(config: BenchSettings) -> dict[str, list[str]]:
 
 
 def measure_workload(config: BenchSettings, pairs: PairData) -> Workload:
-    """Return the tokens and operations of a training by this configuration."""
+    """Return the workload of a training run with this configuration."""
     # imported here, as torch and transformers take seconds: the configuration is checked first
     from src.encoder import load_encoder
     from src.training.fine_tune import eval_interval
@@ -99,7 +99,7 @@ def measure_workload(config: BenchSettings, pairs: PairData) -> Workload:
 
 
 def max_steps(variant: str, limit: int) -> int:
-    """Return trainer.max_steps of a variant for bench.max_steps=`limit`: fewer in a format that is slow here."""
+    """Return trainer.max_steps of a variant for bench.max_steps=`limit`: fewer if bf16 is slow on this machine."""
     from src.training.precision import choose_precision  # imports torch, as above
 
     if variant != "stock_bf16" or choose_precision("auto") == "bf16":
@@ -108,9 +108,9 @@ def max_steps(variant: str, limit: int) -> int:
 
 
 def train_in_subprocess(overrides: list[str], folder: Path) -> Result:
-    """Run `python -m src.train` with these overrides in a new process, with its result in `folder`, and return that.
+    """Run `python -m src.train` with these overrides in a new process, and return its result in `folder`.
 
-    Raises `UserError` if the training failed; contains the last line of its error output.
+    Raises `UserError` with the last line of the error output if the training fails.
     """
     locations = [
         f"hydra.run.dir={folder}",

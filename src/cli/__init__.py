@@ -1,4 +1,4 @@
-"""The command line: composed or parsed arguments, one-sentence errors and exit codes."""
+"""Entry points of the commands: arguments from Hydra or argparse, one-sentence errors and exit codes."""
 
 from src.cli.app import CONF, Parser, handle_errors, hydra_command, parser_command
 

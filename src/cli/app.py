@@ -1,6 +1,6 @@
-"""How every command starts and ends: arguments from Hydra or argparse, logging, one-sentence errors, exit codes.
+"""Entry points of the commands: arguments from Hydra or argparse, logging, one-sentence errors, exit codes.
 
-Nothing heavy is imported here, and commands import torch, transformers and MLflow only once their input is checked.
+Imports here are fast; commands import torch, transformers and MLflow only after checking their input.
 """
 
 import os
@@ -29,17 +29,17 @@ MISTAKE, INTERRUPTED = 2, 130
 
 
 class Parser(ArgumentParser):
-    """An argument parser that raises `UserError` for a mistake, in one sentence."""
+    """Argument parser that raises `UserError` for invalid arguments instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise `UserError` with the usage."""
+        """Raise `UserError` with the usage and the message."""
         usage = " ".join(self.format_usage().removeprefix("usage: ").split())
         raise UserError(f"expected {usage}, found a mistake: {message}")
 
 
 def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[], None]:
-    """Return the command that composes conf/`name`.yaml with the command line, checks it and calls `run` with it."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach `handle_errors` as they are
+    """Return a function that composes conf/`name`.yaml with the command line, checks it and calls `run` with it."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra does not exit on an error but raises it
     if name == "predict":
         register_predict(CONF / "predict.yaml")
     else:
@@ -60,7 +60,7 @@ def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[
 
 
 def parser_command(run: Callable[..., Any], parser: ArgumentParser) -> Callable[..., None]:
-    """Return the command that parses the command line, or the arguments given, and calls `run` with the options."""
+    """Return a function that parses its arguments, by default the command line, and calls `run` with the options."""
 
     def command(arguments: Sequence[str] | None = None) -> None:
         with _session():
@@ -79,9 +79,9 @@ def _session() -> Iterator[None]:
 
 @contextmanager
 def handle_errors() -> Iterator[None]:
-    """Turn a user's mistake into one sentence and exit code 2, an interruption into exit code 130.
+    """Print a user error in one sentence and exit with code 2; exit with code 130 after an interruption.
 
-    Any other error keeps its traceback.
+    Other exceptions pass through.
     """
     try:
         yield
@@ -94,7 +94,7 @@ def handle_errors() -> Iterator[None]:
 
 
 def quote_value(argument: str) -> str:
-    """Return an override, its value in quotation marks if Hydra cannot parse it without: pairs=문장.csv."""
+    """Return an override, with its value quoted if Hydra cannot parse it unquoted, as in pairs=문장.csv."""
     key, _, value = argument.partition("=")
     if argument.startswith("-") or value[:1] in ("", *"'\"[{"):
         return argument
@@ -107,7 +107,7 @@ def quote_value(argument: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """Return the message on one line; Hydra's and OmegaConf's have several, with the cause among them."""
+    """Return the message and its cause on one line; those of Hydra and OmegaConf have several lines."""
     cause = "" if isinstance(error, UserError) else error.__cause__ or ""
     given = f"{error.override}: " if isinstance(error, OverrideParseException) else ""
     lines = [line.strip() for line in f"{given}{error}\n{cause}".splitlines()]

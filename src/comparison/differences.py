@@ -36,7 +36,7 @@ class Difference:
     def verdict(self) -> str:
         """The outcome in words, with the gain and its interval."""
         if not self.significant:
-            return f"{self.first} and {self.second}: no difference that {self.pairs:,} pairs could show"
+            return f"{self.first} and {self.second}: no significant difference on {self.pairs:,} pairs"
         value, low, high = self.estimate
         better, worse = (self.second, self.first) if value > 0 else (self.first, self.second)
         low, high = sorted((abs(low), abs(high)))
@@ -44,7 +44,7 @@ class Difference:
 
 
 def differences(runs: list[ComparedRun]) -> list[Difference]:
-    """Return the difference of each two runs; they have the same evaluation pairs."""
+    """Return the difference between every two runs, which must have the same evaluation pairs."""
     gold = runs[0].predictions["gold"].to_numpy()
     predicted = {run.letter: run.predictions["predicted"].to_numpy() for run in runs}
     couples = list(combinations(predicted, 2))
@@ -61,7 +61,7 @@ def differences(runs: list[ComparedRun]) -> list[Difference]:
 def disagreements(runs: list[ComparedRun], count: int) -> pd.DataFrame:
     """Return the pairs that the runs rank most differently, with each run's prediction under its letter.
 
-    `spread` is the distance between the highest and the lowest rank of a pair, as a share of all pairs; above 0.
+    `spread` is the distance between the highest and the lowest rank of a pair, as a share of all pairs; never 0.
     """
     letters = [run.letter for run in runs]
     predicted = {run.letter: run.predictions["predicted"] for run in runs}

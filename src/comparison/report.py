@@ -67,7 +67,7 @@ def _disagreements(runs: list[ComparedRun], table: pd.DataFrame) -> Block:
         [row["sentence1"], row["sentence2"], *(f"{row[name]:.2f}" for name in numbers)]
         for row in table.to_dict("records")
     ]
-    title = "Pairs they disagree on most (spread: distance of their ranks, as a share of all pairs)"
+    title = "Pairs ranked most differently (spread: distance of their ranks, as a share of all pairs)"
     return Block(title, ["sentence 1", "sentence 2", *numbers], rows)
 
 
@@ -119,5 +119,5 @@ def plot_comparison(runs: list[ComparedRun], found: list[Difference], path: Path
     intervals.set_yticks(range(len(found)), [f"{each.second} − {each.first}" for each in reversed(found)])
     intervals.axvline(0, color="black", linewidth=0.8)
     intervals.margins(y=0.3)
-    finish_axes(intervals, "Difference in Spearman, 95 % interval (green: shown)", "difference", "")
+    finish_axes(intervals, "Difference in Spearman, 95 % interval (green: significant)", "difference", "")
     save_figure(figure, path)

@@ -1,4 +1,4 @@
-"""Finished runs for a comparison: their folders, or copies from the MLflow store, and the files in them."""
+"""Finished runs for a comparison, read from their folders or from copies of the MLflow store's files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def read_run(letter: str, reference: str, folder: Path) -> ComparedRun:
         settings: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
         parameters = settings_without(settings, LOCATIONS)
         predictions = pd.read_parquet(folder / "predictions.parquet")[[*PAIR, "predicted"]]
-        # the precision that metrics are computed in, and in which earlier versions stored the scores
+        # rounded as for the metrics; earlier versions stored the scores in that precision
         predictions["gold"] = as_labels(predictions["gold"].to_numpy())
         predictions = predictions.sort_values(PAIR, kind="stable", ignore_index=True)
         return ComparedRun(letter, reference, result, parameters, pd.read_csv(folder / "curve.csv"), predictions)
@@ -91,7 +91,7 @@ def check_same_pairs(first: ComparedRun, other: ComparedRun) -> None:
     shared = len(first.predictions[PAIR].merge(other.predictions[PAIR]).drop_duplicates())
     raise UserError(
         f"expected runs evaluated on the same pairs, found {_evaluated(first)} and {_evaluated(other)}, {shared:,} of"
-        " them in common: compare runs of the same data, or train one again on the other's."
+        " them in common: compare runs on the same data, or train one again on the data of the other."
     )
 
 

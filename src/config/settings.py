@@ -1,4 +1,4 @@
-"""Settings under dotted names: flattened, filtered, compared and hashed."""
+"""Settings as dotted names and values: flatten, filter, compare and hash them."""
 
 import hashlib
 import json
@@ -9,13 +9,13 @@ from typing import Any
 from src.config.schema import Config
 
 LOCATIONS = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume")
-"""Settings that say where something lies or whether to resume, not what is trained: the pairs have a digest."""
+"""Settings that do not affect the trained model: paths, tracking and resuming. The pairs are compared by digest."""
 SHOWN = 3
-"""Differences listed in a message; further ones are counted."""
+"""Maximum number of differences listed in a message; further ones are only counted."""
 
 
 def flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted names with their values, depth first."""
+    """Yield each dotted name with its value, depth first."""
     for key, value in settings.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{key}.")
@@ -24,7 +24,7 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def settings_without(settings: dict[str, Any], excluded: Iterable[str]) -> dict[str, str]:
-    """Return nested settings under dotted names, except those `excluded` by their name or by that of a parent."""
+    """Return nested settings by dotted name, without those whose own name or a parent's name is `excluded`."""
     return {
         name: str(value)
         for name, value in flatten(settings)
@@ -33,17 +33,17 @@ def settings_without(settings: dict[str, Any], excluded: Iterable[str]) -> dict[
 
 
 def training_settings(config: Config) -> dict[str, str]:
-    """Return the settings that decide which model is trained, under dotted names."""
+    """Return the settings that affect the trained model, by dotted name."""
     return settings_without(asdict(config), LOCATIONS)
 
 
 def config_hash(config: Config) -> str:
-    """Return 12 hexadecimal digits that are equal for configurations that train the same model."""
+    """Return a hash of the settings that affect the trained model, 12 hexadecimal digits."""
     return hashlib.sha256(json.dumps(training_settings(config), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def describe_differences(former: dict[str, str], current: dict[str, str]) -> str:
-    """Return which named values differ, as `name was X, is Y; …`; empty if none does."""
+    """Return the differences between two sets of values as `name was X, is Y; …`, empty if there are none."""
     names = sorted(name for name in former.keys() | current.keys() if former.get(name) != current.get(name))
     shown = [f"{name} was {former.get(name, 'not set')}, is {current.get(name, 'not set')}" for name in names[:SHOWN]]
     return "; ".join([*shown, *([f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else [])])

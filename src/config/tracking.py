@@ -1,4 +1,4 @@
-"""Where runs are recorded."""
+"""Settings of MLflow tracking."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,13 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
 
 
+def redact(uri: str) -> str:
+    """Return an address without the user and password in it, for messages and tags."""
+    return uri.split("@")[-1]
+
+
 def is_missing(uri: str) -> bool:
-    """Return whether the address is that of an SQLite file that does not exist."""
+    """Return whether the store is an SQLite file that does not exist."""
     database = sqlite_path(uri)
     return database is not None and not database.is_file()
 
@@ -37,7 +42,7 @@ class TrackingConfig:
     def __post_init__(self) -> None:
         known = self.uri.split(":", 1)[0] in ("sqlite", "http", "https")
         named = "without a password in it (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
-        require("@" not in self.uri.split("//", 1)[-1], "tracking.uri", named, self.uri.split("@")[-1])
+        require("@" not in self.uri.split("//", 1)[-1], "tracking.uri", named, redact(self.uri))
         local = self.artifacts is None or "://" not in self.artifacts
-        require(local, "tracking.artifacts", "a folder, or empty for a server", (self.artifacts or "").split("@")[-1])
-        require(known, "tracking.uri", "sqlite:///PATH or http(s)://HOST:PORT", self.uri.split("@")[-1])
+        require(local, "tracking.artifacts", "a folder, or empty for a server", redact(self.artifacts or ""))
+        require(known, "tracking.uri", "sqlite:///PATH or http(s)://HOST:PORT", redact(self.uri))

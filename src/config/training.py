@@ -1,4 +1,4 @@
-"""How the encoder is trained: the loss and the trainer."""
+"""Settings of the loss and the trainer."""
 
 import math
 from dataclasses import dataclass, field
@@ -26,26 +26,26 @@ class LossConfig:
 
 @dataclass
 class TrainerConfig:
-    """Optimisation, evaluation, and what makes a step fast."""
+    """Settings of optimisation, evaluation, checkpoints and speed-ups."""
 
     batch_size: int = 16
     """Sentence pairs per step."""
     epochs: float = 1.0
     """Passes over the training pairs."""
     max_steps: int = -1
-    """Stop after so many steps; -1: after the epochs."""
+    """Stop after this many steps; -1: after `epochs`."""
     learning_rate: float = 5e-5
     """Peak of the linear schedule of AdamW."""
     warmup_ratio: float = 0.1
-    """Share of all steps (0 to 1) over which the learning rate rises."""
+    """Share of all steps (0 to 1) in which the learning rate rises to its peak."""
     weight_decay: float = 0.0
     """Weight decay of AdamW."""
     max_grad_norm: float = 1.0
-    """Gradients with a larger norm are scaled down to it."""
+    """Norm to which larger gradients are clipped."""
     seed: int = 42
     """Seed of the order of the pairs, of dropout and of the bootstrap."""
     seeds: list[int] = field(default_factory=list)
-    """Train once with each of these in place of `seed`, as children of one run; empty: train once."""
+    """Train once with each of these, in child runs of one parent run; empty: train once, with `seed`."""
     eval_every_epochs: float | None = None
     """Epochs from one evaluation to the next, such as 0.5; empty: 0.25, unless `eval_steps` is set."""
     eval_steps: float | None = None
@@ -57,27 +57,27 @@ class TrainerConfig:
     eval_batch_size: int = 64
     """Sentences per forward pass of an evaluation."""
     batching: str = "packed"
-    """packed: the sentences of a batch end to end, tokenised once, in one forward; padded: the library's own way."""
+    """packed: sentences of a batch concatenated, tokenised once, one forward pass; padded: as sentence-transformers."""
     used_rows: bool = True
-    """Train only the word embeddings that occur in the pairs, which gives the same weights; needs packed batches
-    and no weight decay."""
+    """Train only the embeddings of tokens in the pairs, with the same result; needs packed batches and no weight
+    decay."""
     joint_projections: bool = True
-    """Compute query, key and value of an attention in one matrix product."""
+    """Fused QKV: compute query, key and value of an attention layer in one matrix product."""
     fast_dropout: bool = True
-    """Cut dropout masks from random bytes."""
+    """Generate dropout masks from random bytes, with the rate rounded to 256ths."""
     evaluation: str = "direct"
-    """direct: one encoding gives metrics and loss; dataloader: the library's own, a pass for each."""
+    """direct: metrics and loss from a single encoding; dataloader: the library's own evaluation, a pass for each."""
     precision: str = "auto"
-    """bf16, fp32, or auto: bf16 where this machine computes it faster."""
+    """bf16, fp32, or auto: bf16 if this machine computes it faster."""
     threads: int = 0
-    """CPU threads; 0: as many as the process has cores, shared by the processes of a machine under torchrun."""
+    """CPU threads; 0: all cores of the process, or under torchrun its share of the cores of the machine."""
     keep: str = "last"
     """last: the weights after the last step, as on the published cards; best: those of the best dev Spearman."""
     checkpoints: bool = True
     """Keep the last two checkpoints, or the last and the best, to resume from after an interruption."""
     resume: str = "auto"
-    """auto: resume an unfinished training, and stop where its settings differ; if_same: start anew where they differ;
-    never: start anew."""
+    """auto: resume an unfinished training, or fail if its settings differ; if_same: start anew if they differ;
+    never: always start anew."""
 
     def __post_init__(self) -> None:
         checks = [
@@ -90,7 +90,7 @@ class TrainerConfig:
             ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0 and finite"),
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
             ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
-            ("seeds", _are_seeds(self.seeds), "empty, or different numbers of at least 0 and below 2**32, two or more"),
+            ("seeds", _are_seeds(self.seeds), "empty, or at least two different numbers from 0 to 2**32 - 1"),
             ("batching", self.batching in BATCHINGS, f"one of {list(BATCHINGS)}"),
             ("batching", not self.used_rows or self.batching == "packed", "packed with trainer.used_rows"),
             ("weight_decay", not self.used_rows or self.weight_decay == 0, "0 with trainer.used_rows"),
@@ -104,7 +104,7 @@ class TrainerConfig:
         _check_interval("eval", self.eval_steps, self.eval_every_epochs)
         _check_interval("save", self.save_steps, self.save_every_epochs)
         separate = self.save_steps is not None or self.save_every_epochs is not None
-        require(not separate or self.keep == "last", "trainer.keep", "last with checkpoints of their own", self.keep)
+        require(not separate or self.keep == "last", "trainer.keep", "last with save_steps", self.keep)
 
 
 def _are_seeds(seeds: list[int]) -> bool:
@@ -112,13 +112,13 @@ def _are_seeds(seeds: list[int]) -> bool:
 
 
 def _check_interval(name: str, steps: float | None, epochs: float | None) -> None:
-    """Raise `UserError` unless at most one of two lengths is set, steps to a whole number."""
+    """Raise `UserError` if both intervals are set or one is invalid; steps must be a whole number."""
     key, other = f"trainer.{name}_steps", f"trainer.{name}_every_epochs"
     if steps is not None and 0 < steps < 1:
         raise UserError(
             f"{key} must be a whole number of steps, found {steps:g}: set {other}={steps:g} for a share of an epoch."
         )
-    require(steps is None or (1 <= steps < math.inf and steps % 1 == 0), key, "a whole number from 1 on", steps)
+    require(steps is None or (1 <= steps < math.inf and steps % 1 == 0), key, "a whole number of at least 1", steps)
     require(epochs is None or 0 < epochs < math.inf, other, "above 0 and finite", epochs)
     if steps is not None and epochs is not None:
         raise UserError(

@@ -15,18 +15,18 @@ from src.utils.errors import UserError
 SENTENCES = ("sentence1", "sentence2")
 COLUMNS = (*SENTENCES, "score")
 ROW = "#row"
-"""Column with the number of the data row in the file, from 1; filters keep it, data sets drop it."""
+"""Column with the number of the data row in the file, from 1, for error messages; not part of the final data sets."""
 MAX_LENGTH = 100_000
-"""Characters of a sentence; a longer text is a file read wrongly."""
+"""Maximum characters of a sentence; a longer one suggests a file that was parsed wrongly."""
 VISIBLE = r"[^\s\pZ\pC]"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 NUMBER_TYPES = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
 SCALES = ((0, 1), (-1, 1), (0, 5), (1, 5), (0, 10), (0, 100))
 BATCH = 65_536
-"""Sentences in memory as Python strings at a time."""
+"""Sentences converted to Python strings at a time."""
 MANY = 20
-"""So many scores that all lie within 0 to 1 of a wider range are refused as a wrong range."""
+"""Number of scores from which on a column with all scores within 0 to 1 of a wider range is rejected."""
 
 Mask = Callable[[Any], Any]
 
@@ -36,19 +36,19 @@ INVALID_TEXT: dict[str, Mask] = {
     "text without NUL characters": lambda text: pc.match_substring(text, "\0"),
     f"a sentence of at most {MAX_LENGTH:,} characters": lambda text: pc.greater(pc.utf8_length(text), MAX_LENGTH),
 }
-"""The expected text, and the mask of the values that differ."""
+"""For each expectation, a function that returns the mask of the values that violate it."""
 UNUSUAL_TEXT: dict[str, Mask] = {
     "contain a line break (is a quotation mark not closed?)": lambda text: pc.match_substring(text, "\n"),
     "contain the replacement character U+FFFD (was the file converted wrongly?)": lambda text: pc.match_substring(
         text, "\ufffd"
     ),
 }
-"""The text of a warning, and the mask of the values that it is about."""
+"""For each warning, a function that returns the mask of the values that it counts."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of one source, the range of its scores, and advice for errors."""
+    """Names of the columns of one source, the range of its scores, and advice for error messages."""
 
     sentence1: str = "sentence1"
     sentence2: str = "sentence2"
@@ -60,7 +60,7 @@ class Columns:
     rename: str = "rename the columns or set data.sentence1, data.sentence2 and data.score"
     """Advice for a missing column."""
     adjustable: bool = True
-    """True if data.min_score and data.max_score set the range."""
+    """Whether the user can set the range with data.min_score and data.max_score."""
 
     @property
     def text(self) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class Columns:
         return tuple(dict.fromkeys((*self.text, self.score)))
 
     def require(self, found: Sequence[str], where: str) -> None:
-        """Raise `UserError` unless each column is exactly once among those `found`."""
+        """Raise `UserError` unless `found` contains each column exactly once."""
         missing = [name for name in self.names if name not in found]
         if missing:
             raise UserError(
@@ -91,13 +91,13 @@ def number_rows(table: pa.Table) -> pa.Table:
 
 
 def short_repr(value: Any, longest: int = 60) -> str:
-    """Return the value for an error message: on one line and cut to `longest` characters."""
+    """Return the `repr` of a value for an error message, cut to `longest` characters."""
     text = repr(value)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def invalid_value(where: object, row: int, column: str, expected: str, found: Any, advice: str) -> UserError:
-    """Return the error that names file, data row, column, value and advice."""
+    """Return a `UserError` that names file, data row, column, expected and found value, and advice."""
     return UserError(
         f"{where}, data row {row}, column {column!r}: expected {expected}, found {short_repr(found)}: {advice}."
     )
@@ -123,7 +123,7 @@ def check_text(raw: pa.Table, where: str, column: str) -> tuple[pa.ChunkedArray,
 
 
 def check_scores(raw: pa.Table, where: str, columns: Columns) -> pa.ChunkedArray:
-    """Return the scores as doubles, rescaled to 0..1; raise `UserError` for one that is no number or out of range."""
+    """Return the scores as doubles, rescaled to 0..1; raise `UserError` if one is not a number or out of range."""
     scores = _as_numbers(raw, where, columns.score)
     low, high = columns.min_score, columns.max_score
     found = pc.min_max(scores).as_py()
@@ -145,7 +145,7 @@ def _first_true(mask: Any) -> int:
 
 
 def _refuse(mask: Any, raw: pa.Table, where: str, column: str, expected: str, advice: str) -> None:
-    """Raise `UserError` for the first row of the mask, if there is one."""
+    """Raise `UserError` for the first row where the mask is true, if there is one."""
     position = _first_true(mask)
     if position >= 0:
         row, found = raw[ROW][position].as_py(), raw[column][position].as_py()
@@ -160,7 +160,7 @@ def _as_text(values: pa.ChunkedArray, where: str, column: str) -> pa.ChunkedArra
 
 
 def _to_nfc(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    # Arrow's own utf8_normalize decomposes whatever form is asked for (apache/arrow#51225, pyarrow 25.0).
+    # Arrow's own utf8_normalize always decomposes, even for NFC (apache/arrow#51225, pyarrow 25.0).
     chunks = (batch.column(0) for batch in pa.table([text], names=["text"]).to_batches(max_chunksize=BATCH))
     normal = ([normalize("NFC", value) for value in chunk.to_numpy(zero_copy_only=False)] for chunk in chunks)
     return pa.chunked_array([pa.array(values, pa.string()) for values in normal], type=pa.string())

@@ -1,4 +1,4 @@
-"""CSV and TSV files: read as text at once or in chunks, written in chunks; errors name the line or the data row."""
+"""Readers and writers of CSV and TSV files, whole or in chunks; errors name the line or the data row."""
 
 import codecs
 import csv
@@ -16,10 +16,10 @@ from src.data.columns import Columns, short_repr
 from src.utils.errors import UserError, shorten
 
 BLOCK = 1 << 25
-"""Bytes read at a time; also the longest row."""
+"""Bytes read at a time, and the maximum length of a row."""
 DELIMITERS = ",;\t|"
 SIGNATURES = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK": "a ZIP or Excel file"}
-"""First bytes of files that are often taken for UTF-8 text."""
+"""First bytes of files that are often mistaken for UTF-8 text."""
 
 
 def read_delimited(path: Path, columns: Columns, delimiter: str) -> pa.Table:
@@ -56,14 +56,14 @@ def read_delimited_chunks(path: Path, schema: pa.Schema, delimiter: str) -> Iter
             if batch.num_rows:
                 rows, last = rows + batch.num_rows, batch.column(batch.num_columns - 1)[-1].as_py()
             yield pa.Table.from_batches([batch])
-    # The parser closes an open quotation mark at the end of the file.
+    # Arrow accepts a quotation mark that is still open at the end of the file.
     if "\n" in last and scan_text(path) % 2:
         raise _open_quotation(path, rows, last)
 
 
 @contextmanager
 def write_delimited(path: Path, schema: pa.Schema, delimiter: str) -> Iterator[Callable[[pa.Table], None]]:
-    """Yield the function that appends a chunk; values are quoted only if necessary, lists and objects are JSON."""
+    """Yield a function that appends a chunk; values are quoted only if necessary, lists and objects written as JSON."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         writer.writerow(schema.names)
@@ -76,7 +76,7 @@ def write_delimited(path: Path, schema: pa.Schema, delimiter: str) -> Iterator[C
 
 
 def scan_text(path: Path) -> int:
-    """Return the number of quotation marks in the file; raise `UserError` with the line unless it is UTF-8 text."""
+    """Return the number of quotation marks in the file; raise `UserError` naming a line that is not UTF-8 text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, quotes, chunk = 1, 0, b"\n"
     with path.open("rb") as file:
@@ -107,7 +107,7 @@ def _blocks() -> pa.csv.ReadOptions:
 
 @contextmanager
 def _parser(path: Path, delimiter: str) -> Iterator[pa.csv.ParseOptions]:
-    """Yield options to parse with; raise Arrow's errors as `UserError`."""
+    """Yield parse options for Arrow; turn its errors in the block into `UserError`."""
     invalid: list[Any] = []
 
     def stop(row: Any) -> str:

@@ -1,4 +1,4 @@
-"""Table files by suffix: how to read and write CSV, TSV, JSONL and Parquet."""
+"""Readers and writers of table files, selected by suffix: CSV, TSV, JSONL and Parquet."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +22,7 @@ ROW_GROUP = 65_536
 
 @dataclass(frozen=True)
 class Format:
-    """Functions that read and write one kind of file; they raise `UserError` for malformed content."""
+    """Functions that read and write one file format; they raise `UserError` for malformed content."""
 
     read: Callable[[Path, Columns], pa.Table]
     """Return the given columns of all rows."""
@@ -31,7 +31,7 @@ class Format:
     read_chunks: Callable[[Path, pa.Schema], Iterator[pa.Table]]
     """Yield all columns in chunks of rows, in file order."""
     open_writer: Callable[[Path, pa.Schema], AbstractContextManager[Callable[[pa.Table], None]]]
-    """Create a file and yield the function that appends a chunk to it."""
+    """Create a file and yield a function that appends a chunk to it."""
 
 
 def read_table(path: Path, columns: Columns) -> pa.Table:
@@ -57,11 +57,11 @@ def format_of(path: Path) -> Format:
 
 
 def check_readable(path: Path) -> None:
-    """Raise `UserError` unless the path is a readable file that is not empty."""
+    """Raise `UserError` unless the path is a readable, non-empty file."""
     if not path.exists():
         raise UserError(f"{path}: expected a file, found nothing (from {Path.cwd()}): correct the path.")
     if not path.is_file():
-        raise UserError(f"{path}: expected a file, found a directory or device: give the file in it.")
+        raise UserError(f"{path}: expected a file, found a directory or device: name a file.")
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
@@ -74,7 +74,7 @@ def check_readable(path: Path) -> None:
 
 
 def _read_parquet(path: Path, columns: Columns) -> pa.Table:
-    """Return the columns; nested fields are named with a point, such as `labels.real-label`."""
+    """Return the columns; nested fields have dotted names such as `labels.real-label`."""
     with _open_parquet(path, memory_map=True) as file:
         columns.require(file.schema_arrow.empty_table().flatten().schema.names, str(path))
         return file.read(columns=list(columns.names)).flatten().select(list(columns.names))
@@ -112,7 +112,7 @@ def _write_parquet(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table
 
 @contextmanager
 def _open_parquet(path: Path, memory_map: bool = False) -> Iterator[pq.ParquetFile]:
-    """Yield the file for reading; raise Arrow's errors as `UserError`."""
+    """Yield the file for reading; turn Arrow's errors in the block into `UserError`."""
     try:
         with pq.ParquetFile(path, memory_map=memory_map) as file:
             yield file

@@ -1,4 +1,4 @@
-"""Data sets on the Hugging Face Hub, or in its cache on this machine."""
+"""Reader of data sets from the Hugging Face Hub or its local cache."""
 
 import re
 from pathlib import Path
@@ -12,17 +12,17 @@ from src.data.columns import Columns, number_rows
 from src.utils.environment import hub_reachable
 from src.utils.errors import UserError, shorten
 
-datasets.disable_progress_bars()  # a bar would stay in files and pipes
+datasets.disable_progress_bars()  # they would clutter redirected output
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Unavailable(Exception):
-    """A source that is not available now; the message is the reason, without a full stop."""
+    """Raised for a source that is not available; the message is the reason, without a full stop."""
 
 
 def dataset_url(name: str) -> str:
-    """Return the page of a data set."""
+    """Return the URL of a data set's page on the Hub."""
     return f"https://huggingface.co/datasets/{name}"
 
 
@@ -39,9 +39,9 @@ def read_hub(name: str, config: str | None, split: str, revision: str | None, co
 
 
 def _cached(name: str, config: str | None, split: str, revision: str | None) -> datasets.Dataset | None:
-    """Return the split from the library's cache if it has exactly this commit.
+    """Return the split from the cache of `datasets`, None unless it has exactly this commit.
 
-    Without a connection, the library itself would use the revision that was cached last.
+    Without a connection, `datasets` itself would use the revision that was cached last.
     """
     if revision is None or not COMMIT.fullmatch(revision):
         return None
@@ -56,7 +56,7 @@ def _cached(name: str, config: str | None, split: str, revision: str | None) -> 
 
 
 def _load(name: str, config: str | None, split: str, revision: str | None) -> datasets.Dataset:
-    """Return the split from the Hub."""
+    """Return the split from the Hub; raise `Unavailable` or `UserError` as `read_hub`."""
     if not hub_reachable(timeout=5.0):
         raise Unavailable("the Hugging Face Hub cannot be reached")
     try:

@@ -1,4 +1,4 @@
-"""JSON lines, one object a line: read at once or in chunks, written in chunks; errors name the data row."""
+"""Readers and writers of JSON Lines files, whole or in chunks; errors name the data row."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from src.data.delimited import BLOCK, scan_text
 from src.utils.errors import UserError, shorten
 
 ROWS = 4096
-"""Objects in memory at a time."""
+"""Objects parsed at a time."""
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character beyond U+FFFF: valid in JSON, not in UTF-8."""
 TEXT, NUMBER = "a text in quotation marks", "a number without quotation marks"
@@ -27,7 +27,7 @@ Row = tuple[int, dict[str, Any]]
 
 
 def read_json_lines(path: Path, columns: Columns) -> pa.Table:
-    """Return the columns of the file; raise `UserError` naming the first row that is no object or has a wrong type."""
+    """Return the columns of the file; raise `UserError` naming the first row with no object or a wrong type."""
     scan_text(path)
     _, first = next(_objects(path), (1, {}))
     columns.require(list(first), str(path))
@@ -37,14 +37,14 @@ def read_json_lines(path: Path, columns: Columns) -> pa.Table:
         table = pa.json.read_json(path, pa.json.ReadOptions(block_size=BLOCK), parse)
     except pa.ArrowInvalid as error:
         kinds = dict.fromkeys(columns.text, TEXT) | {columns.score: NUMBER}
-        for row, fields in _objects(path):  # Arrow's message has no row
+        for row, fields in _objects(path):  # Arrow's message does not name the row
             _check_kinds(path, (row, {name: fields.get(name) for name in kinds}), kinds)
         raise UserError(f"{path}: expected JSON lines, found {shorten(error)}: correct the file.") from error
     return table.select(list(columns.names))
 
 
 def json_lines_schema(path: Path) -> pa.Schema:
-    """Return the fields of all rows; raise `UserError` naming the first row that is no object or has other types."""
+    """Return the schema of all rows; raise `UserError` naming the first row with no object or with other types."""
     scan_text(path)
     schema, kinds = pa.schema([]), dict[str, str]()
     for rows in _batches(path):
@@ -67,12 +67,12 @@ def read_json_lines_chunks(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 
 @contextmanager
 def write_json_lines(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
-    """Yield the function that appends a chunk, one object a row."""
+    """Yield a function that appends a chunk, with one object for each row."""
     with path.open("w", encoding="utf-8", newline="") as file:
 
         def append(chunk: pa.Table) -> None:
             for row in chunk.to_pylist():
-                # JSON has no NaN, the one value that differs from itself
+                # write NaN, the only value that differs from itself, as null: JSON has no NaN
                 fields = {name: value if value == value else None for name, value in row.items()}
                 file.write(json.dumps(fields, ensure_ascii=False, default=str) + "\n")
 
@@ -80,7 +80,7 @@ def write_json_lines(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Tab
 
 
 def _objects(path: Path) -> Iterator[Row]:
-    """Yield the data rows; raise `UserError` at the first line that is no object."""
+    """Yield the data rows; raise `UserError` at the first line that is not a JSON object."""
     with path.open(encoding="utf-8-sig") as file:
         lines = (line for line in file if line.strip())
         for row, line in enumerate(lines, start=1):
@@ -103,7 +103,7 @@ def _batches(path: Path) -> Iterator[list[Row]]:
 
 
 def _check_kinds(path: Path, row: Row, kinds: dict[str, str]) -> None:
-    """Raise `UserError` for a value of another kind than its column, or with half a character; add new columns."""
+    """Raise `UserError` for a value that differs in kind from its column or has a lone surrogate; extend `kinds`."""
     number, fields = row
     for name, value in fields.items():
         if isinstance(value, str) and LONE_SURROGATE.search(value):
@@ -116,7 +116,7 @@ def _check_kinds(path: Path, row: Row, kinds: dict[str, str]) -> None:
 
 @contextmanager
 def _conversion(path: Path) -> Iterator[None]:
-    """Raise errors of the conversion to Arrow as `UserError`."""
+    """Turn errors of the conversion to Arrow into `UserError`."""
     try:
         yield
     except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:

@@ -1,4 +1,4 @@
-"""KLUE-STS (Park et al., 2021, https://arxiv.org/abs/2105.09680), one domain, from the first available source."""
+"""Loader of one domain of KLUE-STS (Park et al., 2021, https://arxiv.org/abs/2105.09680), from several sources."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +28,11 @@ WRITTEN = (
 )
 
 Tables = dict[str, pa.Table]
-"""Tables of train and dev, in this order, by file or Hub split."""
+"""The train and dev tables, in this order, by file path or Hub split."""
 
 
 def load_klue_sts(data: KlueSts) -> PairData:
-    """Return the pairs of `data.domain`; raise `UserError` if no source is available or the first one is invalid."""
+    """Return the pairs of `data.domain`; raise `UserError` if no source is available or the chosen one is invalid."""
     skipped: list[str] = []
     for source in data.sources:
         try:
@@ -86,13 +86,13 @@ def _read_folder(folder: Path) -> Tables:
 
 
 def _select_domain(table: pa.Table, where: str, domain: str, columns: Columns) -> Pairs:
-    """Return the checked pairs whose source is the domain, or the domain with a suffix such as airbnb-rtt."""
+    """Return the checked pairs whose source is the domain, with or without a suffix such as airbnb-rtt."""
     source = table["source"]
     chosen = table.filter(pc.or_(pc.equal(source, domain), pc.starts_with(source, f"{domain}-")))
     if not chosen.num_rows:
         found = short_repr(sorted(str(name) for name in pc.unique(source).to_pylist()[:10]))
         raise UserError(
-            f"{where}, column 'source': expected rows of {domain!r}, found {found}: set data.domain to one."
+            f"{where}, column 'source': expected rows of {domain!r}, found {found}: set data.domain to one of these."
         )
     return check_pairs(chosen, where, columns)
 

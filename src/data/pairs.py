@@ -1,4 +1,4 @@
-"""Checked tables of sentence pairs, and the data sets made of them."""
+"""Checked tables of sentence pairs, and data sets built from them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from src.data.columns import COLUMNS, ROW, SENTENCES, Columns, check_scores, che
 from src.utils.errors import UserError
 
 MIN_PAIRS = {"train": 2, "dev": 3}
-"""Fewest pairs of a usable split; a rank correlation of two pairs is always 1 or -1."""
+"""Minimum number of pairs in each split; a rank correlation of two pairs is always 1 or -1."""
 DIGEST_LENGTH = 36
 """Longest digest of a data set that MLflow accepts."""
 
@@ -29,7 +29,7 @@ class Provenance:
     license: str | None
     language: str
     note: str | None
-    """Limits that readers of a result must know, such as inferred values."""
+    """Caveats for readers of a result, such as inferred values."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class PairData:
     """local, hub, sample, files or generated."""
     provenance: Provenance
     warnings: tuple[str, ...]
-    """Valid but unusual input, one sentence each."""
+    """Warnings about valid but unusual input, one sentence each."""
 
     @property
     def reported(self) -> Dataset:
@@ -58,15 +58,15 @@ class Pairs:
     table: pa.Table
     """sentence1, sentence2: string (NFC); score: double in 0..1; `ROW`: the data row in the file."""
     where: str
-    """File, or Hub data set with its split, for messages."""
+    """File, or Hub data set and split, for messages."""
     warnings: tuple[str, ...] = ()
 
 
 def check_pairs(raw: pa.Table, where: str, columns: Columns) -> Pairs:
     """Return the pairs of a table with `columns` and numbered rows, normalised and rescaled to 0..1.
 
-    Raises `UserError` naming the first row with a sentence that is missing, blank or no text, or a score that is no
-    number or out of range.
+    Raises `UserError` naming the first row with a sentence that is missing, blank or not text, or a score that is
+    not a number or out of range.
     """
     checked = [check_text(raw, where, name) for name in (columns.sentence1, columns.sentence2)]
     score = check_scores(raw, where, columns)
@@ -76,20 +76,20 @@ def check_pairs(raw: pa.Table, where: str, columns: Columns) -> Pairs:
 
 
 def assemble(train: Pairs, dev: Pairs, source: str, provenance: Provenance, warnings: tuple[str, ...] = ()) -> PairData:
-    """Return both splits as data sets, with all warnings; raise `UserError` for an unusable split."""
+    """Return both splits as data sets, with all warnings; raise `UserError` if `check_usable` rejects one."""
     check_usable(train, "train")
     check_usable(dev, "dev")
     warnings = (*warnings, *train.warnings, *dev.warnings, *shared_sentences(train, dev))
     data = PairData(to_dataset(train.table), to_dataset(dev.table), None, source, provenance, warnings)
-    # Arrow keeps the memory of the checks: at a million pairs three times the size of the pairs.
+    # Free the memory that Arrow keeps after the checks: at a million pairs three times the size of the pairs.
     pa.default_memory_pool().release_unused()
     return data
 
 
 def check_usable(pairs: Pairs, role: str, alternative: str = "") -> None:
-    """Raise `UserError` if the split has too few pairs or one score only.
+    """Raise `UserError` if the split has too few pairs, or all of them have the same score.
 
-    `role`: train or dev; `alternative`: advice after "add pairs".
+    `role`: train or dev; `alternative`: further advice, appended to "add pairs".
     """
     count = pairs.table.num_rows
     if count < MIN_PAIRS[role]:
@@ -107,7 +107,7 @@ def check_usable(pairs: Pairs, role: str, alternative: str = "") -> None:
 
 
 def shared_sentences(train: Pairs, dev: Pairs) -> list[str]:
-    """Return a warning with the number and the first of the sentences in both splits, or nothing if there are none."""
+    """Return a warning with the number of sentences in both splits and the rows of the first; empty without any."""
     in_train, in_dev = (ids.ravel() for ids in sentence_ids(train.table, dev.table))
     shared, at_train, at_dev = np.intersect1d(in_train, in_dev, return_indices=True)
     if not len(shared):
@@ -121,7 +121,7 @@ def shared_sentences(train: Pairs, dev: Pairs) -> list[str]:
 
 
 def sentence_ids(*tables: pa.Table) -> list[NDArray[np.int64]]:
-    """Return for each table an array (rows, 2) of sentence numbers; equal sentences have equal numbers everywhere."""
+    """Return for each table an array (rows, 2) of sentence ids; equal sentences have the same id in all tables."""
     chunks = [chunk for table in tables for name in SENTENCES for chunk in table[name].chunks]
     encoded = pa.chunked_array(chunks, type=pa.string()).dictionary_encode()  # one dictionary for all chunks
     ids = np.concatenate([np.empty(0, np.int64), *(chunk.indices.to_numpy() for chunk in encoded.chunks)])
@@ -137,7 +137,7 @@ def to_dataset(table: pa.Table) -> Dataset:
 
 
 def to_table(dataset: Dataset) -> pa.Table:
-    """Return the Arrow table of a data set of pairs, with its row selection applied."""
+    """Return the Arrow table of a data set of pairs, with its indices mapping applied."""
     return dataset.with_format("arrow")[:].select(list(COLUMNS))
 
 
@@ -183,7 +183,7 @@ def _digest(table: pa.Table) -> str:
 
 
 def _update(lengths: Any, content: Any, chunk: pa.Array) -> None:
-    """Add a chunk to the hashes of the lengths of texts and of the content."""
+    """Update the hashes of text lengths and of content with a chunk."""
     if not pa.types.is_string(chunk.type):
         content.update(chunk.to_numpy(zero_copy_only=False).astype("<f8"))
         return

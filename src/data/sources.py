@@ -1,4 +1,4 @@
-"""Load pairs as configured: from KLUE-STS, from files or a Hub data set, or generated."""
+"""Loading of the configured pairs: KLUE-STS, files, a Hub data set, or generated pairs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +37,7 @@ def load_pair_files(data: PairFiles) -> PairData:
 
 
 def _is_on_hub(data: PairFiles) -> bool:
-    """Return True if `data.train` has the form `owner/name` and is no file here."""
+    """Return whether `data.train` has the form `owner/name` and is not a local file."""
     path = Path(data.train)
     is_file = path.suffix.lower() in FORMATS or path.is_absolute() or len(path.parts) != 2 or path.exists()
     return not is_file and path.parts[0] not in (".", "..", "~")

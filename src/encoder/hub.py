@@ -1,4 +1,4 @@
-"""Encoders from the Hugging Face Hub or from a folder: safetensors only, complete, with finite weights."""
+"""Encoders from the Hugging Face Hub or a folder, checked: safetensors only, no missing or non-finite weights."""
 
 import json
 import math
@@ -29,7 +29,7 @@ CONVERT = (
 def load_hub(model: HubEncoder) -> SentenceTransformer:
     """Return a sentence-transformers model, or a plain transformers model with mean pooling added.
 
-    It comes from the folder `model.path` if that is set, else from the Hugging Face cache, else from the Hub.
+    It is loaded from the folder `model.path` if set, else from the Hugging Face cache, else from the Hub.
 
     Raises `UserError` if the folder is incomplete, the Hub is unreachable or lacks the model, or the model has only
     pickled weights or requires code of its own.
@@ -46,7 +46,7 @@ def load_hub(model: HubEncoder) -> SentenceTransformer:
             model_kwargs={"use_safetensors": True},
         )
         encoder.encode("가", show_progress_bar=False)
-    except Exception as error:  # each kind of model fails with exceptions of its own
+    except Exception as error:  # the exceptions differ between kinds of models
         found = _first_line(error)
         raise UserError(
             f"expected a model that loads from {folder} and embeds text, found: {found}. Choose another model."
@@ -57,7 +57,7 @@ def load_hub(model: HubEncoder) -> SentenceTransformer:
 
 
 def find_folder(model: HubEncoder) -> Path | None:
-    """Return the local folder of the model: `model.path`, else its snapshot in the Hugging Face cache, else None."""
+    """Return `model.path`, else the model's snapshot in the Hugging Face cache, None if it has none."""
     if model.path:
         return Path(model.path).expanduser()
     try:
@@ -82,7 +82,7 @@ def _hub_folder(model: HubEncoder) -> Path:
 
 
 def _download(model: HubEncoder) -> Path:
-    """Return the folder of the downloaded model; pickles are downloaded only in the absence of other weights."""
+    """Return the folder of the downloaded model; pickles are downloaded only if there are no safetensors."""
     for patterns in (ALLOW_PATTERNS, [*ALLOW_PATTERNS, *PICKLES]):
         folder = Path(
             snapshot_download(
@@ -95,7 +95,7 @@ def _download(model: HubEncoder) -> Path:
 
 
 def _folder_problem(folder: Path) -> str | None:
-    """Return a sentence about the missing part of a model folder, None if the folder looks loadable."""
+    """Return an error message about a missing file, None if the folder has all required files."""
     inner = folder / _transformer_subfolder(folder)
     if not (inner / "config.json").is_file():
         return f"expected config.json in {inner}, found none: set model.path to a folder with a complete model."
@@ -110,9 +110,9 @@ def _folder_problem(folder: Path) -> str | None:
 
 
 def _weights_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
-    """Return a sentence about missing or non-finite weights, None if there are none.
+    """Return an error message about missing or non-finite weights, None if there are none.
 
-    transformers initialises weights at random that the file lacks, and only warns.
+    transformers only warns if weights are missing from the file, and initialises them at random.
     """
     weights = {name: weight for name, weight in encoder[0].model.named_parameters() if "pooler" not in name}
     given: set[str] = set()
@@ -120,11 +120,11 @@ def _weights_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
         with safe_open(file, "pt") as opened:
             given |= set(opened.keys())
     missing = [name for name in weights if not any(name.endswith(key) or key.endswith(name) for key in given)]
-    # older files name some weights differently
+    # older files name some weights differently, so that a minority may seem missing
     if len(missing) > len(weights) / 2:
         return (
             f"expected the weights of the model that config.json in {folder} describes, found {len(missing)} of"
-            f" {len(weights)} missing, such as {missing[0]}: set model.path to a folder with a complete model."
+            f" {len(weights)} weights missing, such as {missing[0]}: set model.path to a folder with a complete model."
         )
     if not get_total_norm(weights.values(), math.inf).isfinite():
         return f"expected finite weights in {folder}, found NaN or Inf: choose another model."
@@ -132,7 +132,7 @@ def _weights_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
 
 
 def _transformer_subfolder(folder: Path) -> str:
-    """Return the subfolder of the first module of a sentence-transformers model; empty: the folder itself."""
+    """Return the subfolder of the first module of a sentence-transformers model, empty if it is the folder itself."""
     try:
         return str(json.loads((folder / "modules.json").read_text("utf-8"))[0]["path"])
     except (OSError, ValueError, LookupError, TypeError):

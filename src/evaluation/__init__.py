@@ -1,1 +1,1 @@
-"""Metrics of similarities, their intervals and tests, and the result of a run."""
+"""Metrics, their confidence intervals and significance tests, and the result of a run."""

@@ -1,4 +1,4 @@
-"""One evaluation: a single encoding of the pairs gives similarities, metrics and the validation loss."""
+"""Direct evaluation: similarities, metrics and validation loss from a single encoding of the pairs."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,37 +8,38 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 from sentence_transformers.util import pairwise_cos_sim
 from torch import Tensor
 
 from src.config.training import TrainerConfig
-from src.evaluation.metrics import Floats, similarity_metrics
+from src.evaluation.metrics import SPEARMAN, Floats, similarity_metrics
 
 
 class PairLoss(Protocol):
-    """A loss of sentence-transformers that can start from embeddings."""
+    """A loss of sentence-transformers that can be computed from embeddings."""
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
-        """Return the mean loss of the pairs; both embeddings (pairs, dimension), labels (pairs,)."""
+        """Return the loss of a batch: two `embeddings`, each (pairs, dimension), and `labels`, (pairs,)."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The outcome on one set of pairs."""
+    """Metrics, loss and similarities on one set of pairs."""
 
     metrics: dict[str, float]
-    """Spearman and Pearson under their names."""
+    """Spearman and Pearson, by the names in `METRICS`."""
     loss: float
-    """Mean training objective over batches."""
+    """Mean loss of the batches, weighted by their size."""
     gold: Floats
     """Gold scores of the pairs, shape (pairs,)."""
     predicted: Floats
-    """Cosine similarities, shape (pairs,)."""
+    """Predicted cosine similarities, shape (pairs,)."""
 
 
 @torch.no_grad()
 def evaluate(encoder: SentenceTransformer, pairs: Dataset, loss: PairLoss, config: TrainerConfig) -> Evaluation:
-    """Return the evaluation of the encoder, which is left in evaluation mode; draws no random number."""
+    """Return the encoder's evaluation on the pairs; leaves it in evaluation mode and uses no random numbers."""
     embeddings = embed_pairs(encoder, pairs, config.eval_batch_size)
     gold = np.array(list(pairs["score"]), dtype=np.float64)
     labels = torch.tensor(gold, dtype=torch.float32, device=embeddings[0].device)
@@ -63,6 +64,15 @@ def embed_pairs(encoder: SentenceTransformer, pairs: Dataset, batch_size: int) -
 
 
 def cosine_similarities(embeddings: tuple[Tensor, Tensor]) -> Floats:
-    """Return the cosine of each pair of embeddings, shape (pairs,), -1 to 1."""
+    """Return the cosine similarity of each pair of embeddings, shape (pairs,), -1 to 1."""
     similarities: Floats = pairwise_cos_sim(*embeddings).cpu().double().numpy()
     return similarities
+
+
+def pair_evaluator(pairs: Dataset, name: str, batch_size: int = 16) -> EmbeddingSimilarityEvaluator:
+    """Return the library's evaluator for a split of pairs; `name` prefixes its metrics, as on the published cards."""
+    columns = (list(pairs[column]) for column in ("sentence1", "sentence2", "score"))
+    options = {"batch_size": batch_size, "main_similarity": "cosine", "name": name, "write_csv": False}
+    evaluator = EmbeddingSimilarityEvaluator(*columns, **options)
+    evaluator.primary_metric = f"{name}_{SPEARMAN}"
+    return evaluator

@@ -1,13 +1,13 @@
-"""Names of the metrics, and Spearman's and Pearson's correlation of similarities with gold scores."""
+"""Names of the metrics, and Spearman and Pearson correlation of predicted similarities with gold scores."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 
 DEV = "sts-dev"
-"""Name of the evaluator, as on the published model cards."""
+"""Name of the evaluator of the dev split, as on the published model cards."""
 TEST = "sts-test"
-"""Name of the evaluator of a test split."""
+"""Name of the evaluator of the test split."""
 SPEARMAN = "spearman_cosine"
 PEARSON = "pearson_cosine"
 METRICS = (SPEARMAN, PEARSON)
@@ -18,19 +18,19 @@ LEARNING_RATE = "learning_rate"
 Floats = NDArray[np.float64]
 
 RESOLUTION = 1e-6
-"""Smallest difference between float32 cosines that counts; below it the order would be that of the rounding."""
+"""Range within which all similarities together count as equal: rounding of float32 would decide their order."""
 
 
 def as_labels(scores: Floats) -> Floats:
-    """Return gold scores rounded to float32, the precision of the labels that the loss computes with.
+    """Return gold scores rounded to float32, the precision of the labels in the loss.
 
-    Metrics use these, so that a score computed from `predictions.parquet` equals the one of the training.
+    All metrics use these, so that metrics computed from `predictions.parquet` equal those of the training.
     """
     return scores.astype(np.float32).astype(np.float64)
 
 
 def similarity_metrics(gold: Floats, predicted: Floats) -> dict[str, float]:
-    """Return Spearman's and Pearson's correlation, NaN if the predictions are not finite or practically equal.
+    """Return Spearman and Pearson by name, NaN if the predictions are not finite or practically equal.
 
     Both arrays have shape (pairs,).
     """

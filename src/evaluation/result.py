@@ -1,6 +1,7 @@
-"""The result of a run, and `metrics.json`: no other module reads or writes that file."""
+"""The result of a run, and its file `metrics.json`, which only this module reads and writes."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +18,10 @@ BEFORE = f"{SPEARMAN}_before"
 
 @dataclass(frozen=True)
 class SeedSummary:
-    """What several seeds of one recipe give together."""
+    """Summary of trainings of one recipe with several seeds."""
 
     parent_run_id: str
-    """The run whose children the seeds are."""
+    """Id of the parent run of the seeds' runs."""
     seeds: str
     """The seeds, separated by spaces."""
     means: dict[str, Estimate]
@@ -29,7 +30,7 @@ class SeedSummary:
     """For each metric the standard deviation over the seeds."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the keys of metrics.json."""
+        """Return the summary as flat keys of metrics.json."""
         values: dict[str, Any] = {"parent_run_id": self.parent_run_id, "seeds": self.seeds}
         for name, mean in self.means.items():
             values |= {**mean.to_dict(f"{name}_mean"), f"{name}_deviation": self.deviations[name]}
@@ -37,7 +38,7 @@ class SeedSummary:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the summary in the content of metrics.json."""
+        """Return the summary from the content of metrics.json; raise `KeyError` for a missing key."""
         return cls(
             values["parent_run_id"],
             values["seeds"],
@@ -48,7 +49,7 @@ class SeedSummary:
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of a run, and what they come from; in `metrics.json` one number or word under each key."""
+    """Metrics of a run, with its data, model, settings and cost; a flat object in `metrics.json`."""
 
     experiment: str
     run_id: str
@@ -57,19 +58,19 @@ class Result:
     data_source: str
     """local, hub, sample, generated or files."""
     data_note: str
-    """What is inferred or written for this project; empty if nothing."""
+    """Caveat about the data, such as inferred columns; empty if there is none."""
     train_pairs: int
     dev_pairs: int
     evaluated_on: str
-    """Split of the scores below: test where there is one, else dev."""
+    """Split of `scores`: test if there is one, else dev."""
     evaluated_pairs: int
     spearman_ceiling: float
-    """Spearman of a perfect order; tied gold scores keep it below 1."""
+    """Spearman of a perfect ranking, which tied gold scores keep below 1."""
     base_model: str
     scores: dict[str, Estimate]
-    """Spearman and Pearson with 95 % bootstrap intervals, under the names of the metrics."""
+    """Spearman and Pearson with 95 % bootstrap intervals, by the names in `METRICS`."""
     before: float
-    """Spearman of the base encoder on dev."""
+    """Spearman of the base encoder on dev, before training."""
     validation_loss: float
     steps: int
     warmup_steps: int
@@ -84,17 +85,21 @@ class Result:
     evaluation_seconds: float
     pairs_per_second: float
     peak_memory_mb: float
-    """Largest resident memory of the process."""
+    """Peak resident memory of the process."""
     seeds: SeedSummary | None = None
-    """Present if this is the first of several seeds, with the summary of all."""
+    """Summary of all seeds, if this is the result of the first of several."""
 
     @property
     def spearman(self) -> Estimate:
         """Spearman with its interval."""
         return self.scores[SPEARMAN]
 
+    def comparable(self, published: Mapping[str, float]) -> Mapping[str, float]:
+        """Return a published card's metrics, empty if the pairs of this result were written for this project."""
+        return {} if self.data_source == "sample" else published
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the flat keys of metrics.json."""
+        """Return the result as flat keys of metrics.json."""
         values: dict[str, Any] = {}
         for name, value in vars(self).items():
             if name == "scores":
@@ -106,7 +111,7 @@ class Result:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the result with the flat keys of metrics.json; raise `KeyError` for a missing one."""
+        """Return the result from the content of metrics.json; raise `KeyError` for a missing key."""
         plain = {each.name for each in fields(cls)} - {"scores", "before", "seeds"}
         return cls(
             **{name: values[name] for name in plain},

@@ -1,4 +1,4 @@
-"""Spearman on parts of the pairs: by length, by lexical overlap and by gold score."""
+"""Spearman on slices of the pairs by length, lexical overlap and gold score."""
 
 import re
 from collections.abc import Iterator
@@ -9,28 +9,28 @@ import pandas as pd
 from src.evaluation.statistics import Estimate, bootstrap_interval, spearman
 
 MIN_PAIRS = 10
-"""Slices of fewer pairs are left out."""
+"""Minimum pairs of a slice; smaller ones are left out."""
 RESAMPLES = 500
 WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the pairs and the Spearman on it."""
+    """A part of the pairs, with the Spearman on it."""
 
     feature: str
-    """length, lexical overlap or score."""
+    """Feature that defines the slice: length, lexical overlap or score."""
     label: str
-    """The range of values, lowest and highest included."""
+    """Range of the feature, both ends included."""
     pairs: int
     spearman: Estimate
 
 
 def slices(pairs: pd.DataFrame, seed: int) -> list[Slice]:
-    """Return Spearman by thirds of each feature; pairs have sentence1, sentence2, gold and predicted.
+    """Return Spearman by thirds of each feature; `pairs` has the columns sentence1, sentence2, gold and predicted.
 
-    Equal values stay together, so that thirds may differ in size. A third of fewer than `MIN_PAIRS` pairs, or whose
-    gold or predicted scores are all equal, is left out.
+    Equal values stay together, so that thirds may differ in size. A third is left out if it has fewer than `MIN_PAIRS`
+    pairs, or if its gold or predicted scores are all equal.
     """
     return [part for name, values in features(pairs).items() for part in _thirds(pairs, str(name), values, seed)]
 
@@ -46,7 +46,7 @@ def _thirds(pairs: pd.DataFrame, feature: str, values: pd.Series, seed: int) -> 
 
 
 def features(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return for each pair its length (characters of both sentences), lexical overlap (0 to 1) and score (gold)."""
+    """Return for each pair its length (characters of both sentences), lexical overlap (0 to 1) and gold score."""
     return pd.DataFrame(
         {
             "length": pairs["sentence1"].str.len() + pairs["sentence2"].str.len(),
@@ -60,14 +60,14 @@ def features(pairs: pd.DataFrame) -> pd.DataFrame:
 def overlap(first: str, second: str) -> float:
     """Return the Jaccard similarity (0 to 1) of the letter bigrams of two sentences.
 
-    Bigrams lie within words. Complete words would be too coarse for Korean, where particles and endings are joined to
-    them.
+    Bigrams do not cross word boundaries. Whole words would be too coarse for Korean, where particles and endings are
+    attached to them.
     """
     one, other = _bigrams(first), _bigrams(second)
     return len(one & other) / max(len(one | other), 1)
 
 
 def _bigrams(sentence: str) -> set[str]:
-    """Return the letter bigrams of the words of a sentence; a word of one letter counts as a bigram."""
+    """Return the letter bigrams of the words of a sentence; a word of one letter is kept as it is."""
     words = WORD.findall(sentence.lower())
     return {word[at : at + 2] for word in words for at in range(max(len(word) - 1, 1))}

@@ -1,4 +1,4 @@
-"""Confidence intervals, paired tests and corrections for correlations on a few hundred pairs."""
+"""Correlations, bootstrap confidence intervals, paired permutation tests and Holm correction."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
@@ -48,7 +48,7 @@ class Estimate(NamedTuple):
 
 
 def pearson(x: Floats, y: Floats, axis: int = -1) -> Floats:
-    """Return Pearson's correlation along an axis; unlike scipy's it takes many resamples at once."""
+    """Return Pearson's correlation along an axis, vectorised over the others, such as resamples."""
     x = x - x.mean(axis=axis, keepdims=True)
     y = y - y.mean(axis=axis, keepdims=True)
     scale = np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
@@ -57,15 +57,15 @@ def pearson(x: Floats, y: Floats, axis: int = -1) -> Floats:
 
 
 def spearman(x: Floats, y: Floats, axis: int = -1) -> Floats:
-    """Return Spearman's rank correlation along an axis, ties at their mean rank."""
+    """Return Spearman's rank correlation along an axis; ties get their mean rank."""
     return pearson(rankdata(x, axis=axis), rankdata(y, axis=axis), axis=axis)
 
 
 def tie_ceiling(gold: Floats) -> float:
-    """Return the Spearman of predictions in the order of `gold`, but without its ties.
+    """Return the highest Spearman that predictions without ties can have: that of predictions in the order of `gold`.
 
-    It does not depend on how ties are broken: sqrt(1 - sum(t^3 - t) / (n^3 - n)) over groups of t tied among n values
-    (the tie correction of Kendall, 1945). A model's scores have practically no ties, so this is its upper limit.
+    The order within ties does not matter: sqrt(1 - sum(t^3 - t) / (n^3 - n)), summed over groups of t ties among n
+    values (tie correction of Kendall, 1945). Similarities of a model have practically no ties.
     """
     ties = np.unique(gold, return_counts=True)[1].astype(float)
     count = float(len(gold))
@@ -77,7 +77,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Return the 95 % percentile bootstrap interval of a statistic over resampled pairs (Efron, 1979).
 
-    `statistic` takes `gold` and each of `predicted`, all of shape (pairs,); pairs are resampled with all their scores.
+    `statistic` takes `gold` and each of `predicted`, all of shape (pairs,), and an `axis`; pairs are resampled jointly.
     """
     with np.errstate(invalid="ignore"), catch_warnings(category=DegenerateDataWarning, action="ignore"):
         result = bootstrap(
@@ -100,7 +100,7 @@ def spearman_difference(gold: Floats, a: Floats, b: Floats, axis: int = -1) -> F
 def resampled_means(
     statistic: Callable[..., Floats], gold: Floats, predicted: Floats, seed: int, resamples: int = 2000
 ) -> Floats:
-    """Return resampled means of a correlation over several trainings of one recipe, shape (resamples,).
+    """Return bootstrap means of a correlation over several trainings of one recipe, shape (resamples,).
 
     `gold` has shape (pairs,), `predicted` (trainings, pairs). Pairs and trainings are resampled together, so that the
     spread covers both the choice of the pairs and the variance between seeds. The same `seed` resamples every recipe in
@@ -116,16 +116,16 @@ def resampled_means(
 
 
 def percentile_interval(values: Floats) -> Interval:
-    """Return the interval of the middle 95 % of resampled values; NaN, of resamples of equal scores, is ignored."""
+    """Return the 95 % percentile interval of bootstrap values, without NaN (from resamples with constant scores)."""
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
 def permutation_p_value(gold: Floats, a: Floats, b: Floats, seed: int, resamples: int = 4999) -> float:
-    """Return the two-sided p-value of "a and b order the pairs equally well" by swapping them within pairs.
+    """Return the two-sided p-value of a permutation test of equal Spearman with `gold`; swaps `a` and `b` within pairs.
 
-    Ranks are swapped, since Spearman depends on nothing else, so that models of different scale can be compared. The
-    smallest possible value is 2 / (resamples + 1).
+    Ranks are swapped instead of similarities, as Spearman depends on ranks only, so that models of different scale can
+    be compared. The smallest possible value is 2 / (resamples + 1).
     """
     ranked = rankdata(gold)
 
@@ -144,7 +144,7 @@ def permutation_p_value(gold: Floats, a: Floats, b: Floats, seed: int, resamples
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Return the p-values corrected for their number (Holm, 1979), in the same order."""
+    """Return the p-values corrected for multiple comparisons (Holm, 1979), in the same order."""
     order = np.argsort(p_values)
     factors = np.arange(len(p_values), 0, -1)
     corrected = np.empty(len(p_values))

@@ -23,11 +23,11 @@ COLUMNS = [*METRICS, VALIDATION_LOSS]
 
 
 def reproduce(reference: str, uri: str) -> float:
-    """Train a run again in a temporary folder and return the largest difference of the curves, over rows and `COLUMNS`.
+    """Train a run again in a temporary folder and return the largest difference between both curves in `COLUMNS`.
 
-    Working tree and store stay as they are.
+    The working tree and the MLflow store are left unchanged.
 
-    Raises `UserError` if the run cannot be found, or the pairs or library versions are not those it recorded.
+    Raises `UserError` if the run cannot be found, or the pairs or library versions differ from the recorded ones.
     """
     with tempfile.TemporaryDirectory() as scratch:
         stored = download_result(reference, uri, Path(scratch) / "stored", ("config.yaml", "curve.csv"))
@@ -47,8 +47,8 @@ def restore_config(path: Path, folder: Path) -> Config:
     return Config(
         name=settings["name"],
         folder=str(folder / "result"),
-        data=_of_kind(DataConfig.__args__, settings["data"]),
-        model=_of_kind(ModelConfig.__args__, settings["model"]),
+        data=_match_dataclass(DataConfig.__args__, settings["data"]),
+        model=_match_dataclass(ModelConfig.__args__, settings["model"]),
         loss=LossConfig(**settings["loss"]),
         trainer=TrainerConfig(**_upgrade(settings["trainer"])),
         tracking=TrackingConfig(uri=uri, artifacts=str(folder), models=False, register=False, system_metrics=False),
@@ -57,7 +57,7 @@ def restore_config(path: Path, folder: Path) -> Config:
 
 
 def _upgrade(trainer: dict[str, Any]) -> dict[str, Any]:
-    """Return trainer settings with lengths below 1, which once were shares of an epoch, under their present keys."""
+    """Return trainer settings, with `*_steps` below 1 (shares of an epoch in old versions) under `*_every_epochs`."""
     upgraded = dict(trainer)
     for name in ("eval", "save"):
         steps = upgraded.get(f"{name}_steps")
@@ -66,8 +66,8 @@ def _upgrade(trainer: dict[str, Any]) -> dict[str, Any]:
     return upgraded
 
 
-def _of_kind(kinds: tuple[type, ...], settings: dict[str, Any]) -> Any:
-    """Return the settings as the dataclass with exactly these fields."""
+def _match_dataclass(kinds: tuple[type, ...], settings: dict[str, Any]) -> Any:
+    """Return the settings as the dataclass with exactly these fields; raise `UserError` if there is none."""
     for kind in kinds:
         if {each.name for each in fields(kind)} == set(settings):
             return kind(**settings)
@@ -88,7 +88,7 @@ def check_provenance(reference: str, recorded: dict[str, str], pairs: PairData) 
     if differing:
         raise UserError(
             f"{reference}: expected the pairs and versions it was trained with, found {'; '.join(differing)}: restore"
-            " them, or train anew."
+            " them, or start a new training."
         )
 
 

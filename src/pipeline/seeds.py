@@ -1,4 +1,4 @@
-"""The same training with several seeds: a child run for each, and their mean, deviation and interval."""
+"""Training with several seeds: a child run for each, and mean, deviation and interval of their metrics."""
 
 import logging
 import shutil
@@ -15,16 +15,17 @@ from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, 
 from src.evaluation.result import RESULT_FILE, Result, SeedSummary
 from src.evaluation.statistics import Estimate, pearson, percentile_interval, resampled_means, spearman
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
-from src.pipeline.training import CHECKPOINTS, LOG_FILE, RESUME_ADVICE, run_training
+from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
 from src.report.files import ARTIFACTS
 from src.report.plots import finish_axes, new_figure, save_figure
 from src.tracking import PARENT, Run, known_run, run_tags, start_run
+from src.training.checkpoints import CHECKPOINTS
 from src.utils.console import BOLD, log_table, log_to_file, relative_to_cwd
 from src.utils.files import atomic_write, remove
 from src.utils.processes import process_group
 
 SEEDS = "seeds"
-"""Folder below the result, with one result for each seed."""
+"""Subfolder of the result folder, with one result for each seed."""
 TABLE, CURVES = f"{SEEDS}/seeds.csv", f"{SEEDS}/curves.png"
 COLUMNS = ["run_id", *METRICS, VALIDATION_LOSS, "train_seconds"]
 
@@ -42,10 +43,10 @@ def run_experiment(config: Config, pairs: PairData) -> Result:
 def run_seeds(config: Config, pairs: PairData) -> Result:
     """Train with each of `trainer.seeds` in seeds/SEED and return the first seed's result with a summary of all.
 
-    The first seed's result becomes that of `config.folder`: the best one's score would be too high by chance. After an
-    interruption finished seeds are not trained again.
+    The result of the first seed is copied to `config.folder`; the score of the best one would be biased upwards. After
+    an interruption, finished seeds are not trained again.
 
-    Raises `UserError` if the folder holds unfinished seeds of other settings.
+    Raises `UserError` if the folder contains unfinished seeds with other settings.
     """
     folder = Path(config.folder)
     store = state_file(folder / SEEDS)
@@ -68,7 +69,7 @@ def run_seeds(config: Config, pairs: PairData) -> Result:
 
 
 def delete_seed_results(folder: Path) -> None:
-    """Delete the results of former seeds; journals of their runs are kept."""
+    """Delete the results of earlier seeds; keep the journals of their runs."""
     for seed in folder.glob("*/"):
         for name in (CHECKPOINTS, "model", "plots", STATE_FILE, LOG_FILE, *ARTIFACTS):
             remove(seed / name)
@@ -86,16 +87,16 @@ def seed_config(config: Config, seed: int) -> Config:
 
 
 def train_seed(config: Config, pairs: PairData, parent: Run) -> None:
-    """Train with one seed as a child of `parent`, unless that is done already."""
+    """Train with one seed as a child run of `parent`, unless its training is complete already."""
     if load_completed(Path(config.folder), fingerprint_of(config, pairs)):
-        log.info("trained already")
+        log.info("already trained")
         return
     tags = {"role": "seed", "mlflow.runName": f"seed {config.trainer.seed}", PARENT: parent.run_id}
     run_training(config, pairs, load_encoder(config.model), tags=tags)
 
 
 def collect_seeds(config: Config, parent_run: str) -> Result:
-    """Make the first seed's result that of `config.folder`, with a summary of all seeds; return it."""
+    """Copy the first seed's result to `config.folder`, add a summary of all seeds, and return it."""
     folder, seeds = Path(config.folder), config.trainer.seeds
     folders = [folder / SEEDS / str(seed) for seed in seeds]
     results = [Result.load(each) for each in folders]
@@ -125,7 +126,7 @@ def summarise(results: list[Result], predictions: list[pd.DataFrame], seeds: lis
 
 
 def copy_result(source: Path, folder: Path) -> None:
-    """Copy model and files of one seed's result to the fixed names, except metrics.json, which is written last."""
+    """Copy the model and files of one seed's result to `folder`, except metrics.json, which the caller writes last."""
     with atomic_write(folder / "model") as temporary:
         shutil.copytree(source / "model", temporary)
     for name in ARTIFACTS:
@@ -145,7 +146,7 @@ def plot_curves(curves: dict[int, pd.DataFrame], folder: Path) -> None:
 
 
 def log_seeds(parent: Run, config: Config, result: Result) -> None:
-    """Record the summary on the parent run: its metrics are the means, its artifacts those of the first seed."""
+    """Record the summary in the parent run: the means as metrics, the first seed's files as artifacts."""
     values = result.to_dict()
     assert result.seeds
     for name, mean in result.seeds.means.items():
@@ -154,7 +155,7 @@ def log_seeds(parent: Run, config: Config, result: Result) -> None:
 
 
 def log_summary(config: Config, result: Result) -> None:
-    """Log the mean and spread of the seeds, and where their models lie."""
+    """Log the mean and spread of the seeds, and the locations of their models."""
     summary, folder = result.seeds, relative_to_cwd(Path(config.folder))
     assert summary
     table = pd.read_csv(folder / TABLE)

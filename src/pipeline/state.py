@@ -1,7 +1,7 @@
-"""State of a run: what it depends on, its tracked run, and whether it is done; the only place that decides on resuming.
+"""State of a run (fingerprint, run id, completion), and the decision to resume it or to start a new one.
 
-A training, the seeds of one recipe and a sweep each keep one `RunState`: the first two in a file beside their results,
-a sweep in the database of its study.
+A single training run, a run with several seeds and a sweep each have one `RunState`: the first two in a file next to
+their results, a sweep in the database of its study.
 """
 
 import json
@@ -29,7 +29,7 @@ Fingerprint = dict[str, str]
 
 @dataclass(frozen=True)
 class RunState:
-    """What is known of a run from one start of its command to the next."""
+    """State of a run that is kept from one start of its command to the next."""
 
     fingerprint: Fingerprint
     run_id: str
@@ -38,10 +38,10 @@ class RunState:
 
 @dataclass(frozen=True)
 class StateStore:
-    """A place that keeps one `RunState`: a file, or an attribute of a study."""
+    """Storage of one `RunState`: a file, or a user attribute of a study."""
 
     name: str
-    """Name of the place in messages."""
+    """Name of the storage in error messages."""
     read: Callable[[], Any]
     write: Callable[[dict[str, Any]], None]
 
@@ -54,12 +54,12 @@ class StateStore:
             return None
 
     def save(self, state: RunState) -> None:
-        """Replace the state."""
+        """Write the state in place of the former one."""
         self.write(asdict(state))
 
 
 def state_file(folder: Path) -> StateStore:
-    """Return the store in the file state.json of a folder, which only the main process writes."""
+    """Return the store in a folder's state.json; only the main process writes to it."""
     path = folder / STATE_FILE
 
     @main_process_only
@@ -71,7 +71,7 @@ def state_file(folder: Path) -> StateStore:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """How a command proceeds: with which settings, and in which run."""
+    """Decision of a command: its settings, and the run to resume, if any."""
 
     config: Any
     """The settings, with the precision resolved."""
@@ -80,19 +80,19 @@ class RunPlan:
     """The run to resume; None: a new run starts."""
 
     def state(self, run_id: str, done: bool = False) -> RunState:
-        """Return the state of the run that follows this plan."""
+        """Return the state of a run with this plan."""
         return RunState(self.fingerprint, run_id, done)
 
 
 def fingerprint_of(config: Config, pairs: PairData, excluded: Iterable[str] = LOCATIONS) -> Fingerprint:
-    """Return everything a training depends on; settings that are `excluded` may change from start to start."""
+    """Return the fingerprint of a training run; `excluded` settings may change from one start to the next."""
     digests = f"{digest(pairs.train)} and {digest(pairs.dev)}"
     settings = settings_without(asdict(config), excluded)
     return {**settings, "pairs": digests, "processes": str(world_size())}
 
 
 def resolve_precision(config: Any, former: RunState | None = None) -> Any:
-    """Return the settings with precision `auto` replaced by the one of a former state, else by what a probe finds."""
+    """Return the settings with precision `auto` replaced by that of a former state, else by `choose_precision`."""
     wanted = config.trainer.precision
     if wanted == "auto" and former and former.fingerprint.get(PRECISION) in ("fp32", "bf16"):
         wanted = former.fingerprint[PRECISION]
@@ -108,12 +108,12 @@ def plan_run(
     has_progress: bool = True,
     excluded: Iterable[str] = LOCATIONS,
 ) -> RunPlan:
-    """Return whether to resume the run of `store` or to start a new one; changes nothing.
+    """Return the plan to resume the run in `store` or to start a new one; changes nothing.
 
-    A run is resumed if it is not done and its fingerprint is the same. Where it differs, `resume` decides: auto
-    refuses, unless there is no progress that would be lost; if_same and never start anew.
+    An unfinished run with the same fingerprint is resumed, unless `resume` is never. If its fingerprint differs,
+    if_same starts a new run; auto does so only if no progress would be lost, and raises otherwise.
 
-    Raises `UserError` if the unfinished run has another fingerprint; `advice` says what to do.
+    Raises `UserError` if the unfinished run has another fingerprint; `advice` is the last part of the message.
     """
     former = None if resume == "never" else store.load()
     if former and not former.done:
@@ -123,7 +123,7 @@ def plan_run(
         if not changed:
             return RunPlan(resumed, fingerprint, former.run_id)
         if has_progress and resume == "auto":
-            raise UserError(f"{store.name} holds a run of other settings ({changed}): {advice}.")
+            raise UserError(f"{store.name} holds an unfinished run with other settings ({changed}): {advice}.")
     config = resolve_precision(config)
     return RunPlan(config, fingerprint_of(config, pairs, excluded), None)
 
@@ -131,7 +131,7 @@ def plan_run(
 def load_completed(folder: Path, fingerprint: Fingerprint) -> Result | None:
     """Return the result of a finished training in the folder with this fingerprint, None if there is none.
 
-    Another number of threads still counts as the same training.
+    The number of threads may differ.
     """
     state = state_file(folder).load()
     if state is None or not state.done or not (folder / RESULT_FILE).exists():

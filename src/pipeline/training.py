@@ -1,4 +1,4 @@
-"""One training from its pairs to its result: the only place that joins encoder, training, evaluation and tracking."""
+"""One training run from pairs to result: the only module that combines encoder, training, evaluation and tracking."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +20,12 @@ from src.report.files import ARTIFACTS, save_model, save_result
 from src.tracking import run_tags, start_run
 from src.training import Training, TrainingCallback, fine_tune
 from src.training.callbacks import check_similarities
-from src.training.checkpoints import delete_checkpoints, last_checkpoint
+from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, last_checkpoint
 from src.training.losses import build_loss
 from src.utils.console import log_to_file
 from src.utils.environment import device_name, peak_memory_mb
 from src.utils.processes import broadcast
 
-CHECKPOINTS = "checkpoints"
 LOG_FILE = "train.log"
 RESUME_ADVICE = "set trainer.resume=never to start anew, or restore them to resume"
 
@@ -40,11 +39,11 @@ def run_training(
 ) -> Result:
     """Train this encoder in place on these pairs and return the result.
 
-    Everything lies in `config.folder` and in a tracked run, which gets the `tags`. An unfinished training in the folder
-    is resumed as `trainer.resume` says. Under torchrun every process calls this function; the main process alone
+    All output goes to `config.folder` and to a tracked run with these `tags`. `trainer.resume` decides whether
+    an unfinished run in the folder is resumed. Under torchrun every process calls this function; the main process alone
     writes, prints and tracks.
 
-    Raises `UserError` if the folder holds an unfinished training of other settings, or the encoder cannot be used;
+    Raises `UserError` if the folder has an unfinished training run with other settings, or the encoder is unusable;
     `TrainingDiverged` if a loss, a weight or a metric is not finite.
     """
     folder, base = Path(config.folder), base_of(config.model)
@@ -94,7 +93,7 @@ def build_result(
     run_id: str,
     model_version: str | None,
 ) -> Result:
-    """Return the result of a training, with 95 % bootstrap intervals."""
+    """Return the result of a training run, with 95 % bootstrap intervals of the metrics."""
     gold, seed = as_labels(after.gold), config.trainer.seed
     return Result(
         experiment=config.name,

@@ -1,4 +1,4 @@
-"""Encoders that `model=` can name: folders, models on the Hub, registered versions, the embedded encoder.
+"""Loading of the encoder in `model=`: a folder, a model on the Hub, a registered version, or the embedded encoder.
 
 Libraries are imported only after the address is checked, since they take seconds.
 """
@@ -22,7 +22,7 @@ MODEL_FILES = ("modules.json", "config.json")
 
 
 def load_model(model: str, tracking_uri: str) -> "SentenceTransformer":
-    """Return the encoder in float32 and evaluation mode, with its own input length, on the library's default device.
+    """Return the encoder in float32 and evaluation mode, with its own `max_seq_length`, on the default device.
 
     `model` is an experiment folder, a model folder, `owner/name` on the Hub, models:/NAME/VERSION in the MLflow store
     at `tracking_uri`, or the name of the embedded encoder. An existing folder takes precedence over the other meanings.
@@ -35,7 +35,7 @@ def load_model(model: str, tracking_uri: str) -> "SentenceTransformer":
 
 
 def _find_model(model: str) -> EmbeddedEncoder | HubEncoder:
-    """Return the encoder that `model` names; raise `UserError` if it must be a folder and is none with a model."""
+    """Return the encoder that `model` names; raise `UserError` if it is neither a model name nor a model folder."""
     path = Path(model).expanduser()
     if model == EMBEDDED and not path.exists():
         return EmbeddedEncoder()
@@ -67,7 +67,7 @@ def _load(found: EmbeddedEncoder | HubEncoder, model: str) -> "SentenceTransform
     except UserError as error:
         is_hub = isinstance(found, HubEncoder) and not found.path
         remark = f"model={model} is no folder here ({Path.cwd()}), so " if is_hub else ""
-        # the message has the key of a training
+        # the message names the key of src.train
         raise UserError(remark + str(error).replace("model.path", "model")) from error
     return encoder.to(get_device_name())
 

@@ -54,8 +54,8 @@ class MinimalPair(NamedTuple):
 def minimal_pairs(count: int, seed: int, split: str = "test") -> list[MinimalPair]:
     """Return `count` minimal pairs for each attribute, drawn from the combinations of a split.
 
-    The profile contains neither of the two values, so shared words do not separate the postings: Django meets Flask and
-    not Spring Boot, 재택 meets any region, five years meet four and not six. Contrast sets, Gardner et al. (2020),
+    The profile contains neither of the two values, so shared words do not separate the postings: Django fits Flask but
+    not Spring Boot, 재택 (remote) fits any region, five years fit four, not six. Contrast sets (Gardner et al., 2020):
     https://arxiv.org/abs/2004.02709. Dev and test have more than 100 for each attribute.
 
     Raises `ValueError` if the split has fewer than `count`.
@@ -89,7 +89,7 @@ def usage_example(encoder: "SentenceTransformer") -> list[float]:
 
 
 def run(model: str) -> None:
-    """Print the accuracies and the example."""
+    """Print the accuracies and the similarities of the usage example."""
     encoder = load_model(model, "")
     shares = accuracies(encoder, minimal_pairs(COUNT, SEED))
     rows = {f"postings differ in {name}": f"{share:.0%} of {COUNT} correct" for name, share in shares.items()}

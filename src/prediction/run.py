@@ -40,7 +40,7 @@ class PredictionSummary:
 
 
 def run_prediction(config: PredictConfig) -> PredictionSummary:
-    """Score all pairs, or rank candidates for all queries, into `config.output`; if that is empty, print the first."""
+    """Score all pairs, or rank candidates for all queries, into `config.output`; without it, print the first ones."""
     table, candidates, output = _check_inputs(config)
     embed = _load_embedder(config)
     start = time.perf_counter()
@@ -75,7 +75,7 @@ def _check_inputs(config: PredictConfig) -> tuple[TextTable, TextTable | None, P
 
 def _load_embedder(config: PredictConfig) -> "Embedder":
     encoder = load_model(config.model, config.tracking.uri)
-    # these import torch, which takes seconds: a wrong model address is reported without it
+    # these import torch, which takes seconds: a wrong model address is reported before that
     from src.prediction.scoring import Embedder
     from src.training.precision import choose_precision, use_threads
 

@@ -84,7 +84,7 @@ def score_pairs(chunks: Iterable[Chunk], embed: Embedder) -> Iterator[pa.Table]:
 
 
 class Ranker:
-    """Candidates in memory, with their embeddings."""
+    """Ranks candidates, which are in memory with their embeddings."""
 
     def __init__(self, candidates: Iterable[Chunk], embed: Embedder, top_k: int) -> None:
         """`top_k`: candidates for each query, at most the number of all candidates."""
@@ -117,5 +117,5 @@ class Ranker:
 
 
 def _original_texts(chunk: Chunk) -> list[str]:
-    """Return the texts without Unicode normalisation."""
+    """Return the texts as in the file, without Unicode normalisation."""
     return list(chunk.table[chunk.columns[0]].to_pylist())

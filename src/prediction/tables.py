@@ -54,10 +54,10 @@ class TextTable:
 
 
 def open_table(name: str, select: ColumnSelector) -> TextTable:
-    """Return the file after a first pass over all rows.
+    """Return the table in a file, after a first pass that checks all rows.
 
     Raises `UserError` if the file is missing, malformed, of an unknown format, or without rows or required columns; or
-    a text is missing or blank. The message names the place.
+    a text is missing or blank. The message names the file, and the row and column of a text.
     """
     path = Path(name).expanduser()
     check_readable(path)
@@ -73,7 +73,7 @@ def open_table(name: str, select: ColumnSelector) -> TextTable:
 
 
 def pair_columns(sentence1: str, sentence2: str) -> ColumnSelector:
-    """Return the selector of both columns in a file of pairs."""
+    """Return the selector of both text columns in a file of pairs."""
 
     def select(where: str, names: Sequence[str]) -> Sequence[str]:
         advice = "rename the columns or set sentence1=COLUMN and sentence2=COLUMN"
@@ -140,7 +140,7 @@ def write_table(path: Path, schema: pa.Schema, chunks: Iterable[pa.Table]) -> No
 
 def _require_columns(wanted: tuple[str, str], names: Sequence[str], where: str, advice: str) -> None:
     first, second = wanted
-    Columns(first, second, score=first, rename=advice).require(names, where)  # no scores: a name is required once
+    Columns(first, second, score=first, rename=advice).require(names, where)  # no score column: repeats a text column
 
 
 def _read_chunks(path: Path, schema: pa.Schema, columns: tuple[str, ...], rows: int) -> Iterator[Chunk]:

@@ -39,7 +39,7 @@ def tracked(progress: Progress, title: str, table: TextTable, rows: int = CHUNK_
 
 
 def print_pairs(rows: pa.Table, total: int) -> None:
-    """Print the first of `total` scored pairs; the score comes first, to mark the beginning of a row of long texts."""
+    """Print the first of `total` scored pairs; the score is the first column, to mark the start of long rows."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     *given, score = rows.schema.names
     table.add_column(score, justify="right")

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from src.cli import Parser, parser_command
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import Result
-from src.report.plots import draw_plots, reference_metrics
+from src.report.plots import draw_plots
 from src.utils.errors import UserError
 
 NEEDED = ("config.yaml", "curve.csv", "predictions.parquet")
@@ -27,7 +27,7 @@ def run(folder: Path) -> None:
     if missing:
         raise UserError(f"{folder}: expected a finished run, found no {missing[0]}: train it first.")
     config = OmegaConf.load(folder / "config.yaml")
-    draw_plots(folder, result, config.trainer.seed, reference_metrics(config.published, result).get(SPEARMAN))
+    draw_plots(folder, result, config.trainer.seed, result.comparable(config.published).get(SPEARMAN))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The model card: data of the library's card for the template model_card_template.md."""
+"""Model card: the values for model_card_template.md, as card data of sentence-transformers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +8,9 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from src.data import PairData
 from src.encoder import BaseModel
+from src.evaluation.evaluate import pair_evaluator
 from src.evaluation.metrics import DEV, SPEARMAN, TEST
 from src.training.callbacks import CurveRow
-from src.training.trainer import pair_evaluator
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 HUB_DATASETS = "https://huggingface.co/datasets/"
@@ -20,21 +20,21 @@ EXAMPLES = [
     "역에서 도보로 5분 거리라 편리했습니다.",
     "체크인할 때 열쇠를 찾느라 한참 걸렸어요.",
 ]
-"""Written for this project: pairs of other people's data sets are not quoted as examples."""
+"""Usage examples written for this project, because third-party data sets are not quoted."""
 
 
 @dataclass
 class Card(SentenceTransformerModelCardData):
-    """Card data of the library, with the further values of our template."""
+    """Card data of sentence-transformers, with the additional values of our template."""
 
     template_path: Path = field(default=TEMPLATE, init=False, repr=False)
     language_name: str = ""
-    """The language of the pairs in words."""
+    """English name of the language of the pairs."""
     train_pairs: int = 0
     reported_pairs: int = 0
-    """Number of pairs that the metrics come from."""
+    """Number of pairs on which the metrics were computed."""
     mean_pooling: bool = True
-    """Whether mean pooling is all that follows the transformer, so that transformers alone gives the embeddings."""
+    """Whether the only module after the transformer is mean pooling: the library transformers alone can embed then."""
 
 
 def init_model_card(encoder: SentenceTransformer, name: str, pairs: PairData, base: BaseModel) -> None:
@@ -64,7 +64,7 @@ def init_model_card(encoder: SentenceTransformer, name: str, pairs: PairData, ba
 def finalize_model_card(
     encoder: SentenceTransformer, curve: list[CurveRow], pairs: PairData, metrics: dict[str, float]
 ) -> None:
-    """Replace the trainer's metrics by those of the saved weights on the reported pairs, and its log by the curve.
+    """Replace the trainer's metrics with those of the saved weights on the reported pairs, and its log with the curve.
 
     The trainer's metrics are those of its last evaluation, possibly of other weights; its log starts at the last
     resume.
@@ -93,7 +93,7 @@ def _dataset(pairs: PairData) -> dict[str, str]:
 
 
 def _examples(pairs: PairData) -> list[str]:
-    """Return three sentences for the usage example and the widget; generated pairs can be quoted."""
+    """Return three sentences for the usage example and the widget; of the pairs, only generated ones are quoted."""
     if pairs.provenance.name != "project_match":
         return EXAMPLES
     first, second = pairs.dev[0], pairs.dev[1]

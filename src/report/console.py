@@ -1,4 +1,4 @@
-"""Messages of a training: its data and encoder, progress and curve, and the summary at its end."""
+"""Console messages of a training run: data and encoder, progress and curve, and the final summary."""
 
 import logging
 from pathlib import Path
@@ -7,22 +7,22 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from src.config import Config
+from src.config.tracking import redact
 from src.data import PairData
 from src.encoder import BaseModel
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, TRAINING_LOSS
 from src.evaluation.result import Result
-from src.report.plots import reference_metrics
 from src.training.callbacks import CurveRow
 from src.utils.console import console, log_table, relative_to_cwd
 
 log = logging.getLogger(__name__)
 
 HEADER = f"{'epoch':>7} {'step':>7} {'training loss':>14} {'validation loss':>16} {'Spearman':>9} {'Pearson':>9}"
-"""Column names of the curve."""
+"""Header line of the curve."""
 
 
 class ProgressView:
-    """A progress bar of the training on a terminal, and a logged line for each evaluation; a `TrainingCallback`."""
+    """`TrainingCallback` that shows a progress bar on a terminal and logs a line for each evaluation."""
 
     def __init__(self) -> None:
         self.progress = Progress(
@@ -53,7 +53,7 @@ class ProgressView:
         log.info(HEADER)
 
     def on_step(self, step: int, values: dict[str, float]) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         self.progress.update(self.task, completed=step, loss=f"loss {values[TRAINING_LOSS]:.4f}")
 
     def on_evaluate(self, row: CurveRow) -> None:
@@ -72,7 +72,7 @@ def log_sources(pairs: PairData, base: BaseModel) -> None:
 
 
 def log_behind(behind: str | None) -> None:
-    """Log what the tracking store does not have yet, if anything."""
+    """Log a warning about operations not yet sent to the tracking store; None: all are sent."""
     if behind:
         log.warning(f"  note: tracking is behind: {behind}")
 
@@ -80,7 +80,7 @@ def log_behind(behind: str | None) -> None:
 def log_summary(result: Result, config: Config, behind: str | None = None) -> None:
     """Log the scores of a run, its cost, and the location of its model and its curves.
 
-    `behind`: what the tracking store does not have yet, and how to send it.
+    `behind`: message about operations not yet sent to the tracking store, None if all are sent.
     """
     rows = {
         "data": f"{result.data_source}, {result.train_pairs:,} train and {result.dev_pairs:,} dev pairs",
@@ -98,12 +98,12 @@ def log_summary(result: Result, config: Config, behind: str | None = None) -> No
 
 
 def _score(result: Result, name: str, config: Config) -> str:
-    reference = reference_metrics(config.published, result).get(name)
+    reference = result.comparable(config.published).get(name)
     return f"{result.scores[name]}" + ("" if reference is None else f"; published card {reference:.4f}")
 
 
 def _context(result: Result) -> str:
-    """Return the Spearman before training, and that of a perfect order if tied gold scores keep it below 0.99."""
+    """Return the Spearman before training, and that of a perfect order unless it is above 0.99 despite tied scores."""
     before, ceiling = f"; before training (dev) {result.before:.4f}", result.spearman_ceiling
     return before if ceiling > 0.99 else f"{before}; the tied gold scores limit a perfect order to {ceiling:.3f}"
 
@@ -116,4 +116,4 @@ def _model(result: Result, config: Config) -> str:
 def _page(config: Config) -> str:
     if config.tracking.uri.startswith("sqlite"):
         return f"make ui, Model training, experiment {config.name}, Views, Scores"
-    return config.tracking.uri.split("@")[-1]
+    return redact(config.tracking.uri)

@@ -12,7 +12,7 @@ from src.config import Config
 from src.evaluation.evaluate import Evaluation
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import RESULT_FILE, Result
-from src.report.plots import PLOTS, draw_plots, reference_metrics
+from src.report.plots import PLOTS, draw_plots
 from src.training.callbacks import CURVE_COLUMNS, CurveRow
 from src.utils.files import atomic_write
 from src.utils.processes import main_process_only
@@ -43,5 +43,5 @@ def save_result(
     with atomic_write(folder / "predictions.parquet") as temporary:
         predictions = pairs.select_columns(["sentence1", "sentence2"]).to_pandas()
         predictions.assign(gold=evaluation.gold, predicted=evaluation.predicted).to_parquet(temporary, index=False)
-    draw_plots(folder, result, config.trainer.seed, reference_metrics(config.published, result).get(SPEARMAN))
+    draw_plots(folder, result, config.trainer.seed, result.comparable(config.published).get(SPEARMAN))
     result.save(folder)

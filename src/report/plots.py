@@ -1,6 +1,5 @@
-"""Plots of a finished run, drawn from the files of its folder, and what all figures of the project share."""
+"""Plots of a finished run, drawn from the files in its folder, and helpers for all figures of the project."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -19,28 +18,23 @@ from src.utils.files import atomic_write
 
 FIGURES = ("curve", "losses", "predicted", "distributions", "slices")
 PLOTS = [*(f"plots/{name}.png" for name in FIGURES), "plots/worst_pairs.html", "plots/predictions.csv"]
-"""Files that `draw_plots` writes; predictions.csv has gold and predicted scores without the sentences, for plotters
-such as that of DVC."""
+"""Files that `draw_plots` writes; predictions.csv has gold and predicted scores without the sentences, for other
+plotting tools such as DVC's."""
 BANDS = 5
-"""Equal parts of the range of gold scores, each with a mean."""
+"""Number of equal ranges of gold scores, for each of which a mean is plotted."""
 
 if font := korean_font():
     font_manager.fontManager.addfont(font)
     matplotlib.rcParams["font.family"] = ["DejaVu Sans", "NanumGothic"]
 
 
-def reference_metrics(published: Mapping[str, float], result: Result) -> Mapping[str, float]:
-    """Return the published card's metrics, empty if the pairs of the result were written for this project."""
-    return {} if result.data_source == "sample" else published
-
-
 def draw_plots(folder: Path, result: Result, seed: int, published: float | None) -> None:
     """Write `PLOTS` into `folder`, from its curve.csv and predictions.parquet.
 
-    `seed` is that of the bootstrap, `published` the Spearman of a published model card on the same pairs.
+    `seed`: seed of the bootstrap; `published`: Spearman of a published model card on the same pairs.
     """
     curve, pairs = pd.read_csv(folder / "curve.csv"), pd.read_parquet(folder / "predictions.parquet")
-    pairs["gold"] = as_labels(pairs["gold"].to_numpy())  # as the metrics of the result
+    pairs["gold"] = as_labels(pairs["gold"].to_numpy())  # rounded as for the metrics
     plots = folder / "plots"
     on_dev = result.evaluated_on == "dev"
     plot_curve(curve, result.spearman if on_dev else None, published, plots / "curve.png")
@@ -64,9 +58,9 @@ def plot_curve(curve: pd.DataFrame, selected: Estimate | None, published: float 
     axes.plot(curve["step"], curve[PEARSON], "s--", alpha=0.6, label="Pearson")
     if selected is not None:
         score, low, high = selected
-        right = 1.04 * curve["step"].iloc[-1]  # beside the curve: with keep=best not the weights of the last step
+        right = 1.04 * curve["step"].iloc[-1]  # right of the curve: with keep=best not the last step
         errors = [[max(score - low, 0)], [max(high - score, 0)]]
-        label = f"Spearman of the kept weights: {score:.4f}, 95 % interval"
+        label = f"Spearman of the saved weights: {score:.4f}, 95 % interval"
         axes.errorbar([right], [score], yerr=errors, fmt="D", color="C2", capsize=4, label=label)
     if published is not None:
         axes.axhline(published, color="grey", linestyle=":", label=f"published card: {published:.4f}")
@@ -78,7 +72,7 @@ def plot_losses(curve: pd.DataFrame, path: Path) -> None:
     """Write training and validation loss over the steps as PNG."""
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
-    axes.plot(curve["step"], curve[TRAINING_LOSS], "o-", label="training, mean since the last evaluation")
+    axes.plot(curve["step"], curve[TRAINING_LOSS], "o-", label="training, mean since the last evaluation or checkpoint")
     axes.plot(curve["step"], curve[VALIDATION_LOSS], "s-", label="validation")
     axes.set_ylim(bottom=0)
     finish_axes(axes, "Loss", "step", "loss")
@@ -86,7 +80,7 @@ def plot_losses(curve: pd.DataFrame, path: Path) -> None:
 
 
 def plot_predicted(pairs: pd.DataFrame, path: Path) -> None:
-    """Write predicted against gold scores, and the residuals, as PNG; the line joins the means of `BANDS`."""
+    """Write predicted against gold scores, and the residuals, as PNG; a line connects the means of `BANDS` ranges."""
     figure = new_figure(11, 4.5)
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="grey", linestyle=":", label="equal")
@@ -134,7 +128,7 @@ def plot_interval(axes: Axes, estimate: Estimate, height: float, color: str) -> 
 
 
 def new_figure(width: float = 10, height: float = 4) -> Figure:
-    """Return an empty figure of that size in inches; it renders Korean."""
+    """Return an empty figure of this size in inches."""
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 

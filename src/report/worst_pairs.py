@@ -27,7 +27,7 @@ td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space:
 </head>
 <body>
 <h1>{title}</h1>
-<p>Gold: the score people gave, 0 to 1. Predicted: cosine similarity. Overlap: share of letter pairs in common.</p>
+<p>Gold: the gold score, 0 to 1. Predicted: cosine similarity. Overlap: Jaccard similarity of letter bigrams.</p>
 <table>
 <thead>
 <tr><th>sentence 1</th><th>sentence 2</th><th>gold</th><th>predicted</th><th>error</th><th>overlap</th></tr>

@@ -1,4 +1,4 @@
-"""The sweep from its pairs to the result of the winner: search, confirmation, final training, report."""
+"""Coordination of a sweep: search, confirmation, final training and report by the leader, trials by followers."""
 
 import logging
 import time
@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from src.config import SweepSettings
+from src.config.tracking import redact
 from src.data import PairData
 from src.encoder import base_of
 from src.evaluation.result import Result
@@ -25,9 +26,9 @@ log = logging.getLogger(__name__)
 
 
 def run_sweep(config: SweepSettings, pairs: PairData) -> Result | None:
-    """Search, confirm, train with the winner's params on all of train, and return the result of that.
+    """Search, confirm the best trials, train with the winner's params on all of train, and return that result.
 
-    The process that created the study is the leader, which does all this. On any other machine the same command only
+    The process that created the study is the leader and does all this. On any other machine the same command only
     runs trials and returns None.
 
     Raises `UserError` if train cannot be split, the study belongs to other settings, or too many trials fail.
@@ -42,7 +43,7 @@ def run_sweep(config: SweepSettings, pairs: PairData) -> Result | None:
 
 
 def join_study(study: SweepStudy) -> None:
-    """Create the study if necessary, and become its leader, with an empty folder, if it has none."""
+    """Create the study if necessary; if it has no leader, become its leader and remove old results."""
     with database_lock(study.url):
         study.create()
         if study.get_attr(LEADER) is None:
@@ -51,7 +52,7 @@ def join_study(study: SweepStudy) -> None:
 
 
 def run_leader(study: SweepStudy, pairs: PairData, parts: PairData) -> Result:
-    """Run a new or resumed sweep; `parts` are the pairs of the trials."""
+    """Run a new or resumed sweep and return the winner's result; `parts` are the pairs of the trials."""
     plan = plan_sweep(study, parts)
     study.config = plan.config
     log_sources(pairs, base_of(study.config.model))
@@ -69,8 +70,8 @@ def run_leader(study: SweepStudy, pairs: PairData, parts: PairData) -> Result:
 
 
 def run_follower(study: SweepStudy, parts: PairData) -> None:
-    """Run trials of a sweep that another machine leads."""
-    log.info(f"Trials of the sweep that {study.get_attr(LEADER)} has started and will conclude.")
+    """Run trials of a sweep whose leader is another machine."""
+    log.info(f"Running trials for the sweep led by {study.get_attr(LEADER)}.")
     while study.state.load() is None or not study.trials():
         time.sleep(1)
     plan = plan_sweep(study, parts)
@@ -91,7 +92,7 @@ def search(study: SweepStudy, runner: TrialRunner, parent: Run) -> None:
 
 
 def run_trials(study: SweepStudy, runner: TrialRunner, parent_run: str) -> None:
-    """Run waiting trials until none is left: in this process, in several of this machine, or on a Ray cluster."""
+    """Run waiting trials until none is left: in this process, in several local processes, or on a Ray cluster."""
     sweep = study.config.sweep
     if sweep.engine == "ray":
         run_tasks(study.config, parent_run)
@@ -102,10 +103,10 @@ def run_trials(study: SweepStudy, runner: TrialRunner, parent_run: str) -> None:
 
 
 def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: Run) -> Result:
-    """Confirm the best trials, train with the winner's params on all of train, and report."""
+    """Confirm the best trials, train with the winner's params on all of train, report, and return that result."""
     while True:
         ranking = rank(confirm(trainings, parent.run_id), study.config.sweep.seed)
-        with suppress(TrainingDiverged):  # the trial is excluded now, and the next one wins
+        with suppress(TrainingDiverged):  # this trial is now excluded: choose among the others
             result = train_winner(ranking[0], trainings, pairs, parent)
             break
     best = save_best(study, ranking[0])
@@ -116,7 +117,7 @@ def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: R
 
 
 def parent_config(config: SweepSettings) -> SweepSettings:
-    """Return the settings to record in the parent run: its own folder, no password of the database."""
+    """Return the settings to record in the parent run: with the sweep's folder, without the database password."""
     sweep = replace(config.sweep)
-    sweep.storage = config.sweep.storage and config.sweep.storage.split("@")[-1]  # unchecked: it has no scheme now
+    sweep.storage = config.sweep.storage and redact(config.sweep.storage)  # not validated: the scheme is gone
     return replace(config, folder=str(sweep_folder(config)), sweep=sweep)

@@ -1,7 +1,7 @@
-"""Leases on trials: a trial runs in one process at a time, and waits again if that process dies.
+"""Leases on trials: a trial runs in one process at a time, and is queued again if that process dies.
 
-On one machine a lease is a file lock in the folder of the trial, which ends with its process. Between machines it is
-Optuna's heartbeat in the database.
+On one machine a lease is a file lock in the trial's folder, which is released when its process ends. Across machines
+it is Optuna's heartbeat in the database.
 """
 
 import time
@@ -24,7 +24,7 @@ LOCATION = "location"
 
 @dataclass
 class Lease:
-    """A trial that only this process runs."""
+    """Exclusive right of this process to run a trial."""
 
     trial: Trial
     number: int
@@ -36,7 +36,7 @@ class Lease:
         self.earlier_seconds = float(self.trial.user_attrs.get("seconds", 0))
 
     def set_attrs(self, **attrs: Any) -> None:
-        """Set user attributes of the trial, and with them its seconds so far, without interruptions."""
+        """Set user attributes of the trial, and update `seconds`, its running time without interruptions."""
         seconds = round(self.earlier_seconds + time.monotonic() - self.started, 1)
         for key, value in {**attrs, "seconds": seconds}.items():
             self.trial.set_user_attr(key, value)
@@ -46,7 +46,7 @@ class Lease:
 def acquire_trial(study: SweepStudy) -> Iterator[Lease | None]:
     """Yield a lease on the next waiting trial for the duration of the block, None if no trial waits.
 
-    A trial without an outcome at the end of the block waits again, with its params.
+    A trial without an outcome at the end of the block is queued again with its params.
     """
     found = _start_next(study)
     if found is None:
@@ -64,9 +64,9 @@ def acquire_trial(study: SweepStudy) -> Iterator[Lease | None]:
 
 
 def requeue_stale_trials(study: SweepStudy) -> None:
-    """Let trials wait again whose process has died.
+    """Queue trials again whose process has died.
 
-    On this machine the lock of such a trial is free; on another one its heartbeat has stopped.
+    If that process was on this machine, the trial's lock is free; if on another, its heartbeat has stopped.
     """
     stale = stale_trial_ids(study)
     with file_lock(study.url):
@@ -101,7 +101,7 @@ def _start_next(study: SweepStudy) -> tuple[FrozenTrial, FileLock] | None:
 
 
 def _requeue(study: SweepStudy, trial: FrozenTrial) -> None:
-    """Let a trial wait again, unless its process stored an outcome just before it released the lock."""
+    """Queue a trial again, unless its process stored an outcome just before it released the lock."""
     if study.storage.get_trial(trial_id(trial)).state != TrialState.RUNNING:
         return
     study.storage.set_trial_user_attr(trial_id(trial), LOCATION, "")  # until its next process sets it

@@ -1,4 +1,4 @@
-"""The report of a sweep: table of trials, importances, ranking, plots, and the settings of the winner."""
+"""Report of a sweep: table of trials, importances, ranking, plots, and the winner's params."""
 
 import math
 import warnings
@@ -15,8 +15,8 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.trial import FrozenTrial, TrialState
 
 from src.evaluation.metrics import SPEARMAN
-from src.sweeping.study import SweepStudy
-from src.sweeping.view import STATES, format_ties, training_command
+from src.sweeping.study import STATES, SweepStudy
+from src.sweeping.view import format_ties, training_command
 from src.sweeping.winner import Finalist
 from src.tracking import Run
 from src.utils.files import atomic_write, write_text
@@ -37,7 +37,7 @@ PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
 
 
 def trial_table(study: SweepStudy) -> pd.DataFrame:
-    """Return a row for each trial that was started, with its params, its cost and the reason of an early end."""
+    """Return a row for each trial that was started, with its params, its cost and the reason for an early end."""
     rows = [
         {
             "trial": trial.number,
@@ -62,18 +62,18 @@ def _progress(trial: FrozenTrial) -> int:
 
 
 def importances(study: optuna.Study) -> pd.DataFrame:
-    """Return the share of each key in the variance of Spearman, by two measures, which can disagree."""
+    """Return the importance of each key, its share in the variance of Spearman, by two evaluators that may disagree."""
     columns = {}
     for name, build in IMPORTANCES.items():
         try:
             columns[name] = pd.Series(get_param_importances(study, evaluator=build()), dtype=float)
-        except (ValueError, RuntimeError):  # fewer than two completed trials, or equal values of all
+        except (ValueError, RuntimeError):  # fewer than two completed trials, or all values equal
             columns[name] = pd.Series(dtype=float)
     return pd.DataFrame(columns).rename_axis("key")
 
 
 def save_best(study: SweepStudy, winner: Finalist) -> Path:
-    """Write the winner's params as a configuration that `src.train` takes as +tuned=NAME; return its path."""
+    """Write the winner's params as a configuration that `src.train` accepts as +tuned=NAME; return its path."""
     path = study.folder / "best.yaml"
     params = OmegaConf.create({})
     for key, value in winner.params.items():
@@ -117,7 +117,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def log_report(parent: Run, study: SweepStudy, ranking: list[Finalist], folder: Path, best: Path) -> None:
-    """Record the report on the parent run, with the scores and the params of the winner."""
+    """Record the report in the parent run, with the winner's scores and params."""
     winner, states = ranking[0], [trial.state for trial in study.trials()]
     parent.log_folder(folder)
     parent.log_files(best.parent, [best.name])

@@ -27,10 +27,10 @@ def build_sampler(sweep: SweepConfig, space: Space, number: int) -> BaseSampler:
 
 
 def build_pruner(name: str) -> BasePruner:
-    """Return the pruner of that name, for values that are reported at percentages of a training."""
+    """Return the pruner `name`, for values that are reported by percentage of the training run."""
     if name == "median":
-        # compares with two complete trials, the first of which is the recipe itself; with three, often more than half
-        # of the cost remained
+        # prunes after two complete trials, the first of which has the recipe's own params; after three, pruning often
+        # saved less than half of the cost
         return MedianPruner(n_startup_trials=2, n_min_trials=2)
     if name == "hyperband":
         return HyperbandPruner(min_resource=10, max_resource=100, reduction_factor=3)

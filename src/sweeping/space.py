@@ -1,4 +1,4 @@
-"""The search space: a distribution for each key, and configurations with the params of a trial."""
+"""Search space: a distribution for each key, and configurations with the params of a trial."""
 
 import copy
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from src.utils.errors import UserError
 FIXED = ("name", "folder", "data", "tracking", "published", "sweep")
 """Parts of the configuration that are the same for all trials."""
 INTERVALS = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs")
-OWNED = ("keep", "checkpoints", *INTERVALS, "resume", "seed", "threads")
+SET_BY_SWEEP = ("keep", "checkpoints", *INTERVALS, "resume", "seed", "threads")
 """Keys of `trainer` that the sweep sets itself."""
 
 Param = float | int | str | bool | None
@@ -32,7 +32,7 @@ class SpaceEntry:
     """One entry of sweep.space."""
 
     choices: list[Param] | None = None
-    """Values to choose from, the only field of an entry that has it."""
+    """Values to choose from; excludes all other fields."""
     low: float | None = None
     """Smallest value."""
     high: float | None = None
@@ -40,9 +40,9 @@ class SpaceEntry:
     log: bool = False
     """Sample on a logarithmic scale."""
     integer: bool = False
-    """Sample whole numbers."""
+    """Sample integers."""
     step: float | None = None
-    """Distance between values, from `low` on."""
+    """Distance between values, starting at `low`."""
 
     def distribution(self) -> BaseDistribution:
         """Return Optuna's distribution; raise `ValueError` if the fields contradict each other."""
@@ -65,19 +65,19 @@ ENTRY_FIELDS = {field.name for field in fields(SpaceEntry)}
 
 
 def sweep_folder(config: SweepSettings) -> Path:
-    """Return the folder of everything that belongs to the sweep."""
+    """Return the folder with all files of the sweep."""
     return Path(config.folder) / "sweep"
 
 
 def training_config(config: Config) -> Config:
-    """Return the settings of a training from those of a sweep."""
+    """Return a copy of a sweep's settings without those of the sweep itself."""
     return Config(**{field.name: copy.deepcopy(getattr(config, field.name)) for field in fields(Config)})
 
 
 def build_space(entries: dict[str, Any], config: Config) -> Space:
     """Return the distribution of each key, in the order given.
 
-    Raises `UserError` if an entry has none of the forms, its key does not exist, or one of its bounds is not allowed.
+    Raises `UserError` if there is no entry, or one is malformed, has an unknown key or a bound that is not allowed.
     """
     space = {key: _distribution(key, entry) for key, entry in _flat_entries(entries)}
     if not space:
@@ -104,7 +104,7 @@ def _flat_entries(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[st
 def _distribution(key: str, entry: dict[str, Any]) -> BaseDistribution:
     name = f"sweep.space.{key}"
     group, _, field = key.partition(".")
-    if group in FIXED or (group == "trainer" and field in OWNED):
+    if group in FIXED or (group == "trainer" and field in SET_BY_SWEEP):
         raise UserError(f"{name} must be a key that a trial may change, found one that is the same for all trials.")
     try:
         return SpaceEntry(**entry).distribution()
@@ -124,7 +124,7 @@ def bounds(distribution: BaseDistribution) -> list[Param]:
 
 
 def contains(distribution: BaseDistribution, value: Param) -> bool:
-    """Return whether a distribution can yield a value; the test of a range is private in Optuna."""
+    """Return whether a distribution can yield a value; Optuna's own test is private."""
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     return isinstance(value, float | int) and distribution._contains(value)
@@ -146,7 +146,7 @@ def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> Param:
 
 
 def with_params(config: Config, params: dict[str, Any]) -> Config:
-    """Return a checked copy of the configuration with other values at dotted keys.
+    """Return a validated copy of the configuration with these params at their dotted keys.
 
     Raises `UserError` if a key does not exist, or a value has another type or is not allowed.
     """
@@ -164,7 +164,7 @@ def with_params(config: Config, params: dict[str, Any]) -> Config:
 
 
 def current_params(config: Config, space: Space) -> Params | None:
-    """Return the configuration's own values of the keys, None if one of them lies outside the space."""
+    """Return the configuration's own values of the searched keys, None if one of them is outside the space."""
     composed = OmegaConf.structured(config)
     params = {key: OmegaConf.select(composed, key) for key in space}
     return params if all(contains(space[key], value) for key, value in params.items()) else None

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.config import SweepSettings
 from src.config.settings import LOCATIONS
-from src.config.tracking import SQLITE
+from src.config.tracking import SQLITE, redact
 from src.data import PairData
 from src.pipeline.state import RunPlan, StateStore, plan_run
 from src.sweeping.search import build_pruner, build_sampler
@@ -30,11 +30,12 @@ from src.sweeping.space import Params, build_space, sweep_folder, training_confi
 from src.utils.errors import UserError, shorten
 from src.utils.files import remove
 
+STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 LEADER, STATE = "leader", "state"
 """User attributes of a study."""
-OPERATION = ("trials", "workers", "engine", "storage", "heartbeat", "failures", "confirm")
-FREE_TO_CHANGE = (*LOCATIONS, "published", "trainer.threads", *(f"sweep.{key}" for key in OPERATION))
+OPERATIONAL_KEYS = ("trials", "workers", "engine", "storage", "heartbeat", "failures", "confirm")
+MUTABLE_SETTINGS = (*LOCATIONS, "published", "trainer.threads", *(f"sweep.{key}" for key in OPERATIONAL_KEYS))
 """Settings that may differ from one start of a sweep to the next."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -42,7 +43,7 @@ warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 
 class SweepStudy:
-    """The trials of one sweep in their database."""
+    """The Optuna study of one sweep, in its database."""
 
     def __init__(self, config: SweepSettings) -> None:
         self.config = config
@@ -53,11 +54,11 @@ class SweepStudy:
         self.location = f"{socket.gethostname()}:{self.folder.resolve()}"
         self.storage = open_storage(self.url, config.sweep.heartbeat)
         self.cached_storage = get_storage(self.storage)
-        """The same database; a finished trial is read from it only once."""
+        """Cache of the same database: a finished trial is read only once."""
         self.state = StateStore(
-            self.url.split("@")[-1], lambda: self.get_attr(STATE), lambda values: self.set_attr(STATE, values)
+            redact(self.url), lambda: self.get_attr(STATE), lambda values: self.set_attr(STATE, values)
         )
-        """Never `done`: a later start may ask for more trials."""
+        """Run state of the sweep; never `done`, as a later start may request more trials."""
 
     def create(self) -> None:
         """Create the study unless it exists."""
@@ -65,21 +66,21 @@ class SweepStudy:
             optuna.create_study(storage=self.storage, study_name=self.name, direction="maximize")
 
     def optuna_study(self, number: int = 0) -> optuna.Study:
-        """Return the Optuna study with the sampler of one trial."""
+        """Return the Optuna study with the pruner, and with the sampler of trial `number`."""
         sampler, pruner = build_sampler(self.config.sweep, self.space, number), build_pruner(self.config.sweep.pruner)
         return optuna.load_study(study_name=self.name, storage=self.cached_storage, sampler=sampler, pruner=pruner)
 
     @cached_property
     def id(self) -> int:
-        """The number of the study in its database."""
+        """Id of the study in its database."""
         return self.storage.get_study_id_from_name(self.name)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Return the trials in these states, or all, by number."""
+        """Return the trials in these states, or all, ordered by number."""
         return self.cached_storage.get_all_trials(self.id, deepcopy=False, states=states or None)
 
     def best_trials(self) -> list[FrozenTrial]:
-        """Return the completed trials, best first; of equal ones the earlier first."""
+        """Return the completed trials, the best first, ties ordered by number."""
         return sorted(self.trials(TrialState.COMPLETE), key=lambda trial: (-(trial.value or 0.0), trial.number))
 
     @property
@@ -97,7 +98,7 @@ class SweepStudy:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process chooses the winner: it created the study, or the database is a file of this folder."""
+        """Whether this process leads the sweep: it created the study, or the database is a file in its folder."""
         return self.config.sweep.storage is None or self.get_attr(LEADER) == self.location
 
     def exclude(self, number: int, reason: str) -> None:
@@ -110,14 +111,14 @@ class SweepStudy:
         return reason
 
     def remove_results(self) -> None:
-        """Remove the results in the folder, which belong to a former study in another database."""
+        """Remove the results of a former study (in another database) from the folder."""
         for name in ("trials", "confirm", "winner", "report"):
             remove(self.folder / name)
 
     def fill_queue(self, total: int, first: Params | None) -> None:
         """Enqueue or cancel trials until `total` are done, running or waiting; `first`: params of trial 0.
 
-        A trial gets its number here, before any process runs it, so that no two processes can create one too many.
+        Trials are numbered here, before any process runs them, so that concurrent processes cannot create too many.
         """
         waiting, known = self.trials(TrialState.WAITING), len(self.trials())
         active = len(self.trials(*DONE, TrialState.RUNNING, TrialState.WAITING))
@@ -129,13 +130,13 @@ class SweepStudy:
             self.storage.create_new_trial(self.id, template_trial=new)
 
     def tell(self, number: int, value: float | None = None, state: TrialState | None = None) -> None:
-        """Store the outcome of a trial: its value, or that it was pruned or failed."""
+        """Store the outcome of a trial: its value, or the state PRUNED or FAIL."""
         # not with the trial's own sampler: at the end of a grid it calls `Study.stop`, which fails outside `optimize`
         study = optuna.load_study(study_name=self.name, storage=self.cached_storage, sampler=RandomSampler())
         study.tell(number, value, state, skip_if_finished=True)
 
     def trial_folder(self, number: int) -> Path:
-        """Return the folder in which a trial trains."""
+        """Return the folder of a trial's training run."""
         return self.folder / "trials" / f"{number:04d}"
 
 
@@ -147,16 +148,16 @@ def plan_sweep(study: SweepStudy, pairs: PairData) -> RunPlan:
     Raises `UserError` if the study belongs to a sweep with other settings.
     """
     advice = "restore them to resume it, or give the new sweep another name=NAME, or remove the old one"
-    return plan_run(study.config, pairs, study.state, "auto", advice, excluded=FREE_TO_CHANGE)
+    return plan_run(study.config, pairs, study.state, "auto", advice, excluded=MUTABLE_SETTINGS)
 
 
 def trial_id(trial: FrozenTrial) -> int:
-    """Return the id of a trial in the database, which its storage asks for but Optuna keeps private."""
+    """Return the id of a trial in the database, which storages require although it is private in Optuna."""
     return trial._trial_id
 
 
 def open_storage(url: str, heartbeat: int) -> RDBStorage:
-    """Return Optuna's storage at an address, with its tables created; `heartbeat`: seconds between heartbeats.
+    """Return Optuna's storage at a URL, with its tables created; `heartbeat`: seconds between heartbeats.
 
     Raises `UserError` if the database cannot be opened.
     """
@@ -166,14 +167,14 @@ def open_storage(url: str, heartbeat: int) -> RDBStorage:
             return RDBStorage(url, engine_kwargs=options, heartbeat_interval=heartbeat, grace_period=3 * heartbeat)
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         raise UserError(
-            f"sweep.storage={url.split('@')[-1]}: expected a database that can be opened, found: {shorten(error)}:"
+            f"sweep.storage={redact(url)}: expected a database that can be opened, found: {shorten(error)}:"
             " check the address, or leave it out for a file in the result folder."
         ) from error
 
 
 @contextmanager
 def database_lock(url: str) -> Iterator[None]:
-    """Lock the database for the duration of the block, in which tables or the study are created."""
+    """Lock the database for the duration of the block, which creates tables or the study."""
     if url.startswith(SQLITE):
         Path(url.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         with file_lock(url):
@@ -185,5 +186,5 @@ def database_lock(url: str) -> Iterator[None]:
 
 
 def file_lock(url: str) -> AbstractContextManager[Any]:
-    """Return the lock of an SQLite file; a server orders concurrent writes itself."""
+    """Return the lock of an SQLite file; none for a server, which serializes writes itself."""
     return FileLock(f"{url.removeprefix(SQLITE)}.lock") if url.startswith(SQLITE) else nullcontext()

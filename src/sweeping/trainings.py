@@ -1,4 +1,4 @@
-"""The trainings of a sweep in one process, which share pairs and base encoder."""
+"""Training runs of a sweep within one process, which share pairs and base encoder."""
 
 import copy
 import math
@@ -18,6 +18,7 @@ from src.pipeline.training import run_training
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
 from src.training import TrainingCallback
+from src.training.checkpoints import CHECKPOINTS
 from src.training.fine_tune import total_steps
 from src.utils.console import quiet_console
 from src.utils.errors import TrainingDiverged
@@ -25,7 +26,7 @@ from src.utils.files import remove
 
 
 def split_validation(config: SweepSettings, pairs: PairData) -> PairData:
-    """Return the pairs of the trials: a part of train in place of dev, the rest of it as train, no test.
+    """Return the pairs for the trials: a held-out part of train as dev, the rest as train, and no test.
 
     Raises `UserError` if train cannot be split.
     """
@@ -37,7 +38,7 @@ def split_validation(config: SweepSettings, pairs: PairData) -> PairData:
 def trial_config(
     study: SweepStudy, params: Params, pairs: int, folder: Path, seed: int | None = None, keep: str = "best"
 ) -> Config:
-    """Return the settings of a training on `pairs` pairs with these params, with evaluations at equal distances."""
+    """Return the settings of a training run on `pairs` pairs with these params, evaluated at equal intervals."""
     config = with_params(training_config(study.config), params)
     trainer = replace(
         config.trainer,
@@ -47,16 +48,16 @@ def trial_config(
         checkpoints=True,
         save_steps=None,
         save_every_epochs=None,
-        resume="if_same",  # with another number of threads it starts anew
+        resume="if_same",  # starts anew if `trainer.threads` has changed
         seed=config.trainer.seed if seed is None else seed,
     )
     tracking = replace(config.tracking, models=False, system_metrics=False)
-    # published metrics are those of another dev set
+    # published metrics belong to another dev set
     return replace(config, folder=str(folder), trainer=trainer, tracking=tracking, published={})
 
 
 class Trainings:
-    """The trainings of one process: pairs, base encoder and tokenized pairs are loaded once for all of them."""
+    """Training runs in one process: pairs, base encoder and tokenised pairs are loaded once for all of them."""
 
     def __init__(self, study: SweepStudy, pairs: PairData) -> None:
         self.study = study
@@ -81,28 +82,28 @@ class Trainings:
         seed: int | None = None,
         keep: str = "best",
     ) -> Result:
-        """Return the result of a training with these params in `folder`, which is quiet on the terminal.
+        """Return the result of training with these params in `folder`, without output on the terminal.
 
-        `seed` replaces the configured one; `keep`=last keeps the weights after the last step, not the best ones.
+        `seed` replaces the configured one; `keep` is best or last, as in `TrainerConfig`.
         """
         config = trial_config(self.study, params, len(self.pairs.train), folder, seed, keep)
         with quiet_console():
-            return self.complete(config, self.pairs, tags, callbacks)
+            return self.load_or_train(config, self.pairs, tags, callbacks)
 
-    def complete(
+    def load_or_train(
         self, config: Config, pairs: PairData, tags: dict[str, str], callbacks: Sequence[TrainingCallback] = ()
     ) -> Result:
-        """Return the result in `config.folder` if it is the one of these settings and pairs, else train."""
+        """Return the result in `config.folder` if it has these settings and pairs, else that of a new training run."""
         completed = load_completed(Path(config.folder), fingerprint_of(config, pairs))
         return completed or run_training(config, pairs, self.encoder(config), callbacks, tags)
 
 
 @contextmanager
 def excluded_if_diverged(study: SweepStudy, number: int, folder: Path) -> Iterator[None]:
-    """Exclude a trial and remove the checkpoints in `folder` if the training of the block diverges there."""
+    """If training diverges in the block, exclude the trial, remove its checkpoints in `folder`, and raise again."""
     try:
         yield
     except TrainingDiverged as reason:
         study.exclude(number, reason.problem)
-        remove(folder / "checkpoints")
+        remove(folder / CHECKPOINTS)
         raise

@@ -1,4 +1,4 @@
-"""Trials: acquired, trained and pruned, their outcome stored in the study."""
+"""Execution of trials: acquire, train, prune, and store the outcome in the study."""
 
 import logging
 import multiprocessing
@@ -16,26 +16,27 @@ from src.sweeping.trainings import Trainings
 from src.sweeping.view import TrialView
 from src.tracking import PARENT
 from src.training import CurveRow
+from src.training.checkpoints import CHECKPOINTS
 from src.utils.errors import TrainingDiverged, TrainingStopped, UserError
 
 log = logging.getLogger(__name__)
 
 
 class TrialPruned(TrainingStopped):
-    """A training stopped by the pruner."""
+    """Training was stopped by the pruner."""
 
 
 @dataclass
 class TrialCallback:
-    """Report each evaluation of a training to its trial, and stop the training if the pruner says so."""
+    """Report each evaluation of a training run to its trial; stop the run if the pruner decides so."""
 
     lease: Lease
     evaluations: int
-    """Equal parts of a training after which trials are compared."""
+    """Number of evaluations of a training run, at equal intervals."""
     steps: int = 0
 
     def on_train_begin(self, steps: int, step: int) -> None:
-        """Store the length of the training."""
+        """Store the number of steps as an attribute of the trial."""
         self.steps = steps
         self.lease.set_attrs(steps=steps)
 
@@ -46,7 +47,7 @@ class TrialCallback:
             raise KeyboardInterrupt
 
     def on_evaluate(self, row: CurveRow) -> None:
-        """Report the evaluation under its progress in per cent, which is comparable between trainings of any length.
+        """Report the evaluation at its progress in per cent, which makes training runs of any length comparable.
 
         Raises `TrialPruned` if the trial is pruned.
         """
@@ -93,7 +94,7 @@ class TrialRunner:
             self.study.tell(lease.number, state=TrialState.PRUNED)
         except Exception as error:
             self._fail(lease, error)
-        shutil.rmtree(self.study.trial_folder(lease.number) / "checkpoints", ignore_errors=True)
+        shutil.rmtree(self.study.trial_folder(lease.number) / CHECKPOINTS, ignore_errors=True)
         self._remove_models()
         self.view.log_trial(lease.number, params, time.monotonic() - started)
 
@@ -112,7 +113,7 @@ class TrialRunner:
         self.failures += 1
         if self.failures >= self.study.config.sweep.failures:
             raise UserError(
-                f"expected trials that end, found {self.failures} failed, the last one, {lease.number}, with {reason}:"
+                f"expected fewer failed trials, found {self.failures}, the last one, {lease.number}, with {reason}:"
                 " remove the cause and run the same command again, or raise sweep.failures."
             ) from error
 

@@ -1,4 +1,4 @@
-"""Messages of a sweep: its search space, a line for each trial with a forecast, and the winner."""
+"""Console messages of a sweep: search space, a line for each trial with the remaining time, and the winner."""
 
 import logging
 import math
@@ -6,17 +6,15 @@ import shlex
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from src.data import PairData
 from src.sweeping.space import Params, format_params
-from src.sweeping.study import SweepStudy
+from src.sweeping.study import STATES, SweepStudy
 from src.sweeping.winner import Finalist
 from src.utils.console import log_table, relative_to_cwd
 
 log = logging.getLogger(__name__)
-
-STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 class TrialView:
@@ -45,7 +43,7 @@ def _best_value(trial: FrozenTrial) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration in the largest unit of which it has at least one and a half."""
+    """Return a duration in hours, minutes or seconds: the largest unit that gives at least 1.5."""
     for unit, size in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"
@@ -56,7 +54,7 @@ def log_search(study: SweepStudy, pairs: PairData) -> None:
     """Log the searched keys, the numbers of pairs and the progress."""
     keys = ", ".join(key.rpartition(".")[2] for key in study.space)
     log.info(
-        f"Search: {keys}; {len(pairs.train):,} pairs to train on, {len(pairs.dev):,} others of train to compare on;"
+        f"Search: {keys}; {len(pairs.train):,} pairs to train on, {len(pairs.dev):,} held out for validation;"
         f" {study.done} of {study.config.sweep.trials} trials done"
     )
 
@@ -69,7 +67,7 @@ def format_ties(ranking: list[Finalist]) -> str:
 
 
 def training_command(study: SweepStudy) -> str:
-    """Return the command that trains with the winner's params and with the options of this sweep for other keys."""
+    """Return the command that trains with the winner's params and this sweep's overrides of other keys."""
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     keys = {one: one.lstrip("+~").partition("=")[0] for one in overrides}
     kept = [shlex.quote(one) for one, key in keys.items() if not key.startswith("sweep.") and key not in study.space]
@@ -77,7 +75,7 @@ def training_command(study: SweepStudy) -> str:
 
 
 def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:
-    """Log the winner, its scores and the command that trains with its params; `best` is the file of these."""
+    """Log the winner, its scores and the command that trains with its params; `best`: file with these params."""
     winner, seeds = ranking[0], study.config.sweep.confirm.seeds
     rows = {
         "winner": f"trial {winner.number}: {format_params(winner.params)}",

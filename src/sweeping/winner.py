@@ -1,4 +1,4 @@
-"""The winner: the best trials confirmed with further seeds, ranked, and the first of them trained on all of train."""
+"""Choice of the winner: confirm the best trials with further seeds, rank them, train the first on all of train."""
 
 import logging
 from contextlib import suppress
@@ -44,9 +44,9 @@ class Finalist:
     predicted: Floats
     """Predicted similarities by seed, shape (seeds, pairs)."""
     confirmed: Estimate
-    """Mean Spearman of the further seeds, with its 95 % interval over pairs and seeds; without any `found`."""
+    """Mean Spearman of the further seeds, with its 95 % interval over pairs and seeds; `found` if there are none."""
     behind: Interval = UNKNOWN
-    """95 % interval of the winner's mean minus this one's, over the same pairs and seeds; 0 and 0 for the winner."""
+    """95 % interval of the winner's mean minus this trial's, over the same pairs and seeds; 0 and 0 for the winner."""
 
     @property
     def tied(self) -> bool:
@@ -61,9 +61,9 @@ class Finalist:
 
 
 def confirm(trainings: Trainings, parent_run: str) -> list[Finalist]:
-    """Train the best trials again with further seeds, unless that is done.
+    """Return the best trials as finalists, trained again with further seeds; finished runs are not repeated.
 
-    A trial that diverges with another seed is excluded from this and all later starts, and replaced by the next best.
+    A trial that diverges with another seed is excluded, also from later starts, and replaced with the next best.
 
     Raises `UserError` if no trial has finished, or all of them diverge.
     """
@@ -80,10 +80,10 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Finalist]:
             with suppress(TrainingDiverged):
                 finalists.append(_train_again(trainings, trial, seeds, parent_run))
         if reason := study.exclusion(trial.number):
-            log.info(f"trial {trial.number:3d}  left out: {reason}")
+            log.info(f"trial {trial.number:3d}  excluded: {reason}")
     if not finalists:
         raise UserError(
-            "expected a finished trial that does not diverge, found that all diverged when they were trained again:"
+            "expected a trial that does not diverge with further seeds, found that all do:"
             " search lower learning rates (sweep.space) under another name=NAME."
         )
     return finalists
@@ -105,22 +105,22 @@ def _train_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_ru
         folder = study.folder / "confirm" / f"{number:04d}-seed{seed}"
         tags = {"role": "confirmation", "trial.number": str(number), PARENT: parent_run}
         with excluded_if_diverged(study, number, folder):
-            # to the last step, as the winner, which has no validation part to select a checkpoint by
+            # keep the last step, as for the winner, which has no validation part to select a checkpoint with
             result = trainings.run(params, folder, tags, seed=seed, keep="last")
         remove(folder / "model")  # only its predictions are used
         pairs = pd.read_parquet(folder / "predictions.parquet")
         gold = pairs["gold"].to_numpy(float)
         predicted.append(pairs["predicted"].to_numpy(float))
         spearmans.append(result.spearman.value)
-        log.info(f"trial {number:3d}  again with seed {seed}: {spearmans[-1]:.4f}  {format_params(params)}")
+        log.info(f"trial {number:3d}  confirmed with seed {seed}: {spearmans[-1]:.4f}  {format_params(params)}")
     found = trial.value or 0.0
     return Finalist(number, params, found, spearmans, gold, np.array(predicted), Estimate(found, *UNKNOWN))
 
 
 def rank(finalists: list[Finalist], seed: int) -> list[Finalist]:
-    """Return the finalists in order, the winner first: by the lower end of the interval of their mean.
+    """Return the finalists, the winner first, ranked by the lower bound of the interval of their mean.
 
-    Pairs and seeds are resampled together (percentile bootstrap; Efron, 1979), the same for all finalists, so that the
+    Pairs and seeds are resampled together (percentile bootstrap; Efron, 1979), identically for all finalists, so the
     intervals cover both the choice of the validation pairs and the variance between seeds. Without further seeds the
     order is that of the trials, and the intervals are NaN.
     """
@@ -141,23 +141,23 @@ def rank(finalists: list[Finalist], seed: int) -> list[Finalist]:
 
 
 def train_winner(winner: Finalist, trainings: Trainings, pairs: PairData, parent: Run) -> Result:
-    """Return the result of the winner's params on all of train: on dev, or on test where there is one.
+    """Train with the winner's params on all of train; return the result, scored on test if there is one, else on dev.
 
-    Its weights are those of `python -m src.train ... +tuned=NAME` with trainer.keep=last.
+    The weights equal those of `python -m src.train ... +tuned=NAME` with trainer.keep=last.
 
-    Raises `TrainingDiverged` if it diverges on all of train; the study excludes this trial from now on.
+    Raises `TrainingDiverged` if the training diverges; the study then excludes this trial.
     """
     study = trainings.study
     config = winner_config(study, winner, len(pairs.train))
     tags = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
     with excluded_if_diverged(study, winner.number, Path(config.folder)):
-        result = trainings.complete(config, pairs, tags)
+        result = trainings.load_or_train(config, pairs, tags)
     parent.log_metrics({name: score.value for name, score in result.scores.items()})
     return result
 
 
 def winner_config(study: SweepStudy, winner: Finalist, pairs: int) -> Config:
-    """Return the settings of the winner's training: evaluated once, at its end, as dev must not select anything."""
+    """Return the settings of the winner's training: one evaluation, at its end, since dev must not select anything."""
     config = with_params(training_config(study.config), winner.params)
     trainer = config.trainer
     separate = trainer.save_steps is not None or trainer.save_every_epochs is not None
@@ -167,13 +167,13 @@ def winner_config(study: SweepStudy, winner: Finalist, pairs: int) -> Config:
         eval_every_epochs=None,
         save_steps=trainer.save_steps if separate else eval_interval(trainer, pairs),
         keep="last",
-        resume="if_same",  # with another winner than before it starts anew
+        resume="if_same",  # starts anew if the winner has changed
     )
     return replace(config, folder=str(study.folder / "winner"), trainer=once)
 
 
 def log_winning_model(winner: Finalist, trainings: Trainings, parent: Run) -> None:
-    """Record the model of the winning trial in its run, unless that is done."""
+    """Record the winning trial's model in its MLflow run, unless it is recorded already."""
     study = trainings.study
     tracking = replace(study.config.tracking, models=True, register=False)
     folder = str(study.trial_folder(winner.number))
@@ -189,7 +189,7 @@ def log_winning_model(winner: Finalist, trainings: Trainings, parent: Run) -> No
 
 
 def retrain_missing(winner: Finalist, trainings: Trainings, parent_run: str) -> Path:
-    """Return the folder of the winning trial's model; train again if it was removed, or lies on another machine."""
+    """Return the folder of the winning trial's result; train again if its model is missing on this machine."""
     study = trainings.study
     folder = study.trial_folder(winner.number)
     if not (folder / "model").is_dir():

@@ -1,4 +1,4 @@
-"""Workers of a sweep: processes of this machine, or tasks of a Ray cluster (the optional extra `ray`)."""
+"""Workers of a sweep: processes on this machine, or tasks on a Ray cluster (the optional extra `ray`)."""
 
 import os
 import signal
@@ -11,6 +11,7 @@ from datasets import disable_progress_bars
 
 from src.cli import handle_errors
 from src.config import SweepSettings
+from src.config.tracking import redact
 from src.data import load_pairs
 from src.sweeping.space import sweep_folder
 from src.sweeping.study import SweepStudy
@@ -26,7 +27,7 @@ SECONDS_TO_STOP = 20
 
 
 def run_worker(config: SweepSettings, parent_run: str) -> None:
-    """Run trials as children of a parent run until none waits: the body of a process or a task."""
+    """Run trials as children of a parent run until none is waiting: the body of a process or a task."""
     setup_logging()
     disable_progress_bars()
     with log_to_file(sweep_folder(config) / "sweep.log"):
@@ -37,19 +38,19 @@ def run_worker(config: SweepSettings, parent_run: str) -> None:
 
 
 def run_process(config: SweepSettings, parent_run: str) -> None:
-    """Run a worker in a process of this machine, with the exit codes of a command."""
+    """Run a worker in a process on this machine, with the exit codes of a command."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with handle_errors():
         run_worker(config, parent_run)
 
 
 def run_processes(config: SweepSettings, parent_run: str) -> None:
-    """Run `sweep.workers` worker processes until all have ended; they end with this process.
+    """Run `sweep.workers` worker processes until all have ended; they are terminated with this process.
 
     Raises `UserError` if every one of them ended with an error.
     """
     # a fork of this process would inherit its threads and database connections in an undefined state; the fork server
-    # has only imported the libraries, which takes seconds
+    # only imports the libraries, once for all workers
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     share = share_cores(config, len(os.sched_getaffinity(0)))
@@ -87,7 +88,7 @@ def check_tracking(config: SweepSettings, parent_run: str) -> None:
     if known_run(config, parent_run) is None:
         raise UserError(
             f"expected the sweep's run {parent_run} in the MLflow store, found none in"
-            f" {config.tracking.uri.split('@')[-1]}: give all machines the same server, tracking=server"
+            f" {redact(config.tracking.uri)}: give all machines the same server, tracking=server"
             " tracking.uri=http://HOST:5000."
         )
 
@@ -95,8 +96,8 @@ def check_tracking(config: SweepSettings, parent_run: str) -> None:
 def run_tasks(config: SweepSettings, parent_run: str) -> None:
     """Run `sweep.workers` workers as Ray tasks until all have ended.
 
-    They run on the cluster of RAY_ADDRESS, or on one that is started here and ends with this process. A task whose
-    process dies starts again; its trial waits for the next free task.
+    They run on the cluster of RAY_ADDRESS, or on a local one that ends with this process. A task whose process dies is
+    started again; its trial is run by the next free task.
 
     Raises `UserError` if there is no Ray or no cluster, the database is a file of one machine, or every task failed.
     """
@@ -113,7 +114,8 @@ def run_tasks(config: SweepSettings, parent_run: str) -> None:
         ray.shutdown()
     if all(errors):
         raise UserError(
-            f"expected tasks that end without an error, found all {len(errors)} failed, the first with: {errors[0]}"
+            f"expected tasks that end without an error, found all {len(errors)} failed, the first with {errors[0]}:"
+            " fix the cause and run the same command again."
         )
 
 
@@ -145,7 +147,7 @@ def check_storage(config: SweepSettings, nodes: list[Any]) -> None:
 
 
 def _wait(ray: Any, tasks: list[Any]) -> None:
-    """Wait until all tasks have ended; pass an interruption on to them."""
+    """Wait until all tasks have ended; cancel them if this process is interrupted."""
     try:
         ray.wait(tasks, num_returns=len(tasks))
     except BaseException:

@@ -1,4 +1,4 @@
-"""Write-ahead journal of the MLflow calls of a run: an operation is in a file before it is sent to the store."""
+"""Write-ahead journal of a run's MLflow calls: every operation is written to a file before it is sent to the store."""
 
 import errno
 import json
@@ -19,26 +19,26 @@ from filelock import FileLock
 from src.config.tracking import TrackingConfig
 
 FOLDER = "journal"
-"""Subfolder of an experiment's folder; each run has a folder in it until the store has all of its operations."""
+"""Subfolder of an experiment's folder, with a folder for each run that is active or has unsent operations."""
 FILE = "operations.jsonl"
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One call to the store."""
+    """One call to the MLflow store."""
 
     number: int
     name: str
     at: int
-    """Milliseconds since the epoch."""
+    """Unix time in milliseconds."""
     values: dict[str, Any]
 
 
 class Journal:
-    """The operations of one run in order, and the confirmations of the store.
+    """The operations of one run in order, and the store's confirmations of them.
 
-    The file is append-only JSON lines: the address of the store, operations, confirmations. Only one process at a time
-    can open a journal.
+    The file is append-only JSON lines: the settings of the store, then operations and confirmations. Only one process
+    at a time can open a journal.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Journal:
             self._write({"sent": self.pending[0].number, "facts": facts})
 
     def snapshot(self, path: Path) -> str:
-        """Preserve the current state of a file or folder; return its path relative to the journal's folder."""
+        """Link or copy a file or folder in its current state; return the path relative to the journal's folder."""
         kept = self.folder / uuid4().hex[:8] / path.name
         try:
             kept.parent.mkdir()
@@ -95,13 +95,13 @@ class Journal:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            return str(path.resolve())  # without disk space a later state of the file is sent
+            return str(path.resolve())  # disk full: the file is sent in the state it then has
         return str(kept.relative_to(self.folder))
 
     def close(self, discard: bool = False) -> None:
         """Release the journal for other processes; delete it if the run has ended and nothing is pending.
 
-        With `discard` it is deleted in any case.
+        `discard` deletes it in any case.
         """
         if discard or (self.ended and not self.pending):
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -160,7 +160,7 @@ def journal_of(folder: Path, run_id: str) -> Path | None:
 
 
 def _link(source: str | Path, target: str | Path) -> None:
-    """Make a hard link, which takes no space: result files are replaced, never modified in place."""
+    """Make a hard link, else a copy; links are safe because result files are replaced, never modified in place."""
     try:
         os.link(source, target)
     except OSError:

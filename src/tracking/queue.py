@@ -1,4 +1,4 @@
-"""Queue between a run and the store: bounds the time spent on sending, and sends what is left in journals later."""
+"""Queue between a run and the MLflow store: sends with time limits, and sends the rest of the journals later."""
 
 import time
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from typing import Any
 from filelock import Timeout
 
 from src.tracking.journal import FILE, FOLDER, Journal, find_journals
-from src.tracking.store import is_outage, use_long_timeouts
+from src.tracking.store import is_outage, limit_requests_outside_training
 from src.tracking.writer import StoreWriter
 from src.utils.errors import shorten
 
 PAUSE_FACTOR = 10
-"""After an attempt to send, the next one follows at the earliest after this multiple of the time the attempt took."""
+"""Minimum pause between two attempts to send, as a multiple of the duration of the first."""
 STEP_SECONDS = 2.0
 """Time limit of an attempt during training."""
 FINAL_SECONDS = 60.0
@@ -46,7 +46,7 @@ class WriteQueue:
 
     @property
     def behind(self) -> str | None:
-        """Number of operations that the store lacks, the reason, and what to do; None if it has all."""
+        """Message with the number of unsent operations, the reason and what to do; None if all are sent."""
         waiting = len(self.journal.pending)
         if not waiting:
             return None
@@ -62,7 +62,7 @@ class WriteQueue:
         return self.journal.snapshot(path)
 
     def flush_if_due(self) -> None:
-        """Send pending operations, unless the pause after the last attempt is not over."""
+        """Send pending operations if the pause after the last attempt is over."""
         if time.monotonic() >= self.next_attempt:
             self.flush(STEP_SECONDS)
 
@@ -78,7 +78,7 @@ class WriteQueue:
                 self.writer = self.writer or StoreWriter(self.journal)
                 self.journal.confirm(self.writer.send(self.journal.pending[0]))
         except Exception as error:
-            self.problem, self.writer = error, None  # the next writer reads from the store what it has already
+            self.problem, self.writer = error, None  # the next writer reads the recorded metrics again
         took = time.monotonic() - start
         self.next_attempt = time.monotonic() + PAUSE_FACTOR * (max(took, MIN_FAILURE_SECONDS) if self.problem else took)
 
@@ -119,11 +119,11 @@ class SyncReport:
     """Folder of the experiment."""
     run_id: str
     sent: int
-    """Operations sent now."""
+    """Operations sent by this call."""
     left: int
     """Operations still pending."""
     problem: Exception | None = None
-    """Reason why some are pending."""
+    """Error that left operations pending, if any."""
     ended: bool = True
     """False if the run was interrupted; running the same command again resumes it."""
     busy: bool = False
@@ -131,11 +131,11 @@ class SyncReport:
 
 
 def sync_journals(folder: Path) -> Iterator[SyncReport]:
-    """Send all journals below a folder, the oldest first, except those that another process has open.
+    """Send all journals below a folder, the oldest first, and yield a report on each; skip those in use elsewhere.
 
-    A store that was unreachable for one journal is not tried again for the next.
+    A store that was unreachable for one journal is not tried again for the others.
     """
-    use_long_timeouts()
+    limit_requests_outside_training()
     found = {file.parent for file in folder.rglob(f"{FOLDER}/*/{FILE}")}
     unreachable: dict[str, Exception] = {}
     for path in sorted(found, key=lambda path: path.name):
@@ -155,9 +155,9 @@ def sync_journals(folder: Path) -> Iterator[SyncReport]:
 
 
 def end_former_runs(folder: Path) -> None:
-    """Send the journals in an experiment's folder, and end runs without an end as KILLED.
+    """Send the journals in an experiment's folder; end interrupted runs as KILLED.
 
-    Once a journal could not be sent completely, the others are ended without an attempt to send them.
+    After the first journal that cannot be sent completely, no further one is sent; their runs are ended in the journal.
     """
     seconds = FINAL_SECONDS
     for path in find_journals(folder):

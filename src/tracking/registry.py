@@ -11,14 +11,14 @@ from mlflow.models import Model, infer_signature
 from mlflow.tracking import MlflowClient
 from sentence_transformers import SentenceTransformer
 
-from src.config.tracking import TrackingConfig, is_missing
+from src.config.tracking import TrackingConfig, is_missing, redact
 from src.tracking.store import (
     STORE_ERRORS,
+    limit_requests_outside_training,
     open_store,
     resolve_run,
     store_error,
     upload_timeout,
-    use_long_timeouts,
 )
 from src.utils.environment import library_versions
 from src.utils.errors import UserError, shorten
@@ -59,7 +59,7 @@ def log_model(client: MlflowClient, experiment_id: str, run_id: str, folder: Pat
 def register_model(client: MlflowClient, run_id: str, model_id: str, name: str, scores: dict[str, float]) -> str:
     """Register the model of a run as a new version of `name`, unless it is registered; return the version.
 
-    The scores become tags of the version: its page in the MLflow UI shows no metrics.
+    The scores become tags of the version, because its page in the MLflow UI shows no metrics.
     """
     found = client.search_model_versions(f"run_id = '{run_id}'")
     if found:
@@ -90,14 +90,14 @@ def log_files(uri: str, experiment: str, files: list[Path], tags: dict[str, str]
 def download_model(address: str, uri: str, folder: Path) -> Path:
     """Copy the model at a registry address such as models:/review_sts/3 into `folder`; return its encoder's folder.
 
-    Raises `UserError` if the store cannot be read, or has no such model, or the model is not of sentence-transformers.
+    Raises `UserError` if the store cannot be read, or has no such sentence-transformers model.
     """
-    expected = f"model={address}: expected a registered model in {uri.split('@')[-1]}"
+    expected = f"model={address}: expected a registered model in {redact(uri)}"
     advice = "give models:/NAME/VERSION as `make ui` shows it under Models, or set tracking.uri"
     if is_missing(uri):
         raise UserError(f"{expected}, found no such file (from {Path.cwd()}): train first, or set tracking.uri.")
-    use_long_timeouts()
-    mlflow.set_tracking_uri(uri)  # `download_artifacts` resolves models:/ there and ignores its own argument
+    limit_requests_outside_training()
+    mlflow.set_tracking_uri(uri)  # `download_artifacts` resolves models:/ there, and ignores its `tracking_uri`
     try:
         copy = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
         data = Model.load(copy).flavors["sentence_transformers"]
@@ -116,12 +116,12 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
     Raises `UserError` if the store cannot be read, or has no such run.
     """
     expected = f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in"
-    use_long_timeouts()
+    limit_requests_outside_training()
     client = MlflowClient(uri)
     try:
         run_id = resolve_run(client, reference)
     except STORE_ERRORS as error:
-        store = uri.split("@")[-1]
+        store = redact(uri)
         raise UserError(f"{expected} {store}, found: {shorten(error)}: check the name and --uri.") from error
     folder.mkdir(parents=True, exist_ok=True)
     for name in files:

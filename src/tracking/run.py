@@ -27,8 +27,8 @@ from src.tracking.store import (
     find_run_id,
     has_tables,
     is_outage,
+    limit_requests_in_training,
     store_error,
-    use_short_timeouts,
 )
 from src.tracking.system_metrics import SystemMonitor
 from src.training.callbacks import CurveRow
@@ -38,7 +38,7 @@ from src.utils.processes import is_main_process, world_size
 
 
 class Run:
-    """One run of the store; a `TrainingCallback` that records the curves.
+    """One MLflow run; as a `TrainingCallback` it records the curves.
 
     Recording never fails: operations that the store does not accept stay in the journal and are sent later.
     """
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def behind(self) -> str | None:
-        """Number of operations that the store lacks, the reason, and what to do; None if it has all."""
+        """Message with the number of unsent operations, the reason and what to do; None if all are sent."""
         return self.queue.behind
 
     def on_train_begin(self, steps: int, step: int) -> None:
@@ -69,7 +69,7 @@ class Run:
         self.log_metrics({VALIDATION_LOSS: row.validation_loss, "epoch": row.epoch, **row.metrics}, row.step)
 
     def log_metrics(self, values: dict[str, float], step: int = 0) -> None:
-        """Record finite values under their names, once for each step."""
+        """Record the finite ones of the values, once for each name and step."""
         self.enqueue_metrics(values, step)
         self.queue.flush_if_due()
 
@@ -109,9 +109,9 @@ class Run:
         self.log_files(folder, [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()])
 
     def log_model(self, folder: Path, step: int, scores: dict[str, float]) -> str | None:
-        """Record the encoder in a folder; return its version if it is registered and the store has confirmed it.
+        """Record the encoder in a folder; return its registered version, or None if the store has not confirmed one.
 
-        The scores become tags of the version.
+        The scores become tags of that version.
         """
         if not self.config.tracking.models:
             return None
@@ -125,11 +125,11 @@ class Run:
         self._record("tags", tags=tags)
 
     def close_children(self) -> None:
-        """End children with the status RUNNING as KILLED; call it when no process works on them."""
+        """End child runs with the status RUNNING as KILLED; to be called only when no process runs them."""
         self._record("close_children")
 
     def end(self, status: str) -> None:
-        """Record the end of the run."""
+        """Record the end of the run, send what is pending, and close the journal."""
         self.queue.enqueue("end", status=status)
         self.queue.flush(FINAL_SECONDS)
         self.queue.close()
@@ -143,11 +143,11 @@ class Run:
 def start_run(config: Config, tags: dict[str, str], former: str | None = None, needed: bool = False) -> Iterator[Run]:
     """Start a run with the configuration as parameters, or resume the `former` one, for the duration of the block.
 
-    It ends as FINISHED; as FAILED, with the reason in the tag `failure`, if an error leaves the block; as KILLED if it
+    The run ends FINISHED; FAILED, with the reason in the tag `failure`, if an error leaves the block; KILLED if it
     is stopped or interrupted. While the store is unreachable, operations are kept in a journal in `config.folder`.
     Processes other than the main one get a run that records nothing.
 
-    Raises `UserError` if the store cannot be used, or it is unreachable and `needed`.
+    Raises `UserError` if the store cannot be used; with `needed`, also if it is only unreachable.
     """
     if not is_main_process():
         yield Run(DiscardingQueue(), config)
@@ -173,7 +173,7 @@ def start_run(config: Config, tags: dict[str, str], former: str | None = None, n
 
 
 def _open_queue(config: Config, tags: dict[str, str], former: str | None, needed: bool) -> WriteQueue:
-    use_short_timeouts()
+    limit_requests_in_training()
     folder = Path(config.folder)
     if former is None:
         end_former_runs(folder)
@@ -196,7 +196,7 @@ def _open_journal(config: Config, known: Path | None, former: str | None) -> Jou
         return Journal(known) if known else Journal.create(Path(config.folder), former, config.tracking, config.name)
     except Timeout:
         raise UserError(
-            f"{known}: expected a journal that no other process has open, found one that does, such as python -m"
+            f"{known}: expected to open the journal, found it in use by another process, such as python -m"
             " src.sync: wait for it and give the same command again."
         ) from None
 
@@ -204,11 +204,11 @@ def _open_journal(config: Config, known: Path | None, former: str | None) -> Jou
 def known_run(config: Config, run_id: str | None) -> str | None:
     """Return the run id if the run can be resumed, else None; changes nothing.
 
-    It can be resumed if a journal in the folder belongs to it, or the store has it or is unreachable.
+    A run can be resumed if its journal is in the folder, or the store contains the run or is unreachable.
     """
     if run_id is None or journal_of(Path(config.folder), run_id):
         return run_id
-    use_short_timeouts()
+    limit_requests_in_training()
     uri = config.tracking.uri
     try:
         return find_run_id(MlflowClient(uri), run_id) if has_tables(uri) else None

@@ -18,7 +18,7 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.config.tracking import SQLITE, TrackingConfig, sqlite_path
+from src.config.tracking import SQLITE, TrackingConfig, redact, sqlite_path
 from src.evaluation.metrics import METRICS
 from src.utils.errors import UserError, shorten
 from src.utils.files import atomic_write
@@ -41,16 +41,16 @@ logging.getLogger("mlflow").setLevel(logging.ERROR)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # logs errors that it raises as well
 
 
-def use_short_timeouts() -> None:
-    """Let requests to a server fail soon and without retries, which the journal makes; environment variables win."""
+def limit_requests_in_training() -> None:
+    """Let requests to a server fail soon, without retries: the journal sends again. Environment variables prevail."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
-def use_long_timeouts() -> None:
-    """Let requests outside a training be retried twice; environment variables win.
+def limit_requests_outside_training() -> None:
+    """Limit requests outside a training run to two retries. Environment variables prevail.
 
-    By default a server that is down costs minutes.
+    With MLflow's default, a server that is down costs minutes.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -58,7 +58,7 @@ def use_long_timeouts() -> None:
 
 @contextmanager
 def upload_timeout() -> Iterator[None]:
-    """Raise the timeout of a request to at least MLflow's default for the upload of a large file."""
+    """Raise the request timeout to at least MLflow's default during the block, which uploads a large file."""
     former = MLFLOW_HTTP_REQUEST_TIMEOUT.get()
     MLFLOW_HTTP_REQUEST_TIMEOUT.set(max(former, MLFLOW_HTTP_REQUEST_TIMEOUT.default))
     try:
@@ -92,7 +92,7 @@ def is_outage(error: Exception, uri: str) -> bool:
 def store_error(error: Exception, uri: str) -> UserError:
     """Return the error to show for a store that cannot be used."""
     return UserError(
-        f"tracking.uri={uri.split('@')[-1]}: expected an MLflow store that answers, found {type(error).__name__}: "
+        f"tracking.uri={redact(uri)}: expected an MLflow store that answers, found {type(error).__name__}: "
         f"{shorten(error)}: start it, or set another tracking.uri."
     )
 
@@ -113,7 +113,7 @@ def has_tables(uri: str) -> bool:
 
 
 def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient, str]:
-    """Return a client of the store and the id of the experiment; create both if they do not exist."""
+    """Return a client and the id of the experiment; create the store and the experiment if they do not exist."""
     mlflow.set_tracking_uri(tracking.uri)
     database = sqlite_path(tracking.uri)
     if database is None:
@@ -139,7 +139,7 @@ def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> st
 
 
 def _view_tags() -> dict[str, str]:
-    """Return the tags of a new experiment: its kind, and a saved view as the MLflow UI writes it.
+    """Return the tags of a new experiment: its kind, and a saved view in the format of the MLflow UI.
 
     The view shows metrics, base encoder and data as columns of the list of runs, which has none of them by default.
     """
@@ -185,6 +185,6 @@ def resolve_run(client: MlflowClient, reference: str) -> str:
 
 
 def _run_of_model(client: MlflowClient, address: str) -> str:
-    found = get_model_name_and_version(client, address)  # for models:/m-1234… only the id
+    found = get_model_name_and_version(client, address)  # one element, the model's id, for models:/m-1234…
     model = client.get_logged_model(*found) if len(found) == 1 else client.get_model_version(*found)
     return str(model.source_run_id if len(found) == 1 else model.run_id)

@@ -1,4 +1,4 @@
-"""System metrics of a run: CPU, memory, disk, network and graphics cards."""
+"""System metrics of a run: CPU, memory, disk, network and GPU."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,9 +18,9 @@ INTERVAL = 5
 
 
 class SystemMonitor:
-    """Measure in a thread for the duration of a `with` block.
+    """Measure system metrics in a thread for the duration of a `with` block.
 
-    MLflow's own monitor queries the store before each measurement and stops when that fails.
+    MLflow's own monitor queries the store before each measurement, and stops if the query fails.
     """
 
     def __init__(self, record: Callable[[dict[str, float], int], None]) -> None:

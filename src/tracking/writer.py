@@ -13,13 +13,13 @@ from src.utils.errors import UserError
 SYSTEM = "system/"
 """Prefix of the names of system metrics."""
 Facts = dict[str, str] | None
-"""Values to keep in the journal."""
+"""Values from the store to keep in the journal, if any."""
 
 
 class StoreWriter:
     """Record the operations of one run.
 
-    An operation is sent again after a crash, or if the answer of the store was lost.
+    An operation is sent again after a crash, or if the store's response was lost.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -69,7 +69,7 @@ class StoreWriter:
         return {"run_id": run_id}
 
     def _adopt_children(self, run_id: str) -> None:
-        """Correct the parent of children that were sent before this run and refer to it by the key of its journal."""
+        """Set the parent of child runs that were sent before this run, and so refer to it by its journal key."""
         for child in self.client.search_runs([self.experiment_id], f"tags.`{PARENT}` = '{self.journal.key}'"):
             self.client.set_tag(child.info.run_id, PARENT, run_id)
 
@@ -85,7 +85,7 @@ class StoreWriter:
             self.recorded = self._read_metrics()
         new = {name: value for name, value in values.items() if (name, step) not in self.recorded}
         self.client.log_batch(self.run_id, metrics=[Metric(name, value, at, step) for name, value in new.items()])
-        # a resumed training continues its count of steps; system metrics start again at 0 and differ in their time
+        # a resumed training run continues its step count; system metrics restart at 0, with new times
         self.recorded |= {(name, step) for name in new if not name.startswith(SYSTEM)}
 
     def _read_metrics(self) -> set[tuple[str, int]]:
@@ -115,7 +115,7 @@ class StoreWriter:
         self._kill_stale(f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{self.run_id}'", at)
 
     def _kill_stale(self, condition: str, before: int) -> None:
-        """End the runs that match the condition and were started before a time: their processes were killed."""
+        """End as KILLED the runs that match `condition` and were started before `before`: their processes have died."""
         for run in self.client.search_runs([self.experiment_id], f"{condition} and attributes.start_time < {before}"):
             self.client.set_terminated(run.info.run_id, "KILLED")
 

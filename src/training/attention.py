@@ -1,8 +1,8 @@
-"""Attention over packed batches, and the check that an encoder gives the same embeddings with it.
+"""Attention over packed batches, and the check that packing does not change an encoder's embeddings.
 
-The linear layers see the tokens of all sentences as one sequence of T tokens. Only attention has to separate them: it
-works on bins of L tokens with a few sentences each, and a mask keeps these apart. Some encoders cannot be computed this
-way: there is no relative position bias (T5), no sliding window shorter than a sentence (ModernBERT) and no causal mask.
+The linear layers process the tokens of all sentences as one sequence of T tokens. Only attention has to separate the
+sentences: it works on bins of L tokens with a few sentences each, and a mask blocks attention between them. Not
+supported: relative position bias (T5), a sliding window shorter than a sentence (ModernBERT), and a causal mask.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ from src.training.speedups import dropout
 from src.utils.errors import UserError
 
 PACKED = "packed"
-CHECKED = 8
-"""First pairs that the equivalence check compares, besides the two with the longest sentences."""
+CHECKED_PAIRS = 8
+"""Number of pairs in the equivalence check, the first ones, in addition to the two with the longest sentences."""
 TOLERANCE = 1e-3
 """Largest accepted distance of the embeddings relative to their norm; rounding gives 1e-6, TF32 products more."""
 
@@ -32,9 +32,9 @@ TOLERANCE = 1e-3
 def attend_by_bin(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Return the attention within each sentence of a packed batch; (1, heads, T, d) → (1, T, heads, d).
+    """Return the attention output within each sentence of a packed batch; (1, heads, T, d) → (1, T, heads, d).
 
-    A batch that is not packed (in an evaluation) goes to the library's own `sdpa_attention_forward`.
+    A batch that is not packed (in an evaluation) is passed to transformers' `sdpa_attention_forward`.
     """
     mask = kwargs.pop("pack_mask", None)
     if mask is None:
@@ -42,7 +42,7 @@ def attend_by_bin(
         return output
 
     def by_bin(states: Tensor) -> Tensor:
-        states = repeat_kv(states, query.shape[1] // states.shape[1])  # heads may share a key and a value
+        states = repeat_kv(states, query.shape[1] // states.shape[1])  # grouped-query attention
         return states.reshape(len(mask), -1, states.shape[-1])  # (heads · bins, L, d)
 
     scores = torch.baddbmm(mask, by_bin(query), by_bin(key).transpose(1, 2), alpha=kwargs["scaling"])
@@ -55,20 +55,20 @@ AttentionMaskInterface.register(PACKED, sdpa_mask)
 
 
 def attention_of(transformer: Any) -> str:
-    """Return the name of the attention implementation a transformer uses."""
+    """Return the name of a transformer's attention implementation."""
     return str(transformer.config._attn_implementation)
 
 
 @contextmanager
 def packed_attention(encoder: SentenceTransformer, enabled: bool) -> Iterator[None]:
-    """Use the attention over packed batches for the duration of the block.
+    """Use `attend_by_bin` as the encoder's attention for the duration of the block, if `enabled`.
 
     Raises `UserError` if the encoder's attention cannot be replaced and would mix the sentences of a packed batch.
     """
     transformer = encoder[0].model
     former = attention_of(transformer)
     transformer.set_attn_implementation(PACKED if enabled else former)
-    if enabled and attention_of(transformer) != PACKED:  # transformers only warns
+    if enabled and attention_of(transformer) != PACKED:  # transformers only logs a warning
         raise UserError(
             "trainer.batching=packed: expected an encoder whose attention can be replaced, found"
             f" {type(transformer).__name__}: set trainer=stock."
@@ -90,7 +90,7 @@ def check_packing(encoder: SentenceTransformer, pairs: Dataset) -> None:
     few = _checked_pairs(pairs)
     padded = _embed_padded(encoder, few)
     with packed_attention(encoder, True):
-        batch = PackedCollator.of(encoder, torch.float32)(few)
+        batch = PackedCollator.for_encoder(encoder, torch.float32)(few)
         features = {name: values.to(encoder.device) for name, values in features_of(batch).items()}
         packed = torch.cat(embed_packed(encoder, features))
     encoder.train(training)
@@ -106,7 +106,7 @@ def _checked_pairs(pairs: Dataset) -> list[dict[str, Any]]:
     table = pairs.with_format("arrow")[:]
     lengths = [pc.list_value_length(table[column]) for column in COLUMNS]
     longest = [pc.index(column, pc.max(column)).as_py() for column in lengths]
-    return [pairs[index] for index in (*longest, *range(min(CHECKED, len(pairs))))]
+    return [pairs[index] for index in (*longest, *range(min(CHECKED_PAIRS, len(pairs))))]
 
 
 def _embed_padded(encoder: SentenceTransformer, pairs: list[dict[str, Any]]) -> Tensor:

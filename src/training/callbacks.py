@@ -1,4 +1,4 @@
-"""Events of a training for our own callbacks, the curve of its evaluations, and the stop on NaN or Inf."""
+"""Callbacks of a training run, the curve of its evaluations, and the stop on NaN or Inf."""
 
 import math
 import time
@@ -19,7 +19,7 @@ from src.evaluation.metrics import DEV, LEARNING_RATE, METRICS, SPEARMAN, TRAINI
 from src.utils.errors import TrainingDiverged
 
 LOG_EVERY = 10
-"""Steps from one logged training loss and learning rate to the next."""
+"""Number of steps between logged values of training loss and learning rate."""
 CURVE_COLUMNS = ("epoch", "step", TRAINING_LOSS, VALIDATION_LOSS, *METRICS)
 
 
@@ -33,29 +33,29 @@ class CurveRow:
     """Mean over the steps since the last row or checkpoint."""
     validation_loss: float
     metrics: dict[str, float]
-    """Spearman and Pearson on dev, under the names of the metrics."""
+    """Spearman and Pearson on dev, by metric name."""
 
     def to_dict(self) -> dict[str, float]:
-        """Return the columns of curve.csv."""
+        """Return the values by column of curve.csv."""
         values = {name: value for name, value in vars(self).items() if name != "metrics"}
         return values | self.metrics
 
 
 class TrainingCallback(Protocol):
-    """Reacts to the events of a training."""
+    """Interface of a callback for the events of a training run."""
 
     def on_train_begin(self, steps: int, step: int) -> None:
-        """Training starts at `step` of `steps`."""
+        """Handle the start of training, at `step` of `steps`."""
 
     def on_step(self, step: int, values: dict[str, float]) -> None:
-        """Training loss and learning rate after a step, every `LOG_EVERY` steps and before an evaluation."""
+        """Handle training loss and learning rate, every `LOG_EVERY` steps and before an evaluation or a checkpoint."""
 
     def on_evaluate(self, row: CurveRow) -> None:
-        """An evaluation is done."""
+        """Handle a row of the curve: a new evaluation, or at a resume an earlier one."""
 
 
 def curve_rows(history: list[dict[str, float]]) -> list[CurveRow]:
-    """Return the rows in the trainer's log history, which is part of every checkpoint."""
+    """Return the curve in the trainer's log history, which is part of every checkpoint."""
     rows, training_loss = [], float("nan")
     for entry in history:
         training_loss = entry.get("loss", training_loss)
@@ -69,7 +69,7 @@ def curve_rows(history: list[dict[str, float]]) -> list[CurveRow]:
 class EventCallback(TrainerCallback):
     """Pass the trainer's events to our callbacks, and stop the training on NaN or Inf.
 
-    Non-finite values are found before they are recorded and before a checkpoint contains them.
+    Values are checked before they are recorded and before a checkpoint is written.
     """
 
     def __init__(self, losses: deque[Tensor], callbacks: Sequence[TrainingCallback]) -> None:
@@ -77,12 +77,12 @@ class EventCallback(TrainerCallback):
         """Losses of the last steps, appended by the trainer and emptied here."""
         self.callbacks = callbacks
         self.started = 0.0
-        """Time of the first step in seconds since the epoch."""
+        """Unix time of the first step in seconds."""
         self.first_step = 0
-        """Steps made before an interruption."""
+        """Number of steps done before the resume; 0 in a new training run."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Pass on the number of steps, and after an interruption the earlier rows of the curve."""
+        """Pass on the number of steps and, at a resume, the earlier rows of the curve."""
         self.started, self.first_step = time.time(), state.global_step
         for callback in self.callbacks:
             callback.on_train_begin(state.max_steps, state.global_step)
@@ -92,14 +92,14 @@ class EventCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, lr_scheduler: Any, **_: Any
     ) -> None:
-        """Pass on loss and learning rate from time to time; request an evaluation after the last step.
+        """Pass on loss and learning rate every `LOG_EVERY` steps; request an evaluation after the last step.
 
         Raises `TrainingDiverged` if a loss is not finite.
         """
         if state.global_step == state.max_steps:
             control.should_log = control.should_evaluate = True
             control.should_save = args.save_strategy != "no"
-        control.should_log |= control.should_save  # a mean across a checkpoint would differ after an interruption
+        control.should_log |= control.should_save  # a mean across a checkpoint would differ after a resume
         if state.global_step % LOG_EVERY == 0 or control.should_log:
             recent = torch.stack(list(self.losses))
             self.losses.clear()
@@ -111,7 +111,7 @@ class EventCallback(TrainerCallback):
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any, **_: Any
     ) -> None:
-        """Pass on the new row of the curve; the checkpoint of this step is written after it.
+        """Pass on the new row of the curve; a checkpoint of this step is written afterwards.
 
         Raises `TrainingDiverged` if the row or a weight is not finite.
         """
@@ -132,7 +132,7 @@ def finite_mean(losses: Tensor, step: int, args: TrainingArguments) -> float:
 
 
 def check_row(row: CurveRow, weights: Iterable[Tensor], args: TrainingArguments) -> None:
-    """Raise `TrainingDiverged` if validation loss, Spearman or a weight is not finite at a row of the curve."""
+    """Raise `TrainingDiverged` if the row's validation loss or Spearman, or a weight, is not finite."""
     if not math.isfinite(row.validation_loss):
         raise _diverged(row.step, "a validation loss that is a finite number", f"{row.validation_loss}", args)
     check_weights(weights, row.step, args)
@@ -147,7 +147,7 @@ def check_weights(weights: Iterable[Tensor], step: int, args: TrainingArguments)
 
 
 def check_similarities(evaluation: Evaluation, model: str) -> None:
-    """Raise `TrainingDiverged` if a model's similarities are not finite or the same for all pairs."""
+    """Raise `TrainingDiverged` if the similarities of a model are not finite, or are the same for all pairs."""
     if not math.isfinite(evaluation.metrics[SPEARMAN]):
         predicted = evaluation.predicted
         raise TrainingDiverged(

@@ -1,4 +1,4 @@
-"""Checkpoints of an unfinished training: which are complete, which is the newest, and their deletion."""
+"""Checkpoints of an unfinished training run: completeness check, lookup of the newest, and deletion."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 from src.utils.files import remove
 from src.utils.processes import main_process_only
 
+CHECKPOINTS = "checkpoints"
+"""Folder of the checkpoints, in the folder of the result."""
 COMPLETE_MARK = "complete.json"
-"""File that is written last and holds the size of every other file."""
+"""File of a checkpoint that is written last and contains the size of every other file."""
 
 
 def mark_complete(checkpoint: Path) -> None:
@@ -16,7 +18,7 @@ def mark_complete(checkpoint: Path) -> None:
 
 
 def is_complete(checkpoint: Path) -> bool:
-    """Return whether all files of a checkpoint exist in their full size."""
+    """Return whether all files of a checkpoint exist with the recorded sizes."""
     try:
         written: dict[str, int] = json.loads((checkpoint / COMPLETE_MARK).read_text(encoding="utf-8"))
         return written.items() <= _sizes(checkpoint).items()

@@ -1,4 +1,4 @@
-"""Fine-tuning of an encoder in place: arguments of the trainer, the modules that make a step fast, and the run."""
+"""In-place fine-tuning of an encoder: the training run, its trainer arguments, and its intervals in steps."""
 
 import math
 import time
@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraini
 from transformers import PrinterCallback
 
 from src.config.training import DEFAULT_EVAL_EVERY_EPOCHS, TrainerConfig
-from src.evaluation.evaluate import PairLoss
+from src.evaluation.evaluate import PairLoss, pair_evaluator
 from src.evaluation.metrics import DEV, SPEARMAN
 from src.training.attention import check_packing, packed_attention
 from src.training.callbacks import CurveRow, EventCallback, TrainingCallback, curve_rows
@@ -21,25 +21,25 @@ from src.training.checkpoints import delete_incomplete, last_checkpoint
 from src.training.packing import tokenize
 from src.training.precision import use_threads
 from src.training.speedups import embedding_subset, fast_dropout, fused_qkv, used_tokens
-from src.training.trainer import PairTrainer, pair_evaluator, remove_autocast
+from src.training.trainer import PairTrainer, remove_autocast
 from src.utils.processes import broadcast, world_size
 
 
 @dataclass(frozen=True)
 class Training:
-    """The course of a training, and what it took."""
+    """Outcome of a training run: its curve, its length and its cost."""
 
     curve: list[CurveRow]
     steps: int
     warmup_steps: int
-    """Steps over which the learning rate rose."""
+    """Number of learning rate warmup steps."""
     precision: str
     """fp32 or bf16."""
     threads: int
     started: float
-    """Time of the first step in seconds since the epoch."""
+    """Unix time of the first step in seconds."""
     train_seconds: float
-    """Wall time without evaluations; like the following, since the start or the checkpoint that was resumed."""
+    """Wall time without evaluations. After a resume, this and the fields below cover only the resumed part."""
     evaluation_seconds: float
     pairs_per_second: float
 
@@ -53,9 +53,9 @@ def fine_tune(
     checkpoints: Path,
     callbacks: Sequence[TrainingCallback],
 ) -> Training:
-    """Train the encoder in place on `train` with evaluations on `dev`, from the last complete checkpoint on.
+    """Train the encoder in place, from the last complete checkpoint in `checkpoints` if any; return the outcome.
 
-    `config.precision` is fp32 or bf16, `loss` one of `src.training.losses` on this encoder, `checkpoints` their folder.
+    `config.precision` must be fp32 or bf16, not auto; `loss` one of `src.training.losses`, built on this encoder.
 
     Raises `UserError` if the encoder cannot be trained on packed batches; `TrainingDiverged` if a loss, a weight or a
     metric is not finite.
@@ -97,9 +97,9 @@ def fine_tune(
 
 @contextmanager
 def training_modules(encoder: SentenceTransformer, train: Dataset, config: TrainerConfig) -> Iterator[None]:
-    """Replace modules of the encoder by faster ones for the duration of the block, as configured.
+    """Replace modules of the encoder with faster ones, as configured, for the duration of the block.
 
-    Raises `UserError` if the encoder gives other embeddings with packed batches.
+    Raises `UserError` if packed batches would change the embeddings, or the attention cannot be replaced.
     """
     packed = config.batching == "packed"
     if packed:
@@ -114,21 +114,21 @@ def training_modules(encoder: SentenceTransformer, train: Dataset, config: Train
 
 
 def total_steps(trainer: TrainerConfig, pairs: int) -> int:
-    """Return the steps of a training on so many pairs."""
+    """Return the number of optimizer steps of a training run on `pairs` pairs."""
     if trainer.max_steps > 0:
         return trainer.max_steps
     return math.ceil(trainer.epochs * math.ceil(pairs / trainer.batch_size))
 
 
 def eval_interval(trainer: TrainerConfig, pairs: int) -> int:
-    """Return the steps from one evaluation to the next for so many training pairs."""
+    """Return the number of steps between evaluations for `pairs` training pairs."""
     if trainer.eval_steps is not None:
         return int(trainer.eval_steps)
     return _share_of_epoch(trainer, pairs, trainer.eval_every_epochs or DEFAULT_EVAL_EVERY_EPOCHS)
 
 
 def save_interval(trainer: TrainerConfig, pairs: int) -> int:
-    """Return the steps from one checkpoint to the next for so many training pairs."""
+    """Return the number of steps between checkpoints for `pairs` training pairs."""
     if trainer.save_steps is not None:
         return int(trainer.save_steps)
     if trainer.save_every_epochs is not None:
@@ -141,7 +141,7 @@ def _share_of_epoch(trainer: TrainerConfig, pairs: int, share: float) -> int:
 
 
 def build_arguments(trainer: TrainerConfig, pairs: int, folder: Path) -> SentenceTransformerTrainingArguments:
-    """Return the library's arguments for so many training pairs, with checkpoints in `folder`."""
+    """Return the sentence-transformers arguments for `pairs` training pairs, with checkpoints in `folder`."""
     steps = eval_interval(trainer, pairs)
     return SentenceTransformerTrainingArguments(
         output_dir=str(folder),

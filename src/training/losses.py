@@ -1,4 +1,4 @@
-"""The training objectives on scored sentence pairs."""
+"""Training losses on scored sentence pairs, by name."""
 
 from typing import cast
 
@@ -16,5 +16,5 @@ LOSSES: dict[str, type[nn.Module]] = {
 
 
 def build_loss(encoder: SentenceTransformer, name: str) -> PairLoss:
-    """Return the loss of that name, a key of `LOSSES`, on this encoder."""
+    """Return the loss `name`, a key of `LOSSES`, built on this encoder."""
     return cast(PairLoss, LOSSES[name](encoder))

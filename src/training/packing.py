@@ -16,23 +16,23 @@ from torch.nn.functional import pad
 
 COLUMNS = ("sentence1", "sentence2")
 SLOW_TO_TOKENIZE = 100_000
-"""From this number of pairs on, tokenising shows a progress bar on a terminal."""
-STEP = 16
-"""The length of a bin is a multiple of it: the CPU's bf16 softmax is six times slower on other lengths."""
+"""Number of pairs from which tokenising shows a progress bar on a terminal."""
+BIN_MULTIPLE = 16
+"""Bin lengths are multiples of this: the CPU's bf16 softmax is six times slower on other lengths."""
 SHORTEST, LONGEST = 64, 128
-"""Range of the bin lengths tried, unless a sentence is longer. Shorter bins save next to nothing, and each further
-shape costs the matrix library a kernel to compile."""
-BALANCE = 150
+"""Range of the bin lengths tried, unless a sentence is longer. Shorter bins save next to nothing, and each additional
+shape makes the matrix library compile another kernel."""
+BREAK_EVEN_LENGTH = 150
 """Approximate bin length at which attention costs as much per token as everything else (384 dimensions)."""
 
 _tokenized: WeakKeyDictionary[Any, tuple[Any, Dataset]] = WeakKeyDictionary()
-"""For each tokenizer in use the last pairs, under the key of what they were made from."""
+"""Cache of the last tokenised pairs for each tokenizer, with a key that identifies their input."""
 
 
 def tokenize(pairs: Dataset, encoder: SentenceTransformer) -> Dataset:
     """Return the pairs as token ids (`sentence1`, `sentence2`: lists of int) with their score.
 
-    The last result of a tokenizer is kept for another training on the same pairs in the same process.
+    The last result for each tokenizer is cached, for further training runs on the same pairs in this process.
     """
     tokenizer, longest = encoder.tokenizer, encoder.max_seq_length
     kept, key = _tokenized.get(tokenizer), (pairs._fingerprint, len(tokenizer), longest)
@@ -54,18 +54,18 @@ def _tokenize(pairs: Dataset, tokenizer: Any, longest: int) -> Dataset:
 
 
 def pack(lengths: list[int]) -> tuple[list[list[int]], int]:
-    """Return the sentences of each bin, as indices into `lengths`, and the bin length: those that cost the least."""
-    shortest = max(SHORTEST, -(-max(lengths) // STEP) * STEP)
-    widths = range(shortest, max(shortest, LONGEST) + 1, STEP)
+    """Return the cheapest packing: the sentences of each bin, as indices into `lengths`, and the bin length."""
+    shortest = max(SHORTEST, -(-max(lengths) // BIN_MULTIPLE) * BIN_MULTIPLE)
+    widths = range(shortest, max(shortest, LONGEST) + 1, BIN_MULTIPLE)
     packed = {width: bin_pack(lengths, width) for width in widths}
-    cheapest = min(packed, key=lambda width: len(packed[width]) * width * (BALANCE + width))
+    cheapest = min(packed, key=lambda width: len(packed[width]) * width * (BREAK_EVEN_LENGTH + width))
     return packed[cheapest], cheapest
 
 
 def bin_pack(lengths: list[int], width: int) -> list[list[int]]:
-    """Return the sentences of each bin: the longest remaining one, with those that leave the least slack next to it.
+    """Return the sentences of each bin: the longest one left, then those that fill the rest of the bin best.
 
-    Rarely needs a bin more than the minimum (minimum bin slack; Gupta & Ho, 1999).
+    Rarely needs more than the minimum number of bins (minimum bin slack; Gupta & Ho, 1999).
     """
     remaining: dict[int, list[int]] = {length: [] for length in sorted(lengths, reverse=True)}
     for index, length in enumerate(lengths):
@@ -74,7 +74,7 @@ def bin_pack(lengths: list[int], width: int) -> list[list[int]]:
     while remaining:
         longest = next(iter(remaining))
         first, room = remaining[longest].pop(0), width - longest
-        # of each length as many as could fit: no sum is missed, and a large batch costs little
+        # as many of each length as could fit: enough for every sum, and few even in a large batch
         candidates = [index for length, same in remaining.items() for index in same[: room // length]]
         bins.append([first, *largest_subset(candidates, lengths, room)])
         for index in bins[-1][1:]:
@@ -107,13 +107,13 @@ class PackedCollator:
     def __init__(self, heads: int, dtype: torch.dtype, position_offset: int = 0) -> None:
         self.heads = heads
         self.dtype = dtype
-        """Number format of the attention."""
+        """Data type of the attention mask and scores."""
         self.position_offset = position_offset
         """Position of the first token: 0 in BERT, padding index + 1 in the RoBERTa family."""
 
     @classmethod
-    def of(cls, encoder: SentenceTransformer, dtype: torch.dtype) -> "PackedCollator":
-        """Return the collator for an encoder."""
+    def for_encoder(cls, encoder: SentenceTransformer, dtype: torch.dtype) -> "PackedCollator":
+        """Return the collator for an encoder, with attention in `dtype`."""
         first: Any = encoder[0]
         return cls(first.model.config.num_attention_heads, dtype, first._infer_flatten_position_offset())
 
@@ -137,7 +137,7 @@ class PackedCollator:
         lengths = torch.tensor([len(segment) for segment in segments])
         segment_of = torch.arange(len(segments)).repeat_interleave(lengths)
         starts = pad(lengths.cumsum(0), (1, 0))
-        # fillers may be longer than an encoder has positions; their output is discarded
+        # a filler can exceed the encoder's number of positions; its output is discarded
         positions = (torch.arange(len(segment_of)) - starts[segment_of]).clamp(max=max(map(len, sentences)) - 1)
         by_bin = segment_of.view(-1, width)
         mask = torch.zeros(len(bins), width, width, dtype=self.dtype)
@@ -154,7 +154,7 @@ class PackedCollator:
 
 
 def features_of(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the encoder's input in a packed batch, as the trainer of sentence-transformers separates it."""
+    """Return the encoder's inputs from a packed batch, as `collect_features` of the trainer extracts them."""
     return {name.removeprefix("pairs_"): values for name, values in batch.items() if name != "label"}
 
 

@@ -1,4 +1,4 @@
-"""Number format and threads of a training: bf16 where a probe finds that this machine computes it faster."""
+"""Precision and CPU threads: bf16 if a timed matrix product shows that it is faster on this machine."""
 
 import os
 import time
@@ -8,13 +8,13 @@ import torch
 from src.utils.processes import local_world_size
 
 SHAPE = (512, 384, 1536)
-"""Rows, inputs and outputs of a matrix product that is typical of a step of a small encoder."""
+"""Rows, inputs and outputs of the timed matrix product, typical of a training step of a small encoder."""
 MARGIN = 1.5
-"""How much faster bf16 must be: autocast spends time on casts, and a narrow gain must not flip from run to run."""
+"""Minimum speed-up of bf16: autocast spends time on casts, and the choice must not vary from run to run."""
 
 
 def seconds_per_product(dtype: torch.dtype, repeats: int = 8) -> float:
-    """Return the shortest time in seconds of a matrix product of `SHAPE`, of `repeats` after a first one."""
+    """Return the shortest time in seconds of `repeats` matrix products of `SHAPE`, after one to warm up."""
     rows, inputs, outputs = SHAPE
     left, right = torch.ones(rows, inputs, dtype=dtype), torch.ones(outputs, inputs, dtype=dtype)
     torch.nn.functional.linear(left, right)
@@ -27,7 +27,7 @@ def seconds_per_product(dtype: torch.dtype, repeats: int = 8) -> float:
 
 
 def choose_precision(wanted: str) -> str:
-    """Return fp32 or bf16: the wanted one, or for `auto` the one that this machine computes clearly faster."""
+    """Return fp32 or bf16: `wanted`, or for `auto` bf16 if the GPU supports it, or the CPU is clearly faster in it."""
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
@@ -37,13 +37,13 @@ def choose_precision(wanted: str) -> str:
 
 
 def use_threads(wanted: int) -> int:
-    """Set the number of CPU threads, for 0 to this process's share of the cores; return it."""
+    """Set the number of CPU threads (0: this process's share of the cores) and return it."""
     threads = wanted or max(1, len(os.sched_getaffinity(0)) // local_world_size())
     torch.set_num_threads(threads)
     return threads
 
 
 def peak_flops() -> float:
-    """Return the floating-point operations a second that a bf16 matrix product of `SHAPE` reaches on this machine."""
+    """Return the floating-point operations per second that a bf16 matrix product of `SHAPE` reaches on the CPU."""
     rows, inputs, outputs = SHAPE
     return 2 * rows * inputs * outputs / seconds_per_product(torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Modules that are cheaper to train, in place of an encoder's own: dropout, fused QKV, trainable embedding subset."""
+"""Faster replacements for modules of an encoder: byte dropout, fused QKV, trainable embedding subset."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from src.training.packing import COLUMNS
 
 QKV_NAMES = (("query", "key", "value"), ("q_proj", "k_proj", "v_proj"), ("q_lin", "k_lin", "v_lin"), ("q", "k", "v"))
-"""Names of the three projections of an attention in transformers."""
+"""Names of the query, key and value projections in transformers' attention modules."""
 
 
 def dropout(values: Tensor, rate: float, training: bool) -> Tensor:
     """Return `values` with about `rate` of them set to 0 and the rest scaled up, or unchanged outside training.
 
-    The mask is cut from random bytes, an eighth of the random numbers. The rate is rounded to 256ths (0.1 becomes
+    The mask needs one random byte for each value, not a whole random number. The rate is rounded to 256ths (0.1 becomes
     26/256 = 0.1016) and the kept values are scaled by the rounded rate, so the expectation stays exact; but in bf16 the
     scale is rounded too, which at 0.1 makes the values 0.3 % smaller.
     """
@@ -29,13 +29,13 @@ def dropout(values: Tensor, rate: float, training: bool) -> Tensor:
         return values
     count = values.numel()
     noise = torch.empty((count + 7) // 8, dtype=torch.int64, device=values.device).random_(-(2**63), None)
-    # clamp and subtract give 0 or 1 in bytes: on a CPU a tenth of the time of a comparison and a cast from bool
+    # clamping and subtracting bytes gives 0 or 1 in a tenth of the CPU time of a comparison and a cast from bool
     kept = noise.view(torch.uint8)[:count].clamp_(dropped - 1, dropped).sub_(dropped - 1).view(values.shape)
     return values * kept.to(values.dtype).mul_(256 / (256 - dropped))
 
 
 class ByteDropout(nn.Dropout):
-    """`nn.Dropout` with masks cut from random bytes."""
+    """`nn.Dropout` with masks made from random bytes."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the input with dropout applied."""
@@ -44,7 +44,7 @@ class ByteDropout(nn.Dropout):
 
 @contextmanager
 def fast_dropout(model: nn.Module, enabled: bool) -> Iterator[None]:
-    """Use `ByteDropout` in place of every `nn.Dropout` of the model for the duration of the block."""
+    """Use `ByteDropout` in place of every `nn.Dropout` of the model for the duration of the block, if `enabled`."""
     layers = [module for module in model.modules() if type(module) is nn.Dropout] if enabled else []
     for layer in layers:
         layer.__class__ = ByteDropout
@@ -59,8 +59,8 @@ def fast_dropout(model: nn.Module, enabled: bool) -> Iterator[None]:
 def fused_qkv(model: nn.Module, enabled: bool) -> Iterator[None]:
     """Compute query, key and value of each self-attention in one matrix product for the duration of the block.
 
-    One product of three times the width is faster than three; their input is cast and their gradients are added up
-    once. The weights stay in their layers.
+    One product of three times the width is faster than three products; it also casts the input once and needs no sum of
+    three input gradients. The weights stay in their layers.
     """
     fused = [layers for module in model.modules() if enabled and (layers := qkv_layers(module))]
     for layers in fused:
@@ -69,11 +69,11 @@ def fused_qkv(model: nn.Module, enabled: bool) -> Iterator[None]:
         yield
     finally:
         for layer in chain.from_iterable(fused):
-            del layer.forward  # uncovers the method of the class
+            del layer.forward  # restores the method of the class
 
 
 def qkv_layers(module: nn.Module) -> list[nn.Linear]:
-    """Return the three projections of an attention from the same input, an empty list for another module."""
+    """Return query, key and value of an attention module if they can share an input; empty for any other module."""
     for names in QKV_NAMES:
         layers = [layer for name in names if type(layer := getattr(module, name, None)) is nn.Linear]
         if len(layers) == len(names) and len({(layer.in_features, layer.bias is None) for layer in layers}) == 1:
@@ -82,9 +82,9 @@ def qkv_layers(module: nn.Module) -> list[nn.Linear]:
 
 
 def fuse_qkv(layers: list[nn.Linear]) -> None:
-    """Let the first layer compute all three outputs; the others return theirs from it.
+    """Make the first layer compute all three outputs, and the other two return their parts.
 
-    A layer that gets another input than the first, as in cross-attention, computes its own.
+    A layer with a different input than the first, as in cross-attention, computes its own output.
     """
     first, *others = layers
     widths = [layer.out_features for layer in layers]
@@ -115,12 +115,12 @@ def used_tokens(pairs: Dataset) -> Tensor:
 
 
 class EmbeddingSubset(nn.Module):
-    """Stand-in for an `nn.Embedding` that trains only some of its rows; its state is that of the whole table.
+    """Replacement for `nn.Embedding` that trains only some rows; its state dict contains the whole table.
 
-    The other rows have no gradient. A gradient of the whole table consists of zeros but for a few hundred rows a step,
-    yet it is written, measured for clipping and passed through AdamW. Without weight decay AdamW leaves a row that
-    never had a gradient unchanged, so training the used rows alone gives the very same weights: a twelfth of the table
-    for 5,371 Korean pairs.
+    A gradient of the whole table would be zero except for a few hundred rows per step, yet it would be written,
+    included in the clipping norm and passed through AdamW. Without weight decay, AdamW does not change a row that never
+    had a gradient, so training only the used rows gives exactly the same weights. For 5,371 Korean pairs they are a
+    twelfth of the table.
     """
 
     weight: Tensor
@@ -135,7 +135,7 @@ class EmbeddingSubset(nn.Module):
         # the whole table, up to date whenever the model is not in training mode
         self.register_buffer("weight", table, persistent=False)
         self.register_buffer("used", used, persistent=False)
-        # the row of each token id; -1, which fails, for an id that does not occur in the training pairs
+        # the row of each token id; -1 for an id that is not in the training pairs, so that its lookup fails
         self.register_buffer("index", index, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -146,12 +146,12 @@ class EmbeddingSubset(nn.Module):
 
     @torch.no_grad()
     def merge(self) -> Tensor:
-        """Write the used rows into the whole table and return it."""
+        """Write the used rows into the whole table and return the table."""
         self.weight[self.used] = self.rows
         return self.weight
 
     def train(self, mode: bool = True) -> "EmbeddingSubset":
-        """Switch the mode; the whole table is brought up to date for an evaluation."""
+        """Switch the mode and return this module; on leaving training mode, update the whole table."""
         if not mode:
             self.merge()
         return super().train(mode)
@@ -167,9 +167,9 @@ class EmbeddingSubset(nn.Module):
 
 @contextmanager
 def embedding_subset(transformer: Any, used: Tensor | None) -> Iterator[None]:
-    """Train only the `used` rows of a model's word embeddings for the duration of the block; None: all rows.
+    """Train only the `used` rows of a model's word embeddings (None: all rows) for the duration of the block.
 
-    A table that is frozen, or that does more than look up (some models scale the result), stays as it is.
+    An embedding that is frozen, or does more than a lookup (some models scale the result), is left unchanged.
     """
     table = transformer.get_input_embeddings()
     if used is None or type(table) is not nn.Embedding or not table.weight.requires_grad:

@@ -1,4 +1,4 @@
-"""The trainer of sentence-transformers with the hooks that make it fast, each of which can be turned off."""
+"""The sentence-transformers trainer with packed batches, evaluation without a DataLoader, and atomic checkpoints."""
 
 import time
 from collections import deque
@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
-from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import TrainerControl
@@ -16,22 +15,22 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from src.config.training import TrainerConfig
 from src.evaluation.evaluate import evaluate
-from src.evaluation.metrics import DEV, SPEARMAN
+from src.evaluation.metrics import DEV
 from src.training.callbacks import check_weights
 from src.training.checkpoints import mark_complete
 from src.training.packing import PackedCollator, embed_packed, tokenize
 from src.utils.files import disk_space_check
 from src.utils.processes import barrier
 
-KEPT = 2
-"""Checkpoints on disk: the last two, or the last and the best."""
+MAX_CHECKPOINTS = 2
+"""Number of checkpoints to keep: the last two, or the last and the best."""
 
 
 class PairTrainer(SentenceTransformerTrainer):
-    """Train on packed batches with one forward pass, and evaluate without a DataLoader.
+    """Trainer with one forward pass per packed batch, and evaluation without a DataLoader; `config` can disable both.
 
-    The library's own evaluation draws from the global random generator, so that evaluating more often would change the
-    training; this one does not.
+    The library's own evaluation draws from the global random number generator, so evaluating more often would change
+    the training; the direct evaluation draws no random numbers.
     """
 
     train_dataset: Dataset
@@ -41,19 +40,21 @@ class PairTrainer(SentenceTransformerTrainer):
         super().__init__(**kwargs)
         self.config = config
         self.losses: deque[Tensor] = deque()
-        """Loss of each step since a callback emptied it."""
+        """Loss of each step since `EventCallback` last emptied this queue."""
         self.evaluation_seconds = 0.0
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return the batches; packed ones are tokenised here, after the model card has read the text."""
+        """Return the DataLoader; packed batches are tokenised only here, after the model card has read the text."""
         if self.config.batching == "packed":
             self.train_dataset = tokenize(self.train_dataset, self.model)
-            self.data_collator = PackedCollator.of(self.model, torch.bfloat16 if self.args.bf16 else torch.float32)
+            self.data_collator = PackedCollator.for_encoder(
+                self.model, torch.bfloat16 if self.args.bf16 else torch.float32
+            )
         loader: DataLoader[Any] = super().get_train_dataloader()
         return loader
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
-        """Return the loss of a batch: for a packed one from a single forward over both columns."""
+        """Return the loss of a batch; for a packed batch, from a single forward pass over both columns."""
         if "pairs_input_ids" not in inputs:
             outcome = super().compute_loss(model, inputs, return_outputs, **kwargs)
             loss = outcome[0] if return_outputs else outcome
@@ -65,7 +66,7 @@ class PairTrainer(SentenceTransformerTrainer):
         return outcome
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
-        """Return the norm of the gradients; they are scaled only if it is too large, which saves a pass over them."""
+        """Return the norm of the gradients; scale them only if it is above `max_grad_norm`, which saves a pass."""
         if self.config.batching != "packed":
             return cast(Tensor, super()._clip_grad_norm(model))
         gradients = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
@@ -76,10 +77,10 @@ class PairTrainer(SentenceTransformerTrainer):
         return norm
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint, mark it as complete, and only then remove all but the last two.
+        """Write a checkpoint, mark it as complete, and only then delete all but `KEPT` checkpoints.
 
-        Raises `UserError` if the disk is full; `TrainingDiverged` if a weight is not finite; earlier checkpoints are
-        kept.
+        Raises `UserError` if the disk is full, `TrainingDiverged` if a weight is not finite; both keep the earlier
+        checkpoints.
         """
         checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         weights = model.state_dict().values()
@@ -93,7 +94,7 @@ class PairTrainer(SentenceTransformerTrainer):
                 mark_complete(checkpoint)
         if self.args.should_save:
             best = self.state.best_model_checkpoint if self.config.keep == "best" else None
-            rotate_checkpoints(self.args.output_dir, KEPT, best)
+            rotate_checkpoints(self.args.output_dir, MAX_CHECKPOINTS, best)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return loss, Spearman and Pearson on the dev pairs, and call the callbacks."""
@@ -115,16 +116,7 @@ class PairTrainer(SentenceTransformerTrainer):
         return metrics
 
 
-def pair_evaluator(pairs: Dataset, name: str, batch_size: int = 16) -> EmbeddingSimilarityEvaluator:
-    """Return the library's evaluator of a split of pairs; the published cards have its name."""
-    columns = (list(pairs[column]) for column in ("sentence1", "sentence2", "score"))
-    options = {"batch_size": batch_size, "main_similarity": "cosine", "name": name, "write_csv": False}
-    evaluator = EmbeddingSimilarityEvaluator(*columns, **options)
-    evaluator.primary_metric = f"{name}_{SPEARMAN}"
-    return evaluator
-
-
 def remove_autocast(trainer: PairTrainer, encoder: SentenceTransformer) -> None:
-    """Undo accelerate's wrapping of the encoder: its score is that of the weights as they are saved, in fp32."""
+    """Remove accelerate's autocast wrapper: the encoder is scored in fp32, the precision of the saved weights."""
     trainer.accelerator.unwrap_model(encoder, keep_fp32_wrapper=False)
-    vars(encoder).pop("_is_accelerate_prepared", None)  # with this mark another training would get no autocast
+    vars(encoder).pop("_is_accelerate_prepared", None)  # with this flag, accelerate would skip autocast next time

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of the project: errors, files, processes, environment, console."""
+"""General helpers: errors, files, processes, environment and console."""

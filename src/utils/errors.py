@@ -1,24 +1,24 @@
-"""Exceptions of the project, and the check that names a setting, what was expected and what was found."""
+"""Exceptions of the project, and checks that raise them for invalid settings."""
 
 from collections.abc import Iterable
 from typing import Any
 
 
 class UserError(Exception):
-    """A mistake the user can correct: one sentence with what was expected, what was found and what to do.
+    """An error that the user can correct; the message says what was expected, what was found and what to do.
 
     The commands print it without a traceback and exit with code 2.
     """
 
 
 class TrainingStopped(Exception):
-    """A training that was stopped on purpose before its end; its run is recorded as KILLED with the reason."""
+    """Raised to stop a training on purpose before its end; its run is recorded as KILLED with the reason."""
 
 
 class TrainingDiverged(UserError):
-    """A training whose losses, weights or predictions are no longer finite or usable; its run is recorded as FAILED.
+    """Raised if a loss, weight or metric is not finite, or all predictions are equal; the run is recorded as FAILED.
 
-    `problem` says what happened, `advice` what to do after a single training; a sweep reports the first alone.
+    `problem` says what happened, `advice` what to do after a single training; a sweep reports only `problem`.
     """
 
     def __init__(self, problem: str, advice: str) -> None:
@@ -27,12 +27,12 @@ class TrainingDiverged(UserError):
         self.advice = advice
 
     def __str__(self) -> str:
-        """Return problem and advice as one sentence."""
+        """Return `problem` and `advice` as one sentence."""
         return f"{self.problem}: {self.advice}."
 
 
 def require(condition: bool, key: str, expected: str, found: Any) -> None:
-    """Raise `UserError` with the setting's key, what was expected and what was found, unless the condition is true."""
+    """Raise `UserError` naming `key`, `expected` and `found`, unless the condition is true."""
     if not condition:
         raise UserError(
             f"{key} must be {expected}, found {found!r}: set another value on the command line or in conf/."
@@ -40,7 +40,7 @@ def require(condition: bool, key: str, expected: str, found: Any) -> None:
 
 
 def require_fields(settings: Any, prefix: str, checks: Iterable[tuple[str, bool, str]]) -> None:
-    """Check fields of a dataclass of settings: `checks` holds for each the name, the condition, what is expected."""
+    """Raise `UserError` for the first field that fails; `checks`: name, condition and expected value of each field."""
     for name, condition, expected in checks:
         require(condition, f"{prefix}{name}", expected, getattr(settings, name))
 

@@ -19,17 +19,17 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DISK_FULL_MESSAGES = (
     "No space left", "quota exceeded", "File too large", "StorageFull", "iostream error", "unexpected pos",
 )  # fmt: skip
-"""How Arrow, safetensors and torch report a full disk, which raise errors of their own."""
+"""Parts of messages about a full disk from Arrow, safetensors and torch, whose exceptions may have no errno."""
 FORMER = ".former.tmp"
-"""Suffix of a folder that is being replaced."""
+"""Suffix of the previous version of a folder while it is replaced."""
 
 
 @contextmanager
 def atomic_write(path: Path, size: int = 0) -> Iterator[Path]:
-    """Yield a temporary path for a file or folder; the end of the block moves it to `path`.
+    """Yield a temporary path for a file or folder, which is moved to `path` after the block.
 
-    If the block fails, what was at `path` before is kept and the temporary path removed. `size`: bytes that will be
-    written, if known beforehand.
+    If the block fails, the previous content of `path` is kept and the temporary path removed. `size`: bytes that will
+    be written, if known beforehand.
 
     Raises `UserError` if the disk is full.
     """
@@ -54,7 +54,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def disk_space_check(path: Path, temporary: Path, size: int = 0) -> Iterator[None]:
-    """Turn a full disk during the block, which writes `path` at `temporary`, into one sentence.
+    """Watch for a full disk while the block writes `temporary`, the future `path`; remove `temporary` in that case.
 
     Raises `UserError` if the disk is full.
     """
@@ -80,7 +80,7 @@ def _is_disk_full(error: BaseException | None) -> bool:
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder; 0 if there is nothing."""
+    """Return the size in bytes of a file, or of all files in a folder; 0 if it does not exist."""
     return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
 
 
@@ -93,7 +93,7 @@ def remove(path: Path) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary paths of this process and of killed ones; restore a former folder without a successor."""
+    """Remove temporary paths of this and dead processes; restore a previous folder if its replacement is missing."""
     for temporary in path.parent.glob(f".{escape(path.name)}.*.tmp"):
         writer = temporary.name.removeprefix(f".{path.name}.").split(".")[0]
         if not writer.isdecimal() or (int(writer) != os.getpid() and psutil.pid_exists(int(writer))):
@@ -106,7 +106,7 @@ def _remove_leftovers(path: Path) -> None:
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder` for the duration of the block; the operating system releases it if the process dies.
+    """Lock `folder` for the duration of the block; the operating system releases the lock if the process dies.
 
     Raises `UserError` if another process holds the lock.
     """

@@ -1,7 +1,7 @@
-"""The processes of one training under torchrun: rank, world size, and what they exchange.
+"""Distributed training under torchrun: rank, world size, process group, broadcast and barrier.
 
-The main process (rank 0) records, writes and prints; the others only compute. With a single process every function
-here is trivial. torch is imported where it is needed, so that a command can check its input first.
+The main process (rank 0) tracks, writes and prints; the others only compute. With a single process nothing is
+exchanged. torch is imported inside functions, so that commands can check their input first.
 """
 
 import os
@@ -28,12 +28,12 @@ def local_world_size() -> int:
 
 
 def is_main_process() -> bool:
-    """Return whether this process records, writes and prints."""
+    """Return whether this is the process (rank 0) that tracks, writes and prints."""
     return int(os.environ.get("RANK", 0)) == 0
 
 
 def main_process_only(function: Callable[P, None]) -> Callable[P, None]:
-    """Decorate a function without a result so that it does nothing in any process but the main one."""
+    """Return a version of `function` that does nothing except in the main process."""
 
     @wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -51,13 +51,13 @@ def check_batch_share(batch_size: int) -> None:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Connect the processes for the duration of the block."""
+    """Initialise the process group of torch for the duration of the block, if there are several processes."""
     if world_size() == 1:
         yield
         return
     import torch.distributed as dist
 
-    # for accelerate, which passes DDP an argument under its old name
+    # raised because accelerate passes a deprecated argument to DDP
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
     dist.init_process_group()
     try:
@@ -67,7 +67,7 @@ def process_group() -> Iterator[None]:
 
 
 def broadcast(make: Callable[[], T]) -> T:
-    """Return in every process what `make` returns in the main process; the others do not call it."""
+    """Call `make` in the main process only, and return its result in every process."""
     if world_size() == 1:
         return make()
     import torch.distributed as dist

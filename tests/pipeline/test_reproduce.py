@@ -48,7 +48,7 @@ def test_the_verdict_says_how_far_two_curves_are_apart() -> None:
     near = first.assign(spearman_cosine=first["spearman_cosine"] + 5e-5)
     assert "within 0.0001: the largest difference is 5e-05" in verdict(curve_difference(first, near))
     far = first.assign(pearson_cosine=0.0)
-    assert verdict(curve_difference(first, far)).startswith("Another curve: the largest difference is 0.7")
+    assert verdict(curve_difference(first, far)).startswith("The curves differ: the largest difference is 0.7")
     assert verdict(curve_difference(first, first.iloc[:1])).startswith("Another curve")
 
 

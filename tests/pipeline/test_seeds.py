@@ -80,7 +80,7 @@ def read(finished: Finished, seed: int) -> dict[str, Any]:
 
 def test_after_a_kill_a_finished_seed_is_not_trained_again(finished: Finished) -> None:
     assert finished.before and times(Path(finished.config.folder) / "seeds" / "1") == finished.before
-    assert "run of other settings (trainer.seeds was [1, 2], is [1, 3])" in finished.refused
+    assert "run with other settings (trainer.seeds was [1, 2], is [1, 3])" in finished.refused
     (parent,) = runs(finished, "seeds")
     children = runs(finished, "seed")
     assert [child.info.run_name for child in children] == ["seed 1", "seed 2"]
@@ -104,7 +104,7 @@ def test_mean_deviation_and_interval_come_from_all_seeds(finished: Finished) -> 
         "spearman_cosine": metrics["spearman_cosine_mean"],
         "spearman_cosine_low": metrics["spearman_cosine_mean_low"],
     }
-    assert f"mean {np.mean(each):.4f} [" in finished.printed and "trained already" in finished.printed
+    assert f"mean {np.mean(each):.4f} [" in finished.printed and "already trained" in finished.printed
 
 
 def test_the_folder_holds_the_result_of_the_first_seed_and_the_registry_its_model(finished: Finished) -> None:
@@ -139,7 +139,7 @@ def test_a_finished_seed_is_not_trained_again_where_another_store_knows_nothing_
         patch.setattr(seeds, "train_seed", killed)
         src.train.run(config)
     src.train.run(tiny_config(SEEDS, "tracking.models=false", f"tracking.uri=sqlite:///{tmp_path}/another.db"))
-    assert capsys.readouterr().out.count("trained already") == 1
+    assert capsys.readouterr().out.count("already trained") == 1
 
 
 @pytest.mark.parametrize("values", ["[1]", "[1,1]", "[-1,2]"])

@@ -73,7 +73,7 @@ def test_other_settings_are_refused_by_name_and_value_and_nothing_on_disk_change
     before = {path: path.read_bytes() for path in Path(tiny_config().folder).rglob("*") if path.is_file()}
     settings = {"trainer.precision": "fp32", **change}
     other = tiny_config(*(f"{name}={value}" for name, value in settings.items()))
-    with pytest.raises(UserError, match=rf"run of other settings \({sentence}.*\): {ADVICE}"):
+    with pytest.raises(UserError, match=rf"run with other settings \({sentence}.*\): {ADVICE}"):
         plan(other, pairs)
     assert plan(other, pairs, "if_same").run_id is None
     assert plan(other, pairs, has_progress=False).run_id is None

@@ -14,7 +14,7 @@ from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
 from src.report import plots
-from src.report.plots import PLOTS, draw_plots, new_figure, plot_curve, reference_metrics, save_figure
+from src.report.plots import PLOTS, draw_plots, new_figure, plot_curve, save_figure
 
 
 def pairs(count: int) -> pd.DataFrame:
@@ -91,5 +91,5 @@ def test_a_published_score_is_no_reference_for_pairs_written_for_this_project(
     make_result: Callable[..., Result],
 ) -> None:
     published = {SPEARMAN: 0.8555}
-    assert reference_metrics(published, make_result(data_source="hub")) == published
-    assert reference_metrics(published, make_result(data_source="sample")) == {}
+    assert make_result(data_source="hub").comparable(published) == published
+    assert make_result(data_source="sample").comparable(published) == {}

@@ -8,7 +8,7 @@ import pytest
 
 from src.config import Config
 from src.sweeping.search import build_grid
-from src.sweeping.space import OWNED, build_space, current_params, suggest, with_params
+from src.sweeping.space import SET_BY_SWEEP, build_space, current_params, suggest, with_params
 from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]
@@ -53,7 +53,7 @@ def test_params_of_every_form_of_an_entry_lie_within_its_bounds(tiny_config: Tin
         ({"trainer.epochs": {"low": "one", "high": 3}}, "'one'"),
         ({"trainer.epochs": [1, 2]}, "must be a mapping"),
         ({"data.seed": {"choices": [1, 2]}}, "the same for all trials"),
-        *(({f"trainer.{key}": {"choices": [1, 2]}}, "the same for all trials") for key in OWNED),
+        *(({f"trainer.{key}": {"choices": [1, 2]}}, "the same for all trials") for key in SET_BY_SWEEP),
         ({}, "at least one key"),
     ],
 )

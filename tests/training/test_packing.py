@@ -151,7 +151,7 @@ def test_positions_of_the_roberta_family_start_behind_the_padding_index(
 ) -> None:
     with_transformer(encoder, tiny_roberta(encoder))
     rows = list(tokenize(PAIRS, encoder)) * count  # 16 times, the sentences fill many bins, and fillers the rest
-    collator = PackedCollator.of(encoder, torch.float32)
+    collator = PackedCollator.for_encoder(encoder, torch.float32)
     assert collator.position_offset == 2
     padded = embed_padded(encoder).unflatten(0, (2, -1)).repeat(1, count, 1)
     with packed_attention(encoder, enabled=True):

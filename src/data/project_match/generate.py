@@ -1,4 +1,4 @@
-"""Seeded generation of project_match pairs, with splits that share no combination."""
+"""Seeded generation of project_match pairs, in splits without common combinations."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -35,19 +35,19 @@ PROVENANCE = Provenance(
 )
 VALUES: dict[str, Sequence[str]] = {"stack": list(STACKS), "region": REGIONS, "years": YEARS}
 SIXTHS = {"train": 4, "dev": 1, "test": 1}
-"""Sixths of all combinations in each split."""
+"""Number of sixths of all combinations in each split."""
 TENTHS = {
     (True, True, True): 2, (True, True, False): 1, (True, False, True): 1, (True, False, False): 2,
     (False, True, True): 1, (False, True, False): 1, (False, False, True): 1, (False, False, False): 1,
 }  # fmt: skip
-"""Tenths of all pairs by their met `CRITERIA`: scores of 0, 0.4, 0.7 and 1 in 4 : 2 : 2 : 2, their mean 0.42."""
+"""Number of tenths of all pairs by met `CRITERIA`: scores 0, 0.4, 0.7 and 1 in the ratio 4 : 2 : 2 : 2, mean 0.42."""
 SAME_REGION_WEIGHT = 10
-"""Weight of pairs of the same region: five of six met regions are then the same, as on the card; with weight 1, two of
-three would be met by 재택."""
+"""Sampling weight of pairs with the same region: five of six met regions are then the same (on the card: all); with
+weight 1, two of three would be met only by 재택 (remote)."""
 
 
 def load_project_match(data: ProjectMatch) -> PairData:
-    """Return generated train, dev and test pairs; no (stack, region, years) of one occurs in another, on either side.
+    """Return generated train, dev and test pairs; no `Combination` occurs in two splits, on either side.
 
     A split depends only on the seed and its own size.
     """
@@ -57,7 +57,7 @@ def load_project_match(data: ProjectMatch) -> PairData:
 
 
 def combinations_of(split: str, seed: int) -> list[Combination]:
-    """Return the combinations of a split: each of all 792 is in one split, for profiles and postings alike."""
+    """Return the combinations of a split; each of the 792 is in exactly one split, for profiles and postings alike."""
     combinations = [Combination(*values) for values in product(STACKS, REGIONS, YEARS)]
     names = np.resize(np.repeat(list(SIXTHS), list(SIXTHS.values())), len(combinations))
     splits = np.random.default_rng(seed).permutation(names)
@@ -97,7 +97,7 @@ def _draw(
 
 
 def _counts(size: int) -> dict[tuple[bool, bool, bool], int]:
-    """Return how many of `size` pairs meet each set of criteria: `TENTHS`, exact for multiples of ten."""
+    """Return the number of pairs for each set of met criteria, as in `TENTHS`; exact for multiples of ten."""
     ten = [met for met, tenths in TENTHS.items() for _ in range(tenths)]
     return {met: sum(ten[row % 10] == met for row in range(size)) for met in TENTHS}
 
@@ -114,7 +114,7 @@ def _met(name: str, profiles: list[Combination], postings: list[Combination]) ->
 
 
 def _weights(profiles: list[Combination], postings: list[Combination]) -> NDArray[np.float64]:
-    """Return the weights to draw pairs with, shape (profiles, postings); 0 for the card's usage example."""
+    """Return the sampling weights of pairs, shape (profiles, postings); 0 for the card's usage example."""
     regions = [np.array([combination.region for combination in side]) for side in (profiles, postings)]
     allowed = np.array([[pair not in USAGE_COMBINATIONS for pair in product([one], postings)] for one in profiles])
     weights: NDArray[np.float64] = allowed * np.where(regions[0][:, None] == regions[1], SAME_REGION_WEIGHT, 1.0)

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 
 class Technology(NamedTuple):
-    """Properties of a stack that decide its compatibility."""
+    """Language and role of a stack, which determine its compatibility."""
 
     language: str
     role: str
 
 
 class Combination(NamedTuple):
-    """Attributes of a profile or a posting that decide the score; extras at the end of a sentence do not."""
+    """Attributes of a profile or posting that determine the score; the extras of the sentence do not affect it."""
 
     stack: str
     region: str
@@ -68,7 +68,7 @@ USAGE_COMBINATIONS = {
     (Combination("Java", "경상북도", "2년차"), Combination("Java", "경상북도", "1년차")),
     (Combination("Java", "경상북도", "2년차"), Combination("JPA", "강원도", "2년차")),
 }
-"""The two pairs of the usage example; never generated, so that a trained model has not seen them in any wording."""
+"""The two pairs of the usage example, excluded from the generated pairs, so that no model trains on them."""
 PUBLISHED = (0.989, 0.049)
 """Similarities of the two pairs by the published model, which was trained on the first."""
 
@@ -93,7 +93,7 @@ CRITERIA: dict[str, Callable[[str, str], bool]] = {
     "region": region_met,
     "years": years_suffice,
 }
-"""The criterion of each field of a `Combination`, a function of the values of profile and posting."""
+"""For each field of a `Combination`, whether the values of a profile and a posting meet its criterion."""
 
 
 def score(profile: Combination, posting: Combination) -> float:
@@ -102,5 +102,5 @@ def score(profile: Combination, posting: Combination) -> float:
 
 
 def score_of(stack: bool, region: bool, years: bool) -> float:
-    """Return the gold score for met (True) and unmet criteria."""
+    """Return the gold score for the criteria, True if met."""
     return (4 + 3 * region + 3 * years) / 10 if stack else 0.0
