@@ -15,7 +15,7 @@ import src.train
 from src.cli import CONF
 from src.config import Config, SweepSettings
 from src.config.commands import SweepConfig
-from src.config.settings import flatten
+from src.config.schema import flatten
 from src.sweeping.coordinator import parent_config
 from src.training.trainer import PairTrainer
 

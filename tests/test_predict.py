@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from src.cli import CONF
 from src.config.commands import PredictConfig
 from src.prediction import PredictionSummary, run_prediction, scoring, tables
-from src.prediction.view import SHOWN
+from src.prediction.run import SHOWN
 from src.utils.errors import UserError
 
 Predict = Callable[..., PredictionSummary]
@@ -75,7 +75,7 @@ def test_small_chunks_give_equal_scores_and_encode_no_sentence_twice(
 ) -> None:
     expected = predict(pairs=str(pairs_file), output="expected.csv")
     monkeypatch.setattr(tables.TextTable.chunks, "__defaults__", (3,))
-    monkeypatch.setattr("src.prediction.view.tracked.__defaults__", (3,))
+    monkeypatch.setattr("src.prediction.run.tracked.__defaults__", (3,))
     chunks = predict(pairs=str(pairs_file), output="chunks.csv")
     given = pd.read_csv(pairs_file)
     assert expected.encoded == chunks.encoded == len(set(given["sentence1"]) | set(given["sentence2"]))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from src.cli import Parser, parser_command
-from src.config import PredictConfig
+from src.config.commands import PredictConfig
 from src.config.data import ProjectMatch
 from src.data import load_pairs
 from src.prediction import PredictionSummary, run_prediction

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from src.config.settings import LOCATIONS, settings_without
+from src.config.schema import LOCATIONS, settings_without
 from src.config.tracking import is_missing
 from src.evaluation.metrics import as_labels
 from src.evaluation.result import RESULT_FILE, Result

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 from omegaconf import OmegaConf
 
-from src.config import Config, DataConfig, ModelConfig
+from src.config import Config
+from src.config.schema import DataConfig, ModelConfig
 from src.config.tracking import TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 from src.data import PairData, digest, load_pairs

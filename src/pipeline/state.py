@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from src.config import Config
-from src.config.settings import LOCATIONS, describe_differences, settings_without
+from src.config.schema import LOCATIONS, describe_differences, settings_without
 from src.data import PairData, digest
 from src.evaluation.result import RESULT_FILE, Result
 from src.training.precision import choose_precision

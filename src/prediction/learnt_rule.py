@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from src.cli import Parser, parser_command
-from src.data.project_match.generate import combinations_of
-from src.data.project_match.rule import (
+from src.data.project_match import (
     POSTING,
     POSTING_EXTRAS,
     PROFILE,
@@ -25,6 +24,7 @@ from src.data.project_match.rule import (
     USAGE_POSTINGS,
     USAGE_PROFILE,
     Combination,
+    combinations_of,
     score,
 )
 from src.prediction.encoder import load_model

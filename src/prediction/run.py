@@ -2,16 +2,20 @@
 
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
-from src.config import PredictConfig
-from src.prediction import tables, view
+from src.config.commands import PredictConfig
+from src.prediction import tables
 from src.prediction.encoder import load_model
-from src.prediction.tables import TextTable, pair_columns, text_column
+from src.prediction.tables import CHUNK_ROWS, Chunk, TextTable, pair_columns, text_column
 from src.utils.console import console
 from src.utils.errors import UserError
 
@@ -45,14 +49,14 @@ def run_prediction(config: PredictConfig) -> PredictionSummary:
     embed = _load_embedder(config)
     start = time.perf_counter()
     first = _predict(table, candidates, output, embed, config.top_k)
-    rows = table.rows if output else min(view.SHOWN, table.rows)
+    rows = table.rows if output else min(SHOWN, table.rows)
     summary = PredictionSummary(rows, embed.encoded, time.perf_counter() - start)
     if first is None:
         log.info(f"{output}: {summary}")
     elif candidates:
-        view.print_ranking(first, config.top_k, table.rows)
+        print_ranking(first, config.top_k, table.rows)
     else:
-        view.print_pairs(first, table.rows)
+        print_pairs(first, table.rows)
     return summary
 
 
@@ -89,10 +93,10 @@ def _predict(
     """Write all predictions and return None, or return the first predictions if there is no output."""
     from src.prediction.scoring import Ranker, score_pairs  # imports torch
 
-    with view.progress_bars() as progress:
-        chunks = view.tracked(progress, "Predictions", table) if output else table.chunks(view.SHOWN)
+    with progress_bars() as progress:
+        chunks = tracked(progress, "Predictions", table) if output else table.chunks(SHOWN)
         if candidates:
-            ranker = Ranker(view.tracked(progress, "Candidates", candidates), embed, top_k)
+            ranker = Ranker(tracked(progress, "Candidates", candidates), embed, top_k)
             schema, predictions = tables.RANKING_SCHEMA, ranker.rank(chunks)
         else:
             schema, predictions = tables.scored_schema(table.schema), score_pairs(chunks, embed)
@@ -100,3 +104,64 @@ def _predict(
             return next(predictions)
         tables.write_table(output, schema, predictions)
         return None
+
+
+SHOWN = 20
+"""Number of pairs or queries printed if there is no output file."""
+
+
+def progress_bars() -> Progress:
+    """Return the progress display: finished rows, all rows, rows a second, time; without a terminal it is disabled."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows, {task.fields[rate]} a second,"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def tracked(progress: Progress, title: str, table: TextTable, rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    """Yield the chunks of the table; a progress bar counts each chunk when the next one is requested."""
+    bar = progress.add_task(title, total=table.rows, rate="–")
+    for chunk in table.chunks(rows):
+        yield chunk
+        progress.advance(bar, chunk.table.num_rows)
+        task = progress.tasks[bar]
+        progress.update(bar, rate=f"{task.completed / (task.elapsed or 1):,.0f}")
+
+
+def print_pairs(rows: pa.Table, total: int) -> None:
+    """Print the first of `total` scored pairs; the score is the first column, to mark the start of long rows."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    *given, score = rows.schema.names
+    table.add_column(score, justify="right")
+    for name in given:
+        table.add_column(name, overflow="fold")
+    for *values, predicted in zip(*rows.to_pydict().values(), strict=True):
+        table.add_row(f"{predicted:.4f}", *(str(value) for value in values))
+    console.print(table)
+    _print_rest("pairs", total)
+
+
+def print_ranking(rows: pa.Table, top_k: int, total: int) -> None:
+    """Print the first of `total` queries, each followed by its `top_k` candidates: rank, score, text."""
+    for start in range(0, rows.num_rows, top_k):
+        hits = rows.slice(start, top_k)
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(justify="right")
+        table.add_column(justify="right")
+        table.add_column(overflow="fold")
+        for rank, candidate, score in zip(*hits.drop_columns("query").to_pydict().values(), strict=True):
+            table.add_row(str(rank), f"{score:.4f}", candidate)
+        console.print(hits["query"][0].as_py(), style="bold")
+        console.print(Padding(table, (0, 0, 1, 2)))
+    _print_rest("queries", total)
+
+
+def _print_rest(kind: str, total: int) -> None:
+    if total > SHOWN:
+        console.print(f"The first {SHOWN} of {total:,} {kind}; output=FILE writes all.")

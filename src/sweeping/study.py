@@ -21,7 +21,7 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.config import SweepSettings
-from src.config.settings import LOCATIONS
+from src.config.schema import LOCATIONS
 from src.config.tracking import SQLITE, redact
 from src.data import PairData
 from src.pipeline.state import RunPlan, StateStore, plan_run

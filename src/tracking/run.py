@@ -16,7 +16,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.tracking import MlflowClient
 
 from src.config import Config
-from src.config.settings import config_hash, flatten
+from src.config.schema import config_hash, flatten
 from src.data import PairData, Provenance, digest
 from src.encoder import BaseModel
 from src.evaluation.metrics import VALIDATION_LOSS

@@ -8,7 +8,8 @@ import pytest
 from datasets import Dataset
 
 from src.benchmark import growth
-from src.config import BenchConfig, BenchSettings, Config
+from src.config import BenchSettings, Config
+from src.config.commands import BenchConfig
 from src.data import PairData, Provenance
 from src.evaluation.result import Result
 

@@ -8,8 +8,8 @@ import pytest
 
 from src.benchmark import speed
 from src.benchmark.speed import OURS, VARIANTS, Round, Workload, spearman_difference, summarize, to_markdown
-from src.config import BenchConfig, BenchSettings, Config
-from src.config.commands import RIVALS
+from src.config import BenchSettings, Config
+from src.config.commands import RIVALS, BenchConfig
 from src.config.model import EmbeddedEncoder
 from src.data import load_pairs
 from src.evaluation.metrics import SPEARMAN

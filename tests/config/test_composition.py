@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from src.cli import CONF
 from src.config import Config
 from src.config.data import KlueSts
-from src.config.settings import flatten
+from src.config.schema import flatten
 from src.training.fine_tune import eval_interval
 from src.training.losses import LOSSES
 from src.utils.errors import UserError

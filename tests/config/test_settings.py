@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from src.config import Config
-from src.config.settings import config_hash
+from src.config.schema import config_hash
 
 
 @pytest.mark.parametrize(

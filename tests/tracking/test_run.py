@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 
 from src.config import Config
-from src.config.settings import config_hash
+from src.config.schema import config_hash
 from src.data import load_pairs
 from src.encoder import base_of
 from src.tracking import known_run, run_tags, start_run

@@ -4,7 +4,7 @@ import re
 
 from datasets import Dataset
 
-from src.data.project_match.rule import USAGE_POSTINGS, USAGE_PROFILE, Combination
+from src.data.project_match import USAGE_POSTINGS, USAGE_PROFILE, Combination
 
 CARD_PROFILE = re.compile(r"(?P<region>.+) 거주, (?P<years>.+) 개발자, 스택: (?P<stack>.+)\. 추가: (?P<extras>.+)")
 CARD_POSTING = re.compile(

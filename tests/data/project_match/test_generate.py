@@ -9,7 +9,7 @@ import pytest
 from src.config import Config
 from src.config.data import ProjectMatch
 from src.data import PairData, load_pairs
-from src.data.project_match.rule import REGIONS, REQUIRED_YEARS, STACKS, YEARS, Combination, score
+from src.data.project_match import REGIONS, REQUIRED_YEARS, STACKS, YEARS, Combination, score
 from src.encoder.embedded import MODEL
 from src.encoder.q4_file import model_file, read_q4
 from src.encoder.tokenizer import build_tokenizer

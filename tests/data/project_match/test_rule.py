@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import src.data.project_match
-from src.data.project_match.rule import (
+from src.data.project_match import (
     POSTING,
     POSTING_EXTRAS,
     PROFILE,
