@@ -108,7 +108,7 @@ DATA = {
     "a missing dev file": Case(f"train {TINY} data.dev=none.csv", ("none.csv", "found nothing")),
     "pairs that cannot be split": Case(
         "train name=tiny data=pairs data.train=tied.csv model=hub model.path=encoder",
-        ("can be split off", "data.dev"),
+        ("expected to split off 0.1", "data.dev"),
         {"tied.csv": HEADER + b"".join(b"a,b%d,0.%d\n" % (i, i % 7) for i in range(20))},
     ),
     "a missing KLUE-STS folder": Case(

@@ -214,7 +214,7 @@ def test_the_next_best_trial_wins_if_the_winner_diverges_on_all_of_train(
     result = src.sweep.run(config)
     (child,) = [run for run in runs(MlflowClient(config.tracking.uri), "trial") if "sweep.winner" in run.data.tags]
     assert [child.data.tags["trial.number"]] == [number for number in "01" if number not in excluded]
-    assert f"trial   {excluded[0]}  left out: step 3: expected finite weights" in capsys.readouterr().out
+    assert f"trial   {excluded[0]}  excluded: step 3: expected finite weights" in capsys.readouterr().out
     assert src.sweep.run(config) == result
 
 

@@ -49,5 +49,5 @@ def test_both_searches_differ_in_the_pruner_only_and_the_recipe_is_trained_on_th
     assert json.loads((folder / "pruning.json").read_text(encoding="utf-8")) == table
     markdown = (folder / "pruning.md").read_text(encoding="utf-8")
     assert "| with pruning | 100 | 50 | 0 | 0.8500 [0.7500, 0.9500] |" in markdown
-    assert "left 25% of the steps" in markdown
+    assert "reduced the cost to 25% of the steps" in markdown
     assert not (folder / "pruning").exists()

@@ -35,7 +35,7 @@ def test_the_better_run_is_named_with_its_gain(noises: tuple[float, float], verd
 
 def test_runs_that_differ_in_noise_only_are_not_distinguished(read: Read) -> None:
     (found,) = differences(read(0.4, 0.401))
-    assert found.verdict == "A and B: no difference that 120 pairs could show"
+    assert found.verdict == "A and B: no significant difference on 120 pairs"
 
 
 def test_a_run_does_not_differ_from_itself(read: Read) -> None:

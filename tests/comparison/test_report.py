@@ -33,7 +33,7 @@ def test_it_has_scores_parameters_that_differ_and_disagreements(
     assert "trainer.learning\\_rate | 5e-05 | 0.001" in text
     assert "trainer.seed" not in text and "folder" not in text
     assert found[0].verdict in text
-    disagreeing = text.split("disagree on most")[1]
+    disagreeing = text.split("ranked most differently")[1]
     assert len([line for line in disagreeing.splitlines() if line.startswith("|")]) == 2 + 3
     assert f"| 방 {lowest}이 좋아요 | 숙소 {lowest} |" in disagreeing
     assert (tmp_path / "report" / FILES[1]).read_bytes().startswith(b"\x89PNG")

@@ -37,7 +37,7 @@ def test_runs_on_other_pairs_are_refused(
     change: Callable[[pd.DataFrame], pd.DataFrame], shared: int, make_run: MakeRun
 ) -> None:
     first, other = make_run("one", 0.4), make_run("other", change(noisy_predictions(0.4)))
-    with pytest.raises(UserError, match=rf"on 120 \(files, dev\) and .* {shared} of them in common: compare runs of"):
+    with pytest.raises(UserError, match=rf"on 120 \(files, dev\) and .* {shared} of them in common: compare runs on"):
         read(first, other)
 
 

@@ -82,7 +82,7 @@ def test_pairs_that_all_share_sentences_cannot_be_split() -> None:
             "score": [i / 30 for i in range(30)],
         }
     )
-    with pytest.raises(UserError, match=r"30 of 30 pairs tied .* set another sweep\.validation\."):
+    with pytest.raises(UserError, match=r"30 of 30 pairs connected .* set another sweep\.validation\."):
         split_off(chain, 0.1, 0, KEY)
 
 

@@ -49,7 +49,7 @@ def test_the_verdict_says_how_far_two_curves_are_apart() -> None:
     assert "within 0.0001: the largest difference is 5e-05" in verdict(curve_difference(first, near))
     far = first.assign(pearson_cosine=0.0)
     assert verdict(curve_difference(first, far)).startswith("The curves differ: the largest difference is 0.7")
-    assert verdict(curve_difference(first, first.iloc[:1])).startswith("Another curve")
+    assert verdict(curve_difference(first, first.iloc[:1])).startswith("The curves differ")
 
 
 def test_a_run_recorded_with_shares_of_an_epoch_as_steps_can_be_restored(

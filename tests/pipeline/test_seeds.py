@@ -144,7 +144,7 @@ def test_a_finished_seed_is_not_trained_again_where_another_store_knows_nothing_
 
 @pytest.mark.parametrize("values", ["[1]", "[1,1]", "[-1,2]"])
 def test_seeds_that_are_no_repetition_are_refused(values: str, tiny_config: TinyConfig) -> None:
-    with pytest.raises(UserError, match=r"trainer\.seeds must be empty, or different numbers"):
+    with pytest.raises(UserError, match=r"trainer\.seeds must be empty, or at least two different numbers"):
         tiny_config(f"trainer.seeds={values}")
 
 

@@ -54,7 +54,7 @@ def test_a_failed_trial_is_not_counted_and_several_end_the_sweep(
 
     with monkeypatch.context() as patch:
         patch.setattr(runner.trainings, "run", failing)
-        with pytest.raises(UserError, match="2 failed, the last one, 1, with MemoryError: no more"):
+        with pytest.raises(UserError, match="found 2, the last one, 1, with MemoryError: no more"):
             runner.run_all("parent")
     assert "trial 0 failed:\nTraceback" in capsys.readouterr().out
     study.fill_queue(4, None)

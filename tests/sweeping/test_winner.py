@@ -50,18 +50,18 @@ def test_the_next_best_trial_replaces_one_that_diverges_with_another_seed(
     first, *others = trainings.study.best_trials()
     monkeypatch.setattr(trainings, "run", diverging(first.params["trainer.learning_rate"]))
     assert [finalist.number for finalist in confirm(trainings, "parent")] == [trial.number for trial in others]
-    left_out = f"{first.number}  left out: step 3: expected finite weights, found some that are not\n"
-    assert left_out in capsys.readouterr().out
+    excluded = f"{first.number}  excluded: step 3: expected finite weights, found some that are not\n"
+    assert excluded in capsys.readouterr().out
     assert not list(trainings.study.folder.glob(f"confirm/{first.number:04d}-*/checkpoints"))
     monkeypatch.setattr(trainings, "run", diverging())
     assert [finalist.number for finalist in confirm(trainings, "parent")] == [trial.number for trial in others]
-    assert left_out in capsys.readouterr().out
+    assert excluded in capsys.readouterr().out
 
 
 def test_the_sweep_ends_if_all_trials_diverge(trainings: Trainings, monkeypatch: pytest.MonkeyPatch) -> None:
     rates = [trial.params["trainer.learning_rate"] for trial in trainings.study.best_trials()]
     monkeypatch.setattr(trainings, "run", diverging(*rates))
-    with pytest.raises(UserError, match=r"found that all diverged .*: search lower learning rates"):
+    with pytest.raises(UserError, match=r"found that all do: search lower learning rates"):
         confirm(trainings, "parent")
 
 

@@ -86,7 +86,7 @@ def test_resuming_is_refused_while_another_process_has_the_journal_open(config: 
     with (
         locked(config),
         start_run(config, {}) as sending,
-        pytest.raises(UserError, match="no other process has open"),
+        pytest.raises(UserError, match="found it in use by another process"),
         start_run(config, {}, former=sending.run_id),
     ):
         pytest.fail("two processes have one journal")

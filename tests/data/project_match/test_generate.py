@@ -1,4 +1,4 @@
-"""Generated pairs agree with the published card, with the rule, and with the README."""
+"""Generated pairs agree with the published card, with the rule, and with the documentation."""
 
 import re
 from collections.abc import Callable

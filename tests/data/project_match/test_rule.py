@@ -1,9 +1,8 @@
 from itertools import product
-from pathlib import Path
 
 import pytest
 
-import src.data.project_match
+from src.cli import CONF
 from src.data.project_match import (
     POSTING,
     POSTING_EXTRAS,
@@ -68,8 +67,8 @@ def test_the_score_adds_up_the_met_criteria(
     assert score(Combination(*profile), Combination(*posting)) == expected
 
 
-def test_compatibility_is_symmetric_and_as_in_the_readme() -> None:
-    text = (Path(src.data.project_match.__file__).parent / "README.md").read_text("utf-8")
+def test_compatibility_is_symmetric_and_as_documented() -> None:
+    text = (CONF.parent / "docs" / "project_match.md").read_text("utf-8")
     documented = {
         frozenset((row[1], row[2])): row[3] == "yes"
         for line in text.splitlines()
