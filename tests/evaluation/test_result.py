@@ -1,6 +1,7 @@
 """The result of a run is written and read by one class."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +30,8 @@ SEED_KEYS = [
 
 
 @pytest.fixture
-def result() -> Result:
-    return Result(
-        experiment="tiny",
-        run_id="run-1",
-        model_version=None,
-        data_source="files",
-        data_note="",
-        train_pairs=40,
-        dev_pairs=40,
-        evaluated_on="dev",
-        evaluated_pairs=40,
-        spearman_ceiling=0.99,
-        base_model="tests/tiny",
-        scores={SPEARMAN: Estimate(0.7, 0.1 + 0.2, 0.9), PEARSON: Estimate(2 / 3, 0.5, 0.75)},
-        before=0.5,
-        validation_loss=0.1,
-        steps=10,
-        warmup_steps=1,
-        precision="fp32",
-        threads=1,
-        device="cpu",
-        startup_seconds=1.0,
-        train_seconds=2.0,
-        evaluation_seconds=0.5,
-        pairs_per_second=20.0,
-        peak_memory_mb=300.0,
-    )
+def result(make_result: Callable[..., Result]) -> Result:
+    return make_result(scores={SPEARMAN: Estimate(0.7, 0.1 + 0.2, 0.9), PEARSON: Estimate(2 / 3, 0.5, 0.75)})
 
 
 @pytest.fixture
