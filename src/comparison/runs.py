@@ -11,12 +11,11 @@ from omegaconf import OmegaConf
 from src.config.schema import LOCATIONS, settings_without
 from src.config.tracking import is_missing
 from src.evaluation.metrics import as_labels
-from src.evaluation.result import RESULT_FILE, Result
+from src.evaluation.result import RUN_FILES, Result, missing_file
 from src.utils.errors import UserError, shorten
 
 PAIR = ["sentence1", "sentence2", "gold"]
 """Columns of predictions.parquet that identify an evaluation pair."""
-NEEDED = (RESULT_FILE, "config.yaml", "curve.csv", "predictions.parquet")
 EXPERIMENTS = Path("experiments")
 
 
@@ -61,14 +60,13 @@ def find_folder(reference: str, uri: str, scratch: Path) -> Path:
         )
     from src.tracking import download_result  # imports MLflow, which takes seconds: only for a run of the store
 
-    return download_result(reference, uri, scratch, NEEDED)
+    return download_result(reference, uri, scratch, RUN_FILES)
 
 
 def read_run(letter: str, reference: str, folder: Path) -> ComparedRun:
     """Return the run in `folder`; raise `UserError` naming the file that is missing or damaged."""
-    missing = [name for name in NEEDED if not (folder / name).is_file()]
-    if missing:
-        raise UserError(f"{reference}: expected a finished run, found no {missing[0]} in {folder}: train it first.")
+    if missing := missing_file(folder):
+        raise UserError(f"{reference}: expected a finished run, found no {missing} in {folder}: train it first.")
     result = Result.load(folder)
     try:
         settings: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))

@@ -23,6 +23,10 @@ ModelConfig = EmbeddedEncoder | HubEncoder
 
 NAME = re.compile(r"\w[\w .-]*")
 """Names that are valid for a folder, an MLflow experiment and a registered model."""
+LOCATIONS = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume")
+"""Settings that do not affect the trained model: paths, tracking and resuming. The pairs are compared by digest."""
+SHOWN = 3
+"""Maximum number of differences listed in a message; further ones are only counted."""
 
 
 @dataclass
@@ -106,12 +110,6 @@ def to_config(composed: DictConfig) -> Config:
     interpolation fails.
     """
     return cast(Config, OmegaConf.to_object(composed))
-
-
-LOCATIONS = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume")
-"""Settings that do not affect the trained model: paths, tracking and resuming. The pairs are compared by digest."""
-SHOWN = 3
-"""Maximum number of differences listed in a message; further ones are only counted."""
 
 
 def flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,8 @@ from src.utils.errors import UserError, shorten
 from src.utils.files import write_text
 
 RESULT_FILE = "metrics.json"
+RUN_FILES = (RESULT_FILE, "config.yaml", "curve.csv", "predictions.parquet")
+"""Files that a comparison or a report needs of a finished run."""
 BEFORE = f"{SPEARMAN}_before"
 """Key of the Spearman of the base encoder."""
 
@@ -139,3 +141,8 @@ class Result:
             raise UserError(f"{path}: expected the key {error}, found none: train it again.") from error
         except (ValueError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"{path}: expected a result, found {shorten(error)}: train it again.") from error
+
+
+def missing_file(folder: Path) -> str | None:
+    """Return the first of `RUN_FILES` that a folder lacks, None if it has all."""
+    return next((name for name in RUN_FILES if not (folder / name).is_file()), None)

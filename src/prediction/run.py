@@ -22,6 +22,8 @@ from src.utils.errors import UserError
 if TYPE_CHECKING:
     from src.prediction.scoring import Embedder
 
+SHOWN = 20
+"""Number of pairs or queries printed if there is no output file."""
 
 log = logging.getLogger(__name__)
 
@@ -104,10 +106,6 @@ def _predict(
             return next(predictions)
         tables.write_table(output, schema, predictions)
         return None
-
-
-SHOWN = 20
-"""Number of pairs or queries printed if there is no output file."""
 
 
 def progress_bars() -> Progress:

@@ -6,11 +6,9 @@ from omegaconf import OmegaConf
 
 from src.cli import Parser, parser_command
 from src.evaluation.metrics import SPEARMAN
-from src.evaluation.result import Result
+from src.evaluation.result import Result, missing_file
 from src.report.plots import draw_plots
 from src.utils.errors import UserError
-
-NEEDED = ("config.yaml", "curve.csv", "predictions.parquet")
 
 
 def parser() -> Parser:
@@ -22,10 +20,9 @@ def parser() -> Parser:
 
 def run(folder: Path) -> None:
     """Draw plots/ of the run in `folder` from its files; raise `UserError` if one is missing."""
+    if missing := missing_file(folder):
+        raise UserError(f"{folder}: expected a finished run, found no {missing}: train it first.")
     result = Result.load(folder)
-    missing = [name for name in NEEDED if not (folder / name).is_file()]
-    if missing:
-        raise UserError(f"{folder}: expected a finished run, found no {missing[0]}: train it first.")
     config = OmegaConf.load(folder / "config.yaml")
     draw_plots(folder, result, config.trainer.seed, result.comparable(config.published).get(SPEARMAN))
 

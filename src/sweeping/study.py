@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.config import SweepSettings
 from src.config.schema import LOCATIONS
-from src.config.tracking import SQLITE, redact
+from src.config.tracking import SQLITE, redact, sqlite_path
 from src.data import PairData
 from src.pipeline.state import RunPlan, StateStore, plan_run
 from src.sweeping.search import build_pruner, build_sampler
@@ -175,8 +175,8 @@ def open_storage(url: str, heartbeat: int) -> RDBStorage:
 @contextmanager
 def database_lock(url: str) -> Iterator[None]:
     """Lock the database for the duration of the block, which creates tables or the study."""
-    if url.startswith(SQLITE):
-        Path(url.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+    if database := sqlite_path(url):
+        database.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(url):
             yield
         return
@@ -187,4 +187,5 @@ def database_lock(url: str) -> Iterator[None]:
 
 def file_lock(url: str) -> AbstractContextManager[Any]:
     """Return the lock of an SQLite file; none for a server, which serializes writes itself."""
-    return FileLock(f"{url.removeprefix(SQLITE)}.lock") if url.startswith(SQLITE) else nullcontext()
+    database = sqlite_path(url)
+    return FileLock(f"{database}.lock") if database else nullcontext()

@@ -19,12 +19,11 @@ from src.sweeping.space import Params, format_params, training_config, with_para
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, excluded_if_diverged
 from src.tracking import PARENT, Run, known_run, start_run
-from src.training.fine_tune import eval_interval, total_steps
+from src.training.fine_tune import save_interval, total_steps
 from src.utils.errors import TrainingDiverged, UserError, shorten
 from src.utils.files import remove
 
 log = logging.getLogger(__name__)
-
 
 UNKNOWN = Interval(float("nan"), float("nan"))
 
@@ -160,12 +159,12 @@ def winner_config(study: SweepStudy, winner: Finalist, pairs: int) -> Config:
     """Return the settings of the winner's training: one evaluation, at its end, since dev must not select anything."""
     config = with_params(training_config(study.config), winner.params)
     trainer = config.trainer
-    separate = trainer.save_steps is not None or trainer.save_every_epochs is not None
     once = replace(
         trainer,
         eval_steps=total_steps(trainer, pairs),
         eval_every_epochs=None,
-        save_steps=trainer.save_steps if separate else eval_interval(trainer, pairs),
+        save_steps=save_interval(trainer, pairs),
+        save_every_epochs=None,
         keep="last",
         resume="if_same",  # starts anew if the winner has changed
     )

@@ -77,7 +77,7 @@ class PairTrainer(SentenceTransformerTrainer):
         return norm
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint, mark it as complete, and only then delete all but `KEPT` checkpoints.
+        """Write a checkpoint, mark it as complete, and only then delete all but `MAX_CHECKPOINTS`.
 
         Raises `UserError` if the disk is full, `TrainingDiverged` if a weight is not finite; both keep the earlier
         checkpoints.

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from src.comparison.runs import NEEDED, ComparedRun, read_runs
+from src.comparison.runs import ComparedRun, read_runs
+from src.evaluation.result import RUN_FILES
 from src.utils.errors import UserError
 from tests.conftest import noisy_predictions
 
@@ -63,7 +64,7 @@ def test_runs_are_found_by_id_name_experiment_model_and_folder(
     experiment = client.create_experiment("reviews", artifact_location=(tmp_path / "artifacts").as_uri())
     tracked = client.create_run(experiment, run_name="quick-fox").info.run_id
     source = make_run("source", 0.3)
-    for name in NEEDED:
+    for name in RUN_FILES:
         client.log_artifact(tracked, str(source / name))
     client.set_terminated(tracked)
     client.create_run(experiment)  # a later one that still runs
@@ -78,7 +79,7 @@ def test_runs_are_found_by_id_name_experiment_model_and_folder(
     assert [run.reference for run in runs] == names
 
 
-@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize("name", RUN_FILES)
 def test_an_unfinished_run_is_refused(name: str, make_run: MakeRun) -> None:
     complete, broken = make_run("complete", 0.3), make_run("broken", 0.3)
     (broken / name).unlink()

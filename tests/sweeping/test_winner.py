@@ -16,7 +16,8 @@ from src.evaluation.statistics import Estimate
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings
 from src.sweeping.trials import TrialRunner
-from src.sweeping.winner import Finalist, confirm, retrain_missing
+from src.sweeping.winner import Finalist, confirm, retrain_missing, winner_config
+from src.training.fine_tune import save_interval
 from src.utils.errors import TrainingDiverged, UserError
 
 Sweep = Callable[..., SweepSettings]
@@ -94,3 +95,22 @@ def test_a_winner_that_was_trained_on_another_machine_is_trained_again_here(
     again = retrain_missing(winner, runner.trainings, "parent")
     assert (again / "model").is_dir()
     assert runner.trainings.params == {trial.number: trial.params}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("setting", "steps"),
+    [
+        ("trainer.eval_steps=3", 3),
+        ("trainer.save_steps=4", 4),
+        ("trainer.save_every_epochs=0.5", 5),
+    ],
+)
+def test_the_winner_is_evaluated_once_and_its_checkpoints_come_as_configured(
+    setting: str, steps: int, sweep_config: Sweep, open_study: Open
+) -> None:
+    study = open_study(sweep_config(setting))
+    params = {"trainer.epochs": 2, "trainer.learning_rate": 1e-3, "trainer.warmup_ratio": 0.1}
+    winner = Finalist(0, params, 0.0, [], np.empty(0), np.empty(0), Estimate(0.0, 0.0, 0.0))
+    trainer = winner_config(study, winner, 40).trainer
+    assert (trainer.eval_steps, trainer.eval_every_epochs, trainer.keep) == (20, None, "last")
+    assert save_interval(trainer, 40) == steps
