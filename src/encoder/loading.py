@@ -37,6 +37,8 @@ class BaseModel:
     """Commit on the Hub, or another source of the weights."""
     license: str | None
     """Identifier as on the Hub, such as `mit`; None: unknown."""
+    digest: str = ""
+    """Digest of its files, 16 hexadecimal digits; empty: unknown."""
 
 
 def load_encoder(model: EmbeddedEncoder | HubEncoder) -> SentenceTransformer:

@@ -1,6 +1,7 @@
-"""Atomic file writes, disk-space errors in one sentence, and exclusive folder locks."""
+"""Atomic file writes, digests, disk-space errors in one sentence, and exclusive folder locks."""
 
 import errno
+import hashlib
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from glob import escape
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -90,6 +92,25 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 digest of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 digest of each file below a folder, by relative path, in the order of the paths."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder to NAME.damaged, with a number if that exists, and return the new path."""
+    names = (f"{path.name}.damaged{number or ''}" for number in count())
+    target = next(free for name in names if not os.path.lexists(free := path.with_name(name)))
+    return path.rename(target)
 
 
 def _remove_leftovers(path: Path) -> None:
