@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
+from src.config.files import read_settings
 from src.config.schema import LOCATIONS, settings_without
 from src.config.tracking import is_missing
 from src.evaluation.metrics import as_labels
@@ -69,8 +68,7 @@ def read_run(letter: str, reference: str, folder: Path) -> ComparedRun:
         raise UserError(f"{reference}: expected a finished run, found no {missing} in {folder}: train it first.")
     result = Result.load(folder)
     try:
-        settings: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-        parameters = settings_without(settings, LOCATIONS)
+        parameters = settings_without(read_settings(folder / "config.yaml"), LOCATIONS)
         predictions = pd.read_parquet(folder / "predictions.parquet")[[*PAIR, "predicted"]]
         # rounded as for the metrics; earlier versions stored the scores in that precision
         predictions["gold"] = as_labels(predictions["gold"].to_numpy())

@@ -11,6 +11,17 @@ SAMPLERS = ("tpe", "random", "grid", "gp")
 PRUNERS = ("median", "hyperband", "wilcoxon", "none")
 ENGINES = ("local", "ray")
 RIVALS = ("stock_fp32", "stock_bf16", "stock_uncut")
+SEARCHABLE = ("model", "loss", "trainer")
+"""Parts of the configuration that a trial of a sweep may change."""
+INTERVALS = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs")
+SET_BY_SWEEP = ("keep", "checkpoints", *INTERVALS, "resume", "seed", "seeds", "threads")
+"""Keys of `trainer` that a sweep sets itself."""
+
+
+def is_searchable(key: str) -> bool:
+    """Return whether a sweep can search this key."""
+    group, _, name = key.partition(".")
+    return group in SEARCHABLE and not (group == "trainer" and name in SET_BY_SWEEP)
 
 
 @dataclass

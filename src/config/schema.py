@@ -4,9 +4,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -21,8 +21,10 @@ from src.utils.errors import require
 DataConfig = KlueSts | PairFiles | ProjectMatch
 ModelConfig = EmbeddedEncoder | HubEncoder
 
-NAME = re.compile(r"\w[\w .-]*")
-"""Names that are valid for a folder, an MLflow experiment and a registered model."""
+NAME = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9]) *(\.|$))\w([\w .-]*[\w-])?", re.IGNORECASE)
+"""Names that are valid for a folder, of Windows too, an MLflow experiment and a registered model."""
+NAME_BYTES = 255
+"""Longest name of a file or folder."""
 LOCATIONS = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume")
 """Settings that do not affect the trained model: paths, tracking and resuming. The pairs are compared by digest."""
 SHOWN = 3
@@ -48,8 +50,10 @@ class Config:
     """Metrics of a published model card on the same dev pairs, shown next to the result."""
 
     def __post_init__(self) -> None:
-        valid = bool(NAME.fullmatch(self.name))
-        require(valid, "name", "a letter, digit or _, then letters, digits, spaces or any of _ . -", self.name)
+        allowed = "a letter, digit or _, then letters, digits, spaces or any of _ . -, the last no space or dot"
+        require(bool(NAME.fullmatch(self.name)), "name", f"{allowed}, and no device of Windows", self.name)
+        size = len(self.name.encode())
+        require(size <= NAME_BYTES, "name", f"at most {NAME_BYTES} bytes long", f"{self.name[:20]}… of {size:,} bytes")
         repeatable, seeds = type(self) is Config, self.trainer.seeds
         expected = "empty for a sweep (sweep.confirm.seeds) and a benchmark (bench.rounds)"
         require(repeatable or not seeds, "trainer.seeds", expected, seeds)
@@ -85,13 +89,6 @@ def register_schemas() -> None:
         store.store(group=group, name=name, node=node)
 
 
-def register_tuned(experiments: Path) -> None:
-    """Register NAME/sweep/best.yaml, the best settings of each sweep below `experiments`, as +tuned=NAME."""
-    for best in sorted(experiments.glob("*/sweep/best.yaml")):
-        name = best.parent.parent.name
-        ConfigStore.instance().store(group="tuned", name=name, node=OmegaConf.load(best), package="_global_")
-
-
 def register_predict(file: Path) -> None:
     """Register the dataclass of a prediction, and `file` as the primary configuration `predict`, with Hydra.
 
@@ -110,6 +107,28 @@ def to_config(composed: DictConfig) -> Config:
     interpolation fails.
     """
     return cast(Config, OmegaConf.to_object(composed))
+
+
+def text_keys() -> dict[str, bool]:
+    """Return the dotted names of all settings that are text, of all commands, and whether each may be null."""
+    kinds = {"data": DataConfig.__args__, "model": ModelConfig.__args__}
+    keys = {"tuned": False, "experiment": False}
+    for settings in (BenchSettings, SweepSettings, PredictConfig):
+        keys |= _text_fields(settings, "")
+    for group, members in kinds.items():
+        for kind in members:
+            keys |= _text_fields(kind, f"{group}.")
+    return keys
+
+
+def _text_fields(kind: type, prefix: str) -> dict[str, bool]:
+    keys: dict[str, bool] = {}
+    for name, hint in get_type_hints(kind).items():
+        if is_dataclass(hint):
+            keys |= _text_fields(cast(type, hint), f"{prefix}{name}.")
+        elif hint in (str, str | None):
+            keys[prefix + name] = hint is not str
+    return keys
 
 
 def flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from src.config import Config
+from src.config.files import read_settings
 from src.config.schema import DataConfig, ModelConfig
 from src.config.tracking import TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
@@ -18,7 +18,7 @@ from src.evaluation.metrics import METRICS, VALIDATION_LOSS
 from src.pipeline.training import run_training
 from src.tracking import download_result, recorded_provenance
 from src.utils.environment import library_versions
-from src.utils.errors import UserError
+from src.utils.errors import UserError, shorten
 
 COLUMNS = [*METRICS, VALIDATION_LOSS]
 
@@ -42,19 +42,28 @@ def reproduce(reference: str, uri: str) -> float:
 
 
 def restore_config(path: Path, folder: Path) -> Config:
-    """Return the configuration in a config.yaml, with result and tracking moved to `folder`."""
-    settings: Any = OmegaConf.to_container(OmegaConf.load(path))
+    """Return the configuration in a config.yaml, with result and tracking moved to `folder`.
+
+    Raises `UserError` if the settings are not those of a run of this version.
+    """
+    settings = read_settings(path)
     uri = f"sqlite:///{folder}/mlflow.db"
-    return Config(
-        name=settings["name"],
-        folder=str(folder / "result"),
-        data=_match_dataclass(DataConfig.__args__, settings["data"]),
-        model=_match_dataclass(ModelConfig.__args__, settings["model"]),
-        loss=LossConfig(**settings["loss"]),
-        trainer=TrainerConfig(**_upgrade(settings["trainer"])),
-        tracking=TrackingConfig(uri=uri, artifacts=str(folder), models=False, register=False, system_metrics=False),
-        published=settings["published"],
-    )
+    try:
+        return Config(
+            name=settings["name"],
+            folder=str(folder / "result"),
+            data=_match_dataclass(DataConfig.__args__, settings["data"]),
+            model=_match_dataclass(ModelConfig.__args__, settings["model"]),
+            loss=LossConfig(**settings["loss"]),
+            trainer=TrainerConfig(**_upgrade(settings["trainer"])),
+            tracking=TrackingConfig(uri=uri, artifacts=str(folder), models=False, register=False, system_metrics=False),
+            published=settings["published"],
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"expected the settings of a run of this version, found {shorten(repr(error))}: check out the commit in its"
+            " tag git.commit."
+        ) from error
 
 
 def _upgrade(trainer: dict[str, Any]) -> dict[str, Any]:

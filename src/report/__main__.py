@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from src.cli import Parser, parser_command
+from src.config.files import read_settings
+from src.config.training import TrainerConfig
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import Result, missing_file
 from src.report.plots import draw_plots
-from src.utils.errors import UserError
+from src.utils.errors import UserError, shorten
 
 
 def parser() -> Parser:
@@ -23,8 +23,16 @@ def run(folder: Path) -> None:
     if missing := missing_file(folder):
         raise UserError(f"{folder}: expected a finished run, found no {missing}: train it first.")
     result = Result.load(folder)
-    config = OmegaConf.load(folder / "config.yaml")
-    draw_plots(folder, result, config.trainer.seed, result.comparable(config.published).get(SPEARMAN))
+    settings = read_settings(folder / "config.yaml")
+    try:
+        seed = TrainerConfig(seed=int(settings["trainer"]["seed"])).seed
+        published = {name: float(value) for name, value in settings["published"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder}/config.yaml: expected trainer.seed and published with numbers, found {shorten(repr(error))}:"
+            " train it again."
+        ) from error
+    draw_plots(folder, result, seed, result.comparable(published).get(SPEARMAN))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import Trial
 
 from src.config import Config, SweepSettings
+from src.config.commands import is_searchable
 from src.utils.errors import UserError
-
-FIXED = ("name", "folder", "data", "tracking", "published", "sweep")
-"""Parts of the configuration that are the same for all trials."""
-INTERVALS = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs")
-SET_BY_SWEEP = ("keep", "checkpoints", *INTERVALS, "resume", "seed", "threads")
-"""Keys of `trainer` that the sweep sets itself."""
 
 Param = float | int | str | bool | None
 Params = dict[str, Param]
@@ -103,8 +98,7 @@ def _flat_entries(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 def _distribution(key: str, entry: dict[str, Any]) -> BaseDistribution:
     name = f"sweep.space.{key}"
-    group, _, field = key.partition(".")
-    if group in FIXED or (group == "trainer" and field in SET_BY_SWEEP):
+    if not is_searchable(key):
         raise UserError(f"{name} must be a key that a trial may change, found one that is the same for all trials.")
     try:
         return SpaceEntry(**entry).distribution()

@@ -7,8 +7,9 @@ import optuna
 import pytest
 
 from src.config import Config
+from src.config.commands import SET_BY_SWEEP
 from src.sweeping.search import build_grid
-from src.sweeping.space import SET_BY_SWEEP, build_space, current_params, suggest, with_params
+from src.sweeping.space import build_space, current_params, suggest, with_params
 from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]

@@ -1,0 +1,87 @@
+"""Settings in files of earlier runs and sweeps, read as plain data: no interpolation is resolved."""
+
+from collections.abc import Iterable
+from io import StringIO
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.config.commands import is_searchable
+from src.config.schema import flatten
+from src.utils.errors import UserError, shorten
+
+MAX_BYTES = 200_000
+"""Size of the largest accepted file; the settings of a run take 3,000 bytes."""
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file, with numbers as OmegaConf reads them; `${...}` stays text.
+
+    Raises `UserError` unless the file is a mapping with plain values and lists of them, small and without aliases: an
+    alias of an alias can stand for billions of values.
+    """
+    try:
+        settings = _parse(path)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(
+            f"{path}: expected a file of settings in YAML, found {shorten(error)}: restore or remove it."
+        ) from error
+    for name, value in flatten(settings):
+        plain = all(
+            isinstance(one, str | int | float | None) for one in (value if isinstance(value, list) else [value])
+        )
+        if not plain:
+            raise UserError(
+                f"{path}: expected a plain value or a list of them for {name}, found {value!r}: replace it."
+            )
+    return settings
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError("no file")
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"more than {MAX_BYTES:,} bytes")
+    text = content.decode()
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ValueError("an alias")
+    settings = OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False)
+    if not settings or not isinstance(settings, dict):
+        raise ValueError("no mapping")
+    return cast(dict[str, Any], settings)
+
+
+def read_tuned(path: Path) -> dict[str, Any]:
+    """Return the settings in a sweep's best.yaml.
+
+    Raises `UserError` if the file sets a key that a sweep cannot search, or a value is an interpolation.
+    """
+    settings = read_settings(path)
+    for name, value in flatten(settings):
+        if not is_searchable(name):
+            raise UserError(f"{path}: expected keys that a sweep can search, found {name}: remove it.")
+        if "${" in str(value):
+            raise UserError(f"{path}: expected a plain value of {name}, found the interpolation {value!r}: replace it.")
+    return settings
+
+
+def register_tuned(experiments: Path, wanted: Iterable[str] = ()) -> None:
+    """Register NAME/sweep/best.yaml, the best settings of each sweep below `experiments`, as +tuned=NAME.
+
+    Raises `UserError` if a file of `wanted` names is unusable; other unusable files are left out.
+    """
+    for best in sorted(experiments.glob("*/sweep/best.yaml")):
+        name = best.parent.parent.name
+        try:
+            settings = read_tuned(best)
+        except UserError:
+            if name in wanted:
+                raise
+            continue
+        ConfigStore.instance().store(group="tuned", name=name, node=OmegaConf.create(settings), package="_global_")
