@@ -13,11 +13,12 @@ def run(config: SweepSettings) -> Result | None:
     """Return the result of the winner, or None on a machine that only ran trials for the leader."""
     build_space(config.sweep.space, training_config(config))  # reports an invalid space before reading pairs
     folder = sweep_folder(config)
-    with exclusive_lock(folder), log_to_file(folder / "sweep.log"):
+    with exclusive_lock(folder):
         pairs = load_pairs(config.data)
         from src.sweeping.coordinator import run_sweep
 
-        return run_sweep(config, pairs)
+        with log_to_file(folder / "sweep.log"):
+            return run_sweep(config, pairs)
 
 
 if __name__ == "__main__":

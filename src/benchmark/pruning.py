@@ -67,7 +67,7 @@ def sweep_in_subprocess(overrides: list[str], folder: Path) -> dict[str, Any]:
     Raises `UserError` if the sweep failed or was interrupted.
     """
     locations = [
-        f"hydra.run.dir={folder}",
+        f"folder={folder}",
         f"tracking.uri=sqlite:///{WORK}/mlflow.db",
         f"tracking.artifacts={WORK}/mlruns",
     ]

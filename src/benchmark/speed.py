@@ -113,7 +113,7 @@ def train_in_subprocess(overrides: list[str], folder: Path) -> Result:
     Raises `UserError` with the last line of the error output if the training fails.
     """
     locations = [
-        f"hydra.run.dir={folder}",
+        f"folder={folder}",
         f"tracking.uri=sqlite:///{folder.parent.resolve()}/mlflow.db",
         f"tracking.artifacts={folder.parent}/artifacts",
     ]

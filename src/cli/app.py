@@ -3,29 +3,35 @@
 Imports here are fast; commands import torch, transformers and MLflow only after checking their input.
 """
 
+import errno
 import os
 import signal
 import sys
+import traceback
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from threading import current_thread, main_thread
+from types import TracebackType
 from typing import Any, NoReturn
 
 import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from src.cli.jobs import INTERRUPTED, MISTAKE, Jobs, job_folder
+from src.cli.overrides import chosen_options, prepare_overrides
 from src.config import register_schemas, register_tuned, to_config
 from src.config.schema import register_predict
 from src.utils.console import setup_logging
 from src.utils.errors import UserError
+from src.utils.text import visible
 
 CONF = Path(__file__).parents[2] / "conf"
-MISTAKE, INTERRUPTED = 2, 130
-"""Exit codes."""
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Parser(ArgumentParser):
@@ -44,17 +50,21 @@ def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[
         register_predict(CONF / "predict.yaml")
     else:
         register_schemas()
-        register_tuned(Path("experiments"))
+    jobs = Jobs()
 
     @hydra.main(version_base="1.3", config_path=None if name == "predict" else str(CONF), config_name=name)
     def composed(config: DictConfig) -> None:
-        with handle_errors():  # before Hydra reports a failed job in its own way
-            run(to_config(config))
+        with jobs.job(), handle_errors():  # before Hydra reports a failed job in its own way
+            settings = to_config(config)
+            run(settings if name == "predict" else replace(settings, folder=job_folder(settings.folder)))
 
     def command() -> None:
-        sys.argv[1:] = map(quote_value, sys.argv[1:])
         with _session():
+            sys.argv[1:] = prepare_overrides(sys.argv[1:])
+            if name != "predict":
+                register_tuned(Path("experiments"), chosen_options("tuned", sys.argv[1:]))
             composed()
+            jobs.check()
 
     return command
 
@@ -71,7 +81,9 @@ def parser_command(run: Callable[..., Any], parser: ArgumentParser) -> Callable[
 
 @contextmanager
 def _session() -> Iterator[None]:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if current_thread() is main_thread():  # a server that calls a command may do so in another thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.excepthook = _print_traceback
     setup_logging()
     with handle_errors():
         yield
@@ -81,29 +93,31 @@ def _session() -> Iterator[None]:
 def handle_errors() -> Iterator[None]:
     """Print a user error in one sentence and exit with code 2; exit with code 130 after an interruption.
 
-    Other exceptions pass through.
+    A file or folder that this user may not read or write is one, too. Other exceptions pass through.
     """
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print(_one_line(error), file=sys.stderr)
-        sys.exit(MISTAKE)
+        _exit(_one_line(error), MISTAKE)
+    except OSError as error:
+        if error.errno not in NOT_ALLOWED or error.filename is None:
+            raise
+        _exit(
+            f"{error.filename}: expected a file or folder that this user may read and write, found"
+            f" {str(error.strerror).lower()}: change its owner or mode, or give another name=NAME or folder=FOLDER.",
+            MISTAKE,
+        )
     except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        _exit("Interrupted.", INTERRUPTED)
 
 
-def quote_value(argument: str) -> str:
-    """Return an override, with its value quoted if Hydra cannot parse it unquoted, as in pairs=문장.csv."""
-    key, _, value = argument.partition("=")
-    if argument.startswith("-") or value[:1] in ("", *"'\"[{"):
-        return argument
-    try:
-        OverridesParser.create().parse_override(argument)
-    except HydraException:
-        escaped = value.replace('"', r"\"")
-        return f'{key}="{escaped}"'
-    return argument
+def _exit(message: str, code: int) -> NoReturn:
+    print(visible(message), file=sys.stderr)
+    sys.exit(code)
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(visible("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def _one_line(error: Exception) -> str:

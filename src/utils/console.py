@@ -5,22 +5,36 @@ the log file in its folder.
 """
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from src.utils.errors import TrainingStopped, UserError
 from src.utils.processes import is_main_process
+from src.utils.text import visible
 
 LOGGER = logging.getLogger("src")
 FILE_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 BOLD = {"style": "bold"}
 """Value of `extra=` in a log call to print the message in bold."""
 
-console = Console(highlight=False, markup=False, emoji=False)  # print names and sentences unchanged
+
+class VisibleConsole(Console):
+    """Console that prints names and sentences unchanged, except that control characters become visible."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return the text, without its control characters; rich calls this for every string it prints or measures."""
+        return super().render_str(visible(text), **options)
+
+
+console = VisibleConsole(highlight=False, markup=False, emoji=False)
 
 
 class ConsoleHandler(logging.Handler):
@@ -37,19 +51,33 @@ class ConsoleHandler(logging.Handler):
             console.print(table)
 
 
+class LogFormatter(logging.Formatter):
+    """Formatter of log files: a record with its time, control characters made visible."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record."""
+        return visible(super().format(record))
+
+
 class LogFile(logging.FileHandler):
     """Append records to a file; a record that cannot be written (full disk) is dropped without an error."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")
-        self.setFormatter(logging.Formatter(FILE_FORMAT))
+        self.setFormatter(LogFormatter(FILE_FORMAT))
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Ignore the error."""
 
 
 def setup_logging() -> None:
-    """Send the messages of the project to the terminal, in the main process of a training only."""
+    """Send the messages of the project to the terminal, in the main process of a training only.
+
+    What the encoding of the terminal lacks is printed as a replacement.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     console.quiet = not is_main_process()
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False

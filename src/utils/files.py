@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from glob import escape
 from itertools import count
@@ -129,9 +129,11 @@ def _remove_leftovers(path: Path) -> None:
 def exclusive_lock(folder: Path) -> Iterator[None]:
     """Lock `folder` for the duration of the block; the operating system releases the lock if the process dies.
 
-    Raises `UserError` if another process holds the lock.
+    Folders made for it are removed again if they are empty after the block, as after invalid input.
+
+    Raises `UserError` if another process holds the lock, or there cannot be such a folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    missing = _make_folder(folder)
     holder, lock = folder / ".owner", FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
@@ -150,3 +152,26 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         holder.unlink(missing_ok=True)
         Path(lock.lock_file).unlink(missing_ok=True)  # a process waiting for the removed file notices and reopens it
         lock.release()
+        _remove_empty(missing)
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Make a folder and return it with the parents that were missing, innermost first."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(missing)
+        raise UserError(
+            f"{folder}: expected a folder, or room for a new one, found {str(error.strerror).lower()}"
+            f" ({error.filename}): set another name=NAME or folder=FOLDER, or change the owner or mode of its parent."
+        ) from error
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, innermost first, up to one that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            if folder.exists():
+                folder.rmdir()

@@ -11,7 +11,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from src.cli import CONF
-from src.cli.app import quote_value
+from src.cli.overrides import quote_value
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
