@@ -1,14 +1,17 @@
 """Draw the plots of a finished run again: python -m src.report experiments/review_sts."""
 
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped, unused-ignore]
 
 from src.cli import Parser, parser_command
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import Result, missing_file
 from src.report.plots import draw_plots
-from src.utils.errors import UserError
+from src.utils.errors import UserError, shorten
 
 
 def parser() -> Parser:
@@ -23,8 +26,14 @@ def run(folder: Path) -> None:
     if missing := missing_file(folder):
         raise UserError(f"{folder}: expected a finished run, found no {missing}: train it first.")
     result = Result.load(folder)
-    config = OmegaConf.load(folder / "config.yaml")
-    draw_plots(folder, result, config.trainer.seed, result.comparable(config.published).get(SPEARMAN))
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=False)
+        seed, published = int(config["trainer"]["seed"]), dict(config["published"])
+        draw_plots(folder, result, seed, result.comparable(published).get(SPEARMAN))
+    except (ValueError, KeyError, TypeError, IndexError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(
+            f"{folder}: expected a complete result, found {type(error).__name__}: {shorten(error)}: train it again."
+        ) from error
 
 
 if __name__ == "__main__":
