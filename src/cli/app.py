@@ -3,6 +3,7 @@
 Imports here are fast; commands import torch, transformers and MLflow only after checking their input.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -20,12 +21,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.config import register_schemas, register_tuned, to_config
 from src.config.schema import register_predict
-from src.utils.console import setup_logging
+from src.utils.console import ignore_output_errors, setup_logging
 from src.utils.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"
 MISTAKE, INTERRUPTED = 2, 130
 """Exit codes."""
+FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""Errors of a file that is of another kind than expected, or belongs to another user."""
 
 
 class Parser(ArgumentParser):
@@ -72,6 +75,9 @@ def parser_command(run: Callable[..., Any], parser: ArgumentParser) -> Callable[
 @contextmanager
 def _session() -> Iterator[None]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # ignored under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    ignore_output_errors()
     setup_logging()
     with handle_errors():
         yield
@@ -81,12 +87,21 @@ def _session() -> Iterator[None]:
 def handle_errors() -> Iterator[None]:
     """Print a user error in one sentence and exit with code 2; exit with code 130 after an interruption.
 
-    Other exceptions pass through.
+    So does an error of the file system that names a file and that its owner can correct. Other exceptions pass through.
     """
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(_one_line(error), file=sys.stderr)
+        sys.exit(MISTAKE)
+    except OSError as error:
+        if error.errno not in FILE_ERRORS or error.filename is None:
+            raise
+        print(
+            f"{error.filename}: expected a file or folder of the right kind that this user may use, found"
+            f" {error.strerror}: move it, or change its mode or owner.",
+            file=sys.stderr,
+        )
         sys.exit(MISTAKE)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
