@@ -27,6 +27,8 @@ STATE_FILE = "state.json"
 PRECISION = "trainer.precision"
 THREADS = "trainer.threads"
 BASE = "base encoder"
+PAIR_PATHS = ("data.train", "data.dev", "data.test")
+"""Settings that the digests of the pairs stand for."""
 TABLES: dict[str, Callable[[Path], Any]] = {"curve.csv": pd.read_csv, "predictions.parquet": pd.read_parquet}
 """Tables of a result, with the functions that read them."""
 
@@ -143,7 +145,7 @@ def plan_run(
     if former and not former.done:
         resumed = resolve_precision(config, former)
         fingerprint = fingerprint_of(resumed, pairs, excluded)
-        changed = describe_differences(_with_base(former.fingerprint, fingerprint), fingerprint)
+        changed = changes(former.fingerprint, fingerprint)
         if not changed:
             return RunPlan(resumed, fingerprint, former.run_id)
         if has_progress and resume == "auto":
@@ -152,9 +154,16 @@ def plan_run(
     return RunPlan(config, fingerprint_of(config, pairs, excluded), None)
 
 
-def _with_base(former: Fingerprint, current: Fingerprint) -> Fingerprint:
-    """Return the former fingerprint, with the current base encoder if it is of a version that did not record it."""
-    return {name: current[name] for name in (BASE,) if name in current} | former
+def changes(former: Fingerprint, current: Fingerprint, ignored: Iterable[str] = ()) -> str:
+    """Return the differences between two fingerprints as `name was X, is Y; …`, empty if there are none.
+
+    The paths of the pairs, and that of a base encoder with the same digest, may change. Earlier versions recorded no
+    digest of the base encoder.
+    """
+    bases = {former.get(BASE), current.get(BASE)}
+    covered = {*ignored, *PAIR_PATHS, *([BASE] if None in bases else ["model.path"] if len(bases) == 1 else [])}
+    compared = ({name: one[name] for name in one.keys() - covered} for one in (former, current))
+    return describe_differences(*compared)
 
 
 def load_completed(folder: Path, fingerprint: Fingerprint) -> Result | None:
@@ -165,8 +174,7 @@ def load_completed(folder: Path, fingerprint: Fingerprint) -> Result | None:
     state = state_file(folder).load()
     if state is None or not state.done or not (folder / RESULT_FILE).exists():
         return None
-    former, current = ({**one, THREADS: ""} for one in (_with_base(state.fingerprint, fingerprint), fingerprint))
-    return _load_undamaged(folder) if former == current else None
+    return None if changes(state.fingerprint, fingerprint, [THREADS]) else _load_undamaged(folder)
 
 
 def _load_undamaged(folder: Path) -> Result | None:
