@@ -8,7 +8,8 @@ from typing import Any
 from src.cli import hydra_command
 from src.config import Config
 from src.data import digest, load_pairs
-from src.utils.files import atomic_write, exclusive_lock
+from src.utils.files import exclusive_lock
+from src.utils.staging import staged
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -26,12 +27,13 @@ def run(config: Config) -> dict[str, Any]:
             "warnings": list(pairs.warnings),
             "splits": {name: {"pairs": len(split), "digest": digest(split)} for name, split in splits.items()},
         }
-        with atomic_write(folder / "data") as temporary:
-            temporary.mkdir()
+        with staged(folder) as staging:
+            data = staging / "data"
+            data.mkdir()
             for name, split in splits.items():
-                split.to_parquet(temporary / f"{name}.parquet")
+                split.to_parquet(data / f"{name}.parquet")
             text = json.dumps(description, indent=2, ensure_ascii=False)
-            (temporary / "data.json").write_text(f"{text}\n", encoding="utf-8")
+            (data / "data.json").write_text(f"{text}\n", encoding="utf-8")
     return description
 
 

@@ -132,7 +132,7 @@ def test_a_run_that_stops_early_is_recorded_as_such(
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(training, "save_model", broken)
+    monkeypatch.setattr(training, "save_result", broken)
     with pytest.raises(type(error)):
         src.train.run(tiny_config())
     (run,) = runs(client)
@@ -158,7 +158,7 @@ def test_a_failed_run_leaves_the_former_result_unchanged(
         raise OSError("No space left on device")
 
     monkeypatch.setattr(SentenceTransformer, "save_pretrained", broken)
-    with pytest.raises(UserError, match=r"result/model: expected room for [\d,]+ bytes"):
+    with pytest.raises(UserError, match=r"result: expected room for [\d,]+ bytes"):
         src.train.run(tiny_config("trainer.seed=1"))
     assert {path: path.stat().st_mtime_ns for path in (folder / "model").rglob("*")} == before
     assert json.loads((folder / "metrics.json").read_text())["run_id"] == former.run_id
@@ -204,7 +204,7 @@ def test_an_unfinished_training_is_not_resumed_under_another_configuration(
         raise OSError("disk full")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
-        patch.setattr(training, "save_model", failing)
+        patch.setattr(training, "save_result", failing)
         src.train.run(tiny_config())
     with pytest.raises(UserError, match=r"\(trainer\.seed was 42, is 7\): set trainer\.resume=never"):
         src.train.run(tiny_config("trainer.seed=7"))

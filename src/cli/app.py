@@ -26,12 +26,13 @@ from src.cli.jobs import INTERRUPTED, MISTAKE, Jobs, job_folder
 from src.cli.overrides import chosen_options, prepare_overrides
 from src.config import register_schemas, register_tuned, to_config
 from src.config.schema import register_predict
-from src.utils.console import setup_logging
+from src.utils.console import ignore_output_errors, setup_logging
 from src.utils.errors import UserError
 from src.utils.text import visible
 
 CONF = Path(__file__).parents[2] / "conf"
-NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""Errors of a file that is of another kind than expected, or belongs to another user."""
 
 
 class Parser(ArgumentParser):
@@ -83,7 +84,10 @@ def parser_command(run: Callable[..., Any], parser: ArgumentParser) -> Callable[
 def _session() -> Iterator[None]:
     if current_thread() is main_thread():  # a server that calls a command may do so in another thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # ignored under nohup
+            signal.signal(signal.SIGHUP, signal.default_int_handler)
     sys.excepthook = _print_traceback
+    ignore_output_errors()
     setup_logging()
     with handle_errors():
         yield
@@ -93,18 +97,19 @@ def _session() -> Iterator[None]:
 def handle_errors() -> Iterator[None]:
     """Print a user error in one sentence and exit with code 2; exit with code 130 after an interruption.
 
-    A file or folder that this user may not read or write is one, too. Other exceptions pass through.
+    So does an error of the file system that names a file and that its owner can correct. Other exceptions pass through.
     """
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(_one_line(error), MISTAKE)
     except OSError as error:
-        if error.errno not in NOT_ALLOWED or error.filename is None:
+        if error.errno not in FILE_ERRORS or error.filename is None:
             raise
         _exit(
-            f"{error.filename}: expected a file or folder that this user may read and write, found"
-            f" {str(error.strerror).lower()}: change its owner or mode, or give another name=NAME or folder=FOLDER.",
+            f"{error.filename}: expected a file or folder of the right kind that this user may read and write, found"
+            f" {str(error.strerror).lower()}: move it, change its owner or mode, or give another name=NAME or"
+            " folder=FOLDER.",
             MISTAKE,
         )
     except KeyboardInterrupt:

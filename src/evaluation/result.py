@@ -10,6 +10,7 @@ from src.evaluation.metrics import METRICS, SPEARMAN
 from src.evaluation.statistics import Estimate
 from src.utils.errors import UserError, shorten
 from src.utils.files import write_text
+from src.utils.staging import roll_forward
 
 RESULT_FILE = "metrics.json"
 RUN_FILES = (RESULT_FILE, "config.yaml", "curve.csv", "predictions.parquet")
@@ -133,16 +134,20 @@ class Result:
         Raises `UserError` if there is none, or its file is damaged or incomplete.
         """
         path = folder / RESULT_FILE
+        roll_forward(folder)
         try:
             return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise UserError(f"{folder}: expected a finished run, found no {RESULT_FILE}: train it first.") from None
         except KeyError as error:
             raise UserError(f"{path}: expected the key {error}, found none: train it again.") from error
+        except PermissionError as error:
+            raise UserError(f"{path}: expected a readable file, found {error.strerror}: change its mode.") from error
         except (ValueError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"{path}: expected a result, found {shorten(error)}: train it again.") from error
 
 
 def missing_file(folder: Path) -> str | None:
     """Return the first of `RUN_FILES` that a folder lacks, None if it has all."""
+    roll_forward(folder)
     return next((name for name in RUN_FILES if not (folder / name).is_file()), None)

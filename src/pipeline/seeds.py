@@ -12,7 +12,7 @@ from src.config import Config
 from src.data import PairData
 from src.encoder import base_of, load_encoder
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, as_labels
-from src.evaluation.result import RESULT_FILE, Result, SeedSummary
+from src.evaluation.result import Result, SeedSummary
 from src.evaluation.statistics import Estimate, pearson, percentile_interval, resampled_means, spearman
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
 from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
@@ -21,8 +21,9 @@ from src.report.plots import finish_axes, new_figure, save_figure
 from src.tracking import PARENT, Run, known_run, run_tags, start_run
 from src.training.checkpoints import CHECKPOINTS
 from src.utils.console import BOLD, log_table, log_to_file, relative_to_cwd
-from src.utils.files import atomic_write, remove
+from src.utils.files import atomic_write, remove, size_of
 from src.utils.processes import process_group
+from src.utils.staging import staged
 
 SEEDS = "seeds"
 """Subfolder of the result folder, with one result for each seed."""
@@ -105,10 +106,13 @@ def collect_seeds(config: Config, parent_run: str) -> Result:
         pd.DataFrame(rows, index=pd.Index(seeds, name="seed"))[COLUMNS].to_csv(temporary)
     plot_curves({seed: pd.read_csv(each / "curve.csv") for seed, each in zip(seeds, folders, strict=True)}, folder)
     predictions = [pd.read_parquet(each / "predictions.parquet") for each in folders]
-    summary = summarise(results, predictions, seeds, parent_run)
-    copy_result(folders[0], folder)
-    result = replace(results[0], seeds=summary)
-    result.save(folder)
+    result = replace(results[0], seeds=summarise(results, predictions, seeds, parent_run))
+    with staged(folder, size_of(folders[0] / "model")) as staging:
+        shutil.copytree(folders[0] / "model", staging / "model")
+        for name in ARTIFACTS:
+            (staging / name).parent.mkdir(exist_ok=True)
+            shutil.copy(folders[0] / name, staging / name)
+        result.save(staging)
     return result
 
 
@@ -123,16 +127,6 @@ def summarise(results: list[Result], predictions: list[pd.DataFrame], seeds: lis
         means[name] = Estimate(float(np.mean(values)), *interval)
         deviations[name] = float(np.std(values, ddof=1))
     return SeedSummary(parent_run, " ".join(map(str, seeds)), means, deviations)
-
-
-def copy_result(source: Path, folder: Path) -> None:
-    """Copy the model and files of one seed's result to `folder`, except metrics.json, which the caller writes last."""
-    with atomic_write(folder / "model") as temporary:
-        shutil.copytree(source / "model", temporary)
-    for name in ARTIFACTS:
-        if name != RESULT_FILE:
-            with atomic_write(folder / name) as temporary:
-                shutil.copy(source / name, temporary)
 
 
 def plot_curves(curves: dict[int, pd.DataFrame], folder: Path) -> None:

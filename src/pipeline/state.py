@@ -5,26 +5,38 @@ their results, a sweep in the database of its study.
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from src.config import Config
 from src.config.schema import LOCATIONS, describe_differences, settings_without
 from src.data import PairData, digest
+from src.encoder import base_of
 from src.evaluation.result import RESULT_FILE, Result
 from src.training.precision import choose_precision
-from src.utils.errors import UserError
-from src.utils.files import write_text
+from src.utils.errors import UserError, shorten
+from src.utils.files import set_aside, write_text
 from src.utils.processes import main_process_only, world_size
 
 STATE_FILE = "state.json"
 PRECISION = "trainer.precision"
 THREADS = "trainer.threads"
+BASE = "base encoder"
+PAIR_PATHS = ("data.train", "data.dev", "data.test")
+"""Settings that the digests of the pairs stand for."""
+TABLES: dict[str, Callable[[Path], Any]] = {"curve.csv": pd.read_csv, "predictions.parquet": pd.read_parquet}
+"""Tables of a result, with the functions that read them."""
 
 Fingerprint = dict[str, str]
-"""Everything a training depends on, by name: settings, digest of the pairs, number of processes, resolved precision."""
+"""Everything a training depends on, by name: settings, digests of pairs and base encoder, number of processes, resolved
+precision."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,13 +56,26 @@ class StateStore:
     """Name of the storage in error messages."""
     read: Callable[[], Any]
     write: Callable[[dict[str, Any]], None]
+    path: Path | None = None
+    """The file, if it is one."""
 
     def load(self) -> RunState | None:
-        """Return the state, None if there is none or it is damaged."""
+        """Return the state, None if there is none or it is damaged; a damaged file is set aside.
+
+        Raises `UserError` if it may not be read.
+        """
         try:
             values = self.read()
             return RunState(dict(values["fingerprint"]), str(values["run_id"]), values["done"] is True)
-        except (OSError, ValueError, KeyError, TypeError):
+        except PermissionError as error:
+            raise UserError(
+                f"{self.path}: expected a readable file, found {error.strerror}: change its mode, or give this run"
+                " another name=NAME."
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if self.path and self.path.exists():
+                aside = set_aside(self.path)
+                log.warning("%s is damaged (%s): it is now %s, and a new run starts", self.path, shorten(error), aside)
             return None
 
     def save(self, state: RunState) -> None:
@@ -66,7 +91,7 @@ def state_file(folder: Path) -> StateStore:
     def write(values: dict[str, Any]) -> None:
         write_text(path, json.dumps(values, ensure_ascii=False))
 
-    return StateStore(str(folder), lambda: json.loads(path.read_text(encoding="utf-8")), write)
+    return StateStore(str(folder), lambda: json.loads(path.read_text(encoding="utf-8")), write, path)
 
 
 @dataclass(frozen=True)
@@ -88,7 +113,8 @@ def fingerprint_of(config: Config, pairs: PairData, excluded: Iterable[str] = LO
     """Return the fingerprint of a training run; `excluded` settings may change from one start to the next."""
     digests = f"{digest(pairs.train)} and {digest(pairs.dev)}"
     settings = settings_without(asdict(config), excluded)
-    return {**settings, "pairs": digests, "processes": str(world_size())}
+    base = base_of(config.model).digest
+    return {**settings, "pairs": digests, "processes": str(world_size())} | ({BASE: base} if base else {})
 
 
 def resolve_precision(config: Any, former: RunState | None = None) -> Any:
@@ -119,7 +145,7 @@ def plan_run(
     if former and not former.done:
         resumed = resolve_precision(config, former)
         fingerprint = fingerprint_of(resumed, pairs, excluded)
-        changed = describe_differences(former.fingerprint, fingerprint)
+        changed = changes(former.fingerprint, fingerprint)
         if not changed:
             return RunPlan(resumed, fingerprint, former.run_id)
         if has_progress and resume == "auto":
@@ -128,13 +154,40 @@ def plan_run(
     return RunPlan(config, fingerprint_of(config, pairs, excluded), None)
 
 
+def changes(former: Fingerprint, current: Fingerprint, ignored: Iterable[str] = ()) -> str:
+    """Return the differences between two fingerprints as `name was X, is Y; …`, empty if there are none.
+
+    The paths of the pairs, and that of a base encoder with the same digest, may change. Earlier versions recorded no
+    digest of the base encoder.
+    """
+    bases = {former.get(BASE), current.get(BASE)}
+    covered = {*ignored, *PAIR_PATHS, *([BASE] if None in bases else ["model.path"] if len(bases) == 1 else [])}
+    compared = ({name: one[name] for name in one.keys() - covered} for one in (former, current))
+    return describe_differences(*compared)
+
+
 def load_completed(folder: Path, fingerprint: Fingerprint) -> Result | None:
     """Return the result of a finished training in the folder with this fingerprint, None if there is none.
 
-    The number of threads may differ.
+    The number of threads may differ. A result with a damaged file counts as none; the file is named and set aside.
     """
     state = state_file(folder).load()
     if state is None or not state.done or not (folder / RESULT_FILE).exists():
         return None
-    former, current = ({**one, THREADS: ""} for one in (state.fingerprint, fingerprint))
-    return Result.load(folder) if former == current else None
+    return None if changes(state.fingerprint, fingerprint, [THREADS]) else _load_undamaged(folder)
+
+
+def _load_undamaged(folder: Path) -> Result | None:
+    path = folder / RESULT_FILE
+    try:
+        result = Result.load(folder)
+        for name, read in TABLES.items():
+            path = folder / name
+            read(path)
+        return result
+    except (UserError, OSError, ValueError) as error:
+        if isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError):
+            raise
+        aside = set_aside(path) if path.exists() else "missing"
+        log.warning("%s is damaged (%s): it is now %s, and this training runs again", path, shorten(error), aside)
+        return None

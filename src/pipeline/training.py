@@ -1,6 +1,7 @@
 """One training run from pairs to result: the only module that combines encoder, training, evaluation and tracking."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,11 +17,11 @@ from src.evaluation.statistics import Estimate, bootstrap_interval, pearson, spe
 from src.pipeline.state import plan_run, state_file
 from src.report.card import finalize_model_card, init_model_card
 from src.report.console import ProgressView, log_behind, log_sources, log_summary
-from src.report.files import ARTIFACTS, save_model, save_result
+from src.report.files import ARTIFACTS, save_result
 from src.tracking import run_tags, start_run
 from src.training import Training, TrainingCallback, fine_tune
 from src.training.callbacks import check_similarities
-from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, last_checkpoint
+from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, has_checkpoint
 from src.training.losses import build_loss
 from src.utils.console import log_to_file
 from src.utils.environment import device_name, peak_memory_mb
@@ -51,9 +52,7 @@ def run_training(
     with log_to_file(folder / LOG_FILE):
         log_sources(pairs, base)
         plan = broadcast(
-            lambda: plan_run(
-                config, pairs, store, config.trainer.resume, RESUME_ADVICE, last_checkpoint(checkpoints) is not None
-            )
+            lambda: plan_run(config, pairs, store, config.trainer.resume, RESUME_ADVICE, has_checkpoint(checkpoints))
         )
         config = plan.config
         if plan.run_id is None:
@@ -72,10 +71,11 @@ def run_training(
             after = evaluate(encoder, pairs.reported, loss, config.trainer)
             check_similarities(after, config.name)
             finalize_model_card(encoder, training.curve, pairs, after.metrics)
-            save_model(encoder, folder)
-            version = run.log_model(folder / "model", training.steps, after.metrics)
-            result = build_result(config, pairs, base, training, before, after, run.run_id, version)
-            save_result(folder, config, result, training.curve, pairs.reported, after)
+            result = build_result(config, pairs, base, training, before, after, run.run_id)
+            save_result(folder, encoder, config, result, training.curve, pairs.reported, after)
+            if version := run.log_model(folder / "model", training.steps, after.metrics):
+                result = replace(result, model_version=version)
+                result.save(folder)
             run.log_result(folder, ARTIFACTS, result.to_dict())
         store.save(plan.state(result.run_id, done=True))
         delete_checkpoints(checkpoints)
@@ -91,14 +91,13 @@ def build_result(
     before: Evaluation,
     after: Evaluation,
     run_id: str,
-    model_version: str | None,
 ) -> Result:
-    """Return the result of a training run, with 95 % bootstrap intervals of the metrics."""
+    """Return the result of a training run before its registration, with 95 % bootstrap intervals of the metrics."""
     gold, seed = as_labels(after.gold), config.trainer.seed
     return Result(
         experiment=config.name,
         run_id=run_id,
-        model_version=model_version,
+        model_version=None,
         data_source=pairs.source,
         data_note=pairs.provenance.note or "",
         train_pairs=len(pairs.train),
@@ -118,7 +117,7 @@ def build_result(
         precision=training.precision,
         threads=training.threads,
         device=device_name(),
-        startup_seconds=training.started - psutil.Process().create_time(),
+        startup_seconds=max(0.0, training.started - psutil.Process().create_time()),  # the clock may run backwards
         train_seconds=training.train_seconds,
         evaluation_seconds=training.evaluation_seconds,
         pairs_per_second=training.pairs_per_second,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.utils.errors import UserError
+from src.utils.staging import roll_forward
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -47,6 +48,8 @@ def _find_model(model: str) -> EmbeddedEncoder | HubEncoder:
             f"model={path}: expected an experiment folder or a model folder, found {found} (from {Path.cwd()}):"
             f" give a folder, OWNER/NAME on the Hub, {REGISTRY}NAME/VERSION or {EMBEDDED}."
         )
+    for experiment in (path, path.parent):
+        roll_forward(experiment)
     for folder in (path / "model", path):
         if any((folder / name).is_file() for name in MODEL_FILES):
             return HubEncoder(path=str(folder))

@@ -9,6 +9,7 @@ from mlflow.entities import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 from mlflow.tracking import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
 from sentence_transformers import SentenceTransformer
 
 from src.config.tracking import TrackingConfig, is_missing, redact
@@ -22,6 +23,7 @@ from src.tracking.store import (
 )
 from src.utils.environment import library_versions
 from src.utils.errors import UserError, shorten
+from src.utils.files import follow_umask
 
 EXAMPLE = ["호스트가 친절하고 방이 깨끗했어요.", "숙소가 청결하고 주인분도 다정하셨습니다."]
 """Input example of logged models, written for this project."""
@@ -53,6 +55,9 @@ def log_model(client: MlflowClient, experiment_id: str, run_id: str, folder: Pat
             input_example=EXAMPLE,
             pip_requirements=[f"{name}=={versions[f'version.{name}'].split('+')[0]}" for name in MODEL_LIBRARIES],
         )
+    location = Path(local_file_uri_to_path(client.get_logged_model(info.model_id).artifact_location))
+    if location.is_dir():  # not on a server
+        follow_umask(location)
     return str(info.model_id)
 
 

@@ -75,7 +75,7 @@ def fine_tune(
         events = EventCallback(trainer.losses, callbacks)
         trainer.add_callback(events)
         delete_incomplete(checkpoints)
-        checkpoint = broadcast(lambda: last_checkpoint(checkpoints))
+        checkpoint = broadcast(lambda: last_checkpoint(checkpoints, with_best=config.keep == "best"))
         start = time.perf_counter()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         seconds = time.perf_counter() - start - trainer.evaluation_seconds

@@ -12,13 +12,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import TrainerControl
 from transformers.trainer_utils import rotate_checkpoints
+from transformers.utils import logging
 
 from src.config.training import TrainerConfig
 from src.evaluation.evaluate import evaluate
 from src.evaluation.metrics import DEV
 from src.training.callbacks import check_weights
-from src.training.checkpoints import mark_complete
+from src.training.checkpoints import best_checkpoint, damage, mark_complete
 from src.training.packing import PackedCollator, embed_packed, tokenize
+from src.utils.errors import UserError
 from src.utils.files import disk_space_check
 from src.utils.processes import barrier
 
@@ -77,7 +79,7 @@ class PairTrainer(SentenceTransformerTrainer):
         return norm
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write a checkpoint, mark it as complete, and only then delete all but `MAX_CHECKPOINTS`.
+        """Write a checkpoint to the disk, mark it as complete, and only then delete all but `MAX_CHECKPOINTS`.
 
         Raises `UserError` if the disk is full, `TrainingDiverged` if a weight is not finite; both keep the earlier
         checkpoints.
@@ -95,6 +97,26 @@ class PairTrainer(SentenceTransformerTrainer):
         if self.args.should_save:
             best = self.state.best_model_checkpoint if self.config.keep == "best" else None
             rotate_checkpoints(self.args.output_dir, MAX_CHECKPOINTS, best)
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        """Return the position at which to start; find the best checkpoint in a folder that may have moved."""
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()  # the library warns about the former path
+        position: tuple[int, int] = super()._init_training_state(*args, **kwargs)
+        logging.set_verbosity(verbosity)
+        best = best_checkpoint(Path(self.args.output_dir), self.state)
+        self.state.best_model_checkpoint = str(best) if best and best.is_dir() else None
+        return position
+
+    def _load_best_model(self) -> None:
+        """Load the weights of the best checkpoint; raise `UserError` if it is damaged, which the library only logs."""
+        best = Path(self.state.best_model_checkpoint)
+        if problem := damage(best):
+            raise UserError(
+                f"{best}: expected the best checkpoint as it was written, found damage ({problem}): give the same"
+                " command again, which trains from the last checkpoint that can be used."
+            )
+        super()._load_best_model()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return loss, Spearman and Pearson on the dev pairs, and call the callbacks."""

@@ -1,10 +1,14 @@
 """Logging of the commands: plain messages on the terminal, messages with timestamps in a file.
 
+Output on the terminal is best effort: no command fails because it cannot print.
+
 Modules log to `logging.getLogger(__name__)`. The logger `src` has a handler for the terminal and, during a run, one for
 the log file in its folder.
 """
 
+import io
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +39,34 @@ class VisibleConsole(Console):
 
 
 console = VisibleConsole(highlight=False, markup=False, emoji=False)
+
+
+class BestEffortFile(io.FileIO):
+    """Standard stream that discards what cannot be written: the disk is full, the reader has gone, or it is closed."""
+
+    def write(self, data: Any) -> int:
+        """Write bytes; return their number in any case."""
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def ignore_output_errors() -> None:
+    """Make standard output and standard error best effort, for `print` and libraries as well.
+
+    Closed streams become the null device; otherwise the next file that is opened would take their place.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__"):  # neither a notebook's nor a test's
+            raw = BestEffortFile(number, "w", closefd=False)
+            options = {"encoding": stream.encoding, "errors": stream.errors} if stream else {}
+            buffered = stream is None or stream.line_buffering
+            setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(raw), **options, line_buffering=buffered))
 
 
 class ConsoleHandler(logging.Handler):
@@ -92,7 +124,12 @@ def log_to_file(path: Path) -> Iterator[None]:
         yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = LogFile(path)
+    try:
+        file = LogFile(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: expected a file that can be appended to, found {error.strerror}: remove or rename it."
+        ) from error
     LOGGER.addHandler(file)
     try:
         yield

@@ -1,10 +1,12 @@
-"""Atomic file writes, digests, disk-space errors in one sentence, and exclusive folder locks."""
+"""Atomic and durable file writes, digests, disk-space errors in one sentence, and exclusive folder locks."""
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -25,25 +27,32 @@ DISK_FULL_MESSAGES = (
 FORMER = ".former.tmp"
 """Suffix of the previous version of a folder while it is replaced."""
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def atomic_write(path: Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary path for a file or folder, which is moved to `path` after the block.
 
-    If the block fails, the previous content of `path` is kept and the temporary path removed. `size`: bytes that will
-    be written, if known beforehand.
+    The new content is on the disk before the former is given up, so that a power cut leaves one of them. If the block
+    fails, the previous content of `path` is kept and the temporary path removed. If `path` is a link, its target is
+    replaced. `size`: bytes that will be written, if known beforehand.
 
     Raises `UserError` if the disk is full.
     """
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with disk_space_check(path, temporary, size):
             yield temporary
+            settle(temporary)
+        make_way(path, temporary)
         if path.is_dir():
             path.rename(temporary.with_suffix(FORMER))
         temporary.replace(path)
+        sync(path.parent)
     finally:
         _remove_leftovers(path)
 
@@ -86,9 +95,57 @@ def size_of(path: Path) -> int:
     return sum(each.stat().st_size for each in (path, *path.rglob("*")) if each.is_file())
 
 
+def settle(path: Path) -> None:
+    """Give a file, or a folder and everything in it, the permissions that the umask allows, and flush it to the disk.
+
+    Flushing 460 MB took 0.2 to 0.5 s, the result of a training 0.02 s for its small files.
+    """
+    follow_umask(path)
+    for each in (*path.rglob("*"), path):
+        if not each.is_symlink():
+            sync(each)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
+    if os.name == "nt":  # folders cannot be flushed there, nor files that are open for reading only
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems flush no folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def follow_umask(path: Path) -> None:
+    """Give a file, or a folder and everything in it, the permissions that the umask allows.
+
+    Libraries such as safetensors write temporary files that only the owner can read, and rename them.
+    """
+    mask = os.umask(0o077)  # the only way to read it; a file of another thread would be too private, not too open
+    os.umask(mask)
+    for each in (path, *path.rglob("*")):
+        if not each.is_symlink():
+            mode = stat.S_IMODE(each.stat().st_mode)
+            wanted = mode | (0o777 if each.is_dir() else 0o666) & ~mask
+            with suppress(PermissionError):  # file systems without permissions
+                if wanted != mode:
+                    each.chmod(wanted)
+
+
+def make_way(path: Path, content: Path) -> None:
+    """Set aside a folder at the `path` of a file `content`, or a file at the path of a folder."""
+    if path.exists() and path.is_dir() != content.is_dir():
+        kinds = ("a folder", "a file") if content.is_dir() else ("a file", "a folder")
+        log.warning("%s: expected %s, found %s: it is now %s", path, *kinds, set_aside(path))
+
+
 def remove(path: Path) -> None:
-    """Remove a file or folder if it exists."""
-    if path.is_dir():
+    """Remove a file or folder if it exists; of a link, only the link itself."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -134,7 +191,9 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
     Raises `UserError` if another process holds the lock, or there cannot be such a folder.
     """
     missing = _make_folder(folder)
-    holder, lock = folder / ".owner", FileLock(folder / ".lock", timeout=0)
+    # whoever may write into the folder may take the lock, also after another user's process was killed
+    mode = stat.S_IMODE(folder.stat().st_mode) & 0o666 | 0o600
+    holder, lock = folder / ".owner", FileLock(folder / ".lock", timeout=0, mode=mode)
     try:
         lock.acquire()
     except Timeout:
@@ -146,6 +205,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         with disk_space_check(holder, holder):
+            holder.unlink(missing_ok=True)  # of another user's killed process
             holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
         yield
     finally:

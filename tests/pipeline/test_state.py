@@ -9,6 +9,7 @@ import pytest
 
 from src.config import Config
 from src.data import PairData, load_pairs
+from src.encoder import BaseModel
 from src.pipeline import state
 from src.pipeline.state import (
     RunPlan,
@@ -111,10 +112,63 @@ def test_settings_of_the_place_and_of_resuming_itself_may_change(tiny_config: Ti
     assert fingerprint_of(config, pairs) == fingerprint_of(moved, pairs)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"run_id": "run-1"}', '{"fingerprint": 3, "run_id": 4}'])
-def test_a_damaged_state_counts_as_none(content: str, tmp_path: Path) -> None:
-    (tmp_path / "state.json").write_text(content)
+def test_a_base_encoder_that_was_replaced_is_refused_and_one_that_was_moved_is_not(
+    tiny_config: TinyConfig, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(digest: str) -> None:
+        monkeypatch.setattr(state, "base_of", lambda _: BaseModel("tiny", None, None, digest))
+
+    found("1234")
+    start(tiny_config(), pairs)
+    assert plan(tiny_config("model.path=elsewhere"), pairs).run_id == "run-1"
+    found("5678")
+    with pytest.raises(UserError, match=r"\(base encoder was 1234, is 5678\): set trainer\.resume=never"):
+        plan(tiny_config(), pairs)
+
+
+def test_a_state_of_an_earlier_version_has_no_digest_of_the_base_encoder_and_is_resumed(
+    tiny_config: TinyConfig, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "base_of", lambda _: BaseModel("tiny", None, None, ""))
+    start(tiny_config(), pairs)
+    monkeypatch.setattr(state, "base_of", lambda _: BaseModel("tiny", None, None, "1234"))
+    assert plan(tiny_config(), pairs).run_id == "run-1"
+    with pytest.raises(UserError, match=r"\(model\.path was .*, is elsewhere\)"):
+        plan(tiny_config("model.path=elsewhere"), pairs)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"run_id": "run-1"}', '{"fingerprint": 3, "run_id": 4}', None])
+def test_a_damaged_state_is_named_and_set_aside_and_counts_as_none(
+    content: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.utils.console.LOGGER.propagate", True)
+    path = tmp_path / "state.json"
+    path.mkdir() if content is None else path.write_text(content)
     assert state_file(tmp_path).load() is None
+    assert f"{path} is damaged (" in caplog.text and "state.json.damaged, and a new run starts" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json.damaged"]
+
+
+def test_a_state_that_may_not_be_read_is_one_sentence(tmp_path: Path) -> None:
+    def refused() -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(UserError, match=r"state\.json: expected a readable file, found Permission denied"):
+        replace(state_file(tmp_path), read=refused).load()
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "curve.csv", "predictions.parquet"])
+def test_a_finished_training_with_an_emptied_file_is_named_and_not_completed(
+    name: str, make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.utils.console.LOGGER.propagate", True)
+    folder, fingerprint = make_run("one", 0.1), {"trainer.seed": "42"}
+    state_file(folder).save(RunState(fingerprint, "run-1", done=True))
+    assert load_completed(folder, fingerprint) is not None
+    (folder / name).write_text("")
+    assert load_completed(folder, fingerprint) is None
+    assert f"{name} is damaged (" in caplog.text and "this training runs again" in caplog.text
+    assert (folder / f"{name}.damaged").exists() and load_completed(folder, fingerprint) is None
 
 
 def test_a_state_comes_back_as_it_was_saved(tmp_path: Path) -> None:
