@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from src.config import Config
 from src.config.schema import DataConfig, ModelConfig
-from src.config.tracking import TrackingConfig
+from src.config.tracking import SQLITE, TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 from src.data import PairData, digest, load_pairs
 from src.encoder import load_encoder
@@ -44,7 +44,7 @@ def reproduce(reference: str, uri: str) -> float:
 def restore_config(path: Path, folder: Path) -> Config:
     """Return the configuration in a config.yaml, with result and tracking moved to `folder`."""
     settings: Any = OmegaConf.to_container(OmegaConf.load(path))
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = f"{SQLITE}{folder}/mlflow.db"
     return Config(
         name=settings["name"],
         folder=str(folder / "result"),

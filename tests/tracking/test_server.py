@@ -24,7 +24,8 @@ from src.evaluation.metrics import LEARNING_RATE, PEARSON, SPEARMAN, TRAINING_LO
 from src.pipeline.training import LOG_FILE, run_training
 from src.report.files import ARTIFACTS
 from src.sync import run as sync
-from src.tracking.journal import FILE, find_journals
+from src.tracking.journal import FILE
+from src.tracking.journal_search import find_journals
 from src.training.callbacks import CurveRow
 from src.utils.console import setup_logging
 
