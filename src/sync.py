@@ -68,16 +68,13 @@ def describe(report: "SyncReport") -> str:
 
 
 def _not_sent(behind: "list[SyncReport]") -> UserError:
-    """Return the error to show for journals with entries left: its advice is that of the first problem, if it has any.
-
-    Other problems are those of a store that does not answer.
-    """
-    problem = behind[0].problem
-    if len(behind) == 1 and isinstance(problem, UserError):
-        return problem
+    """Return the error to show for journals with entries left; a `UserError` of a journal says itself what to do."""
+    problem, others = behind[0].problem, len(behind) - 1
+    if isinstance(problem, UserError):
+        return UserError(f"{problem}; {others} other journals have entries left" if others else str(problem))
     return UserError(
         f"expected stores that accept all entries, found {sum(report.left for report in behind)} entries not sent"
-        f" ({shorten(problem, 400)}): run the same command again once the store answers."
+        f" ({shorten(problem, 300)}): run the same command again once the store answers."
     )
 
 

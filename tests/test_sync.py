@@ -37,13 +37,13 @@ def test_it_sends_entries_and_reports_them(
         with start_run(config, {}):
             pass
     with pytest.raises(SystemExit) as left:
-        main([str(tmp_path)])
+        main([str(tmp_path), f"uri={config.tracking.uri}"])
     printed = capsys.readouterr()
     assert left.value.code == 2
     assert len(printed.err.strip().splitlines()) == 1
     assert "found 6 entries not sent (database is locked)" in printed.err
     database.execute("ROLLBACK")
-    main([str(tmp_path)])
+    main([str(tmp_path), f"uri={config.tracking.uri}"])
     printed = capsys.readouterr()
     assert printed.out.count("3 entries sent, 0 left") == 2
     main([str(tmp_path)])

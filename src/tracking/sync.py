@@ -121,7 +121,7 @@ def other_store(journal: Journal, tracking: TrackingConfig) -> UserError:
     command = sync_command(journal, journal.header.uri)
     return UserError(
         f"{journal.folder}: expected entries for {redact(tracking.uri)}, found {len(journal.pending)} for"
-        f" {redact(journal.header.uri)}, to which nothing is sent unless you name it: {command}"
+        f" {redact(journal.header.uri)}, to which they are sent only by {command}"
     )
 
 

@@ -130,7 +130,7 @@ def story(server: Server, tiny_config_in: TinyConfig, tmp_path_factory: pytest.T
     lines = [json.loads(line) for line in (journal / FILE).read_text(encoding="utf-8").splitlines()]
     server.start()
     for _ in range(2):
-        sync([folder])
+        sync([folder, f"uri={server.uri}"])
     client = MlflowClient(server.uri)
     experiment = client.get_experiment_by_name("tiny").experiment_id
     runs = {Path(run.data.tags["folder"]).name: run for run in client.search_runs([experiment])}
