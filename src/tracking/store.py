@@ -80,7 +80,7 @@ def store_error(error: Exception, uri: str) -> UserError:
     found = redact_message(shorten(f"{type(error).__name__}: {error}"), uri)
     return UserError(
         f"tracking.uri={redact(uri)}: expected an MLflow store that answers, found {found}:"
-        " start it, or set another tracking.uri."
+        f" {'check the file and its permissions' if sqlite_path(uri) else 'start it'}, or set another tracking.uri."
     )
 
 
