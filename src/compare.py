@@ -12,7 +12,7 @@ from src.cli import Parser, parser_command
 from src.comparison.differences import Difference, differences, disagreements
 from src.comparison.report import FILES, print_blocks, report_blocks, write_report
 from src.comparison.runs import read_runs
-from src.config.tracking import TrackingConfig
+from src.config.tracking import VARIABLE, check_uri, default_uri
 from src.utils.errors import UserError
 
 MAX_RUNS = len(ascii_uppercase)
@@ -26,7 +26,9 @@ def parser() -> Parser:
     command.add_argument("runs", nargs="+", metavar="RUN")
     command.add_argument("--output", type=Path, help="write comparison.md and comparison.png into this folder")
     command.add_argument("--log", action="store_true", help="log the comparison in MLflow, in `comparisons`")
-    command.add_argument("--uri", default=TrackingConfig.uri, help="MLflow store (default: %(default)s)")
+    command.add_argument(
+        "--uri", default=default_uri(), help=f"MLflow store (default: {VARIABLE}, else mlruns/mlflow.db)"
+    )
     command.add_argument("--pairs", type=int, default=10, help="disagreements to show (default: %(default)s)")
     return command
 
@@ -35,6 +37,7 @@ def run(runs: list[str], uri: str, output: Path | None = None, log: bool = False
     """Print the comparison of `runs`, write it to `output` and log it in MLflow if asked to; return the differences."""
     if not 2 <= len(runs) <= MAX_RUNS:
         raise UserError(f"expected 2 to {MAX_RUNS} runs to compare, found {len(runs)}: name them one after the other.")
+    check_uri(uri, "--uri")
     with tempfile.TemporaryDirectory() as scratch:
         compared = read_runs(runs, uri, Path(scratch))
         found = differences(compared)

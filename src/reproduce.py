@@ -6,7 +6,7 @@ A RUN is named as for `src.compare`. The working tree and the store stay as they
 import sys
 
 from src.cli import Parser, parser_command
-from src.config.tracking import TrackingConfig, is_missing
+from src.config.tracking import VARIABLE, check_uri, default_uri, is_missing
 from src.utils.console import LOGGER as log
 from src.utils.errors import UserError
 
@@ -16,6 +16,7 @@ TOLERANCE = 1e-4
 
 def run(reference: str, uri: str) -> None:
     """Train the run again, log the verdict and exit: code 0 if the curves are equal within `TOLERANCE`, else 1."""
+    check_uri(uri, "--uri")
     if is_missing(uri):
         raise UserError(f"--uri {uri}: expected an MLflow store, found no such file: check --uri.")
     from src.pipeline.reproduce import reproduce  # imports torch, which takes seconds: after the check
@@ -38,7 +39,9 @@ def parser() -> Parser:
     """Return the parser of the command line."""
     command = Parser("python -m src.reproduce", description=str(__doc__).partition("\n")[0])
     command.add_argument("reference", metavar="RUN")
-    command.add_argument("--uri", default=TrackingConfig.uri, help="MLflow store (default: %(default)s)")
+    command.add_argument(
+        "--uri", default=default_uri(), help=f"MLflow store (default: {VARIABLE}, else mlruns/mlflow.db)"
+    )
     return command
 
 

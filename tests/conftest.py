@@ -34,6 +34,7 @@ def pytest_configure() -> None:
     Two processes that use all cores slow each other down many times.
     """
     setup_logging()
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker:
         cores = sorted(os.sched_getaffinity(0))

@@ -12,7 +12,7 @@ import pytest
 from src.cli import CONF, parser_command
 from src.config import Config
 from src.sync import parser, run
-from src.tracking import start_run, store
+from src.tracking import start_run
 from tests.tracking.conftest import killed_run
 
 TinyConfig = Callable[..., Config]
@@ -23,7 +23,7 @@ main = parser_command(run, parser())
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
     """A connection that can lock the store."""
-    monkeypatch.setattr(store, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("src.tracking.database.LOCK_TIMEOUT", 0.05)
     with closing(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)) as connection:
         yield connection
 
@@ -37,13 +37,13 @@ def test_it_sends_entries_and_reports_them(
         with start_run(config, {}):
             pass
     with pytest.raises(SystemExit) as left:
-        main([str(tmp_path)])
+        main([str(tmp_path), f"uri={config.tracking.uri}"])
     printed = capsys.readouterr()
     assert left.value.code == 2
     assert len(printed.err.strip().splitlines()) == 1
     assert "found 6 entries not sent (database is locked)" in printed.err
     database.execute("ROLLBACK")
-    main([str(tmp_path)])
+    main([str(tmp_path), f"uri={config.tracking.uri}"])
     printed = capsys.readouterr()
     assert printed.out.count("3 entries sent, 0 left") == 2
     main([str(tmp_path)])
@@ -88,6 +88,6 @@ for argument in ("--help", "--all", "nowhere"):
         print(argument, left.code, {"torch", "mlflow", "transformers"} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, capture_output=True, text=True, check=True)
-    assert "usage: python -m src.sync [FOLDER …]" in done.stdout
+    assert "usage: python -m src.sync [FOLDER …] [uri=URI]" in done.stdout
     for answer in ("--help 0 set()", "--all 2 set()", "nowhere 2 set()"):
         assert answer in done.stdout

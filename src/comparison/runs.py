@@ -8,7 +8,7 @@ import pandas as pd
 
 from src.config.files import read_settings
 from src.config.schema import LOCATIONS, settings_without
-from src.config.tracking import is_missing
+from src.config.tracking import is_missing, redact
 from src.evaluation.metrics import as_labels
 from src.evaluation.result import RUN_FILES, Result, missing_file
 from src.utils.errors import UserError, shorten
@@ -54,8 +54,8 @@ def find_folder(reference: str, uri: str, scratch: Path) -> Path:
             return folder
     if is_missing(uri):
         raise UserError(
-            f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in {uri}, found"
-            " neither folder nor store: check the name and --uri."
+            f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in"
+            f" {redact(uri)}, found neither folder nor store: check the name and --uri."
         )
     from src.tracking import download_result  # imports MLflow, which takes seconds: only for a run of the store
 

@@ -10,7 +10,7 @@ import pandas as pd
 from src.config import Config
 from src.config.files import read_settings
 from src.config.schema import DataConfig, ModelConfig
-from src.config.tracking import TrackingConfig
+from src.config.tracking import SQLITE, TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 from src.data import PairData, digest, load_pairs
 from src.encoder import load_encoder
@@ -47,7 +47,7 @@ def restore_config(path: Path, folder: Path) -> Config:
     Raises `UserError` if the settings are not those of a run of this version.
     """
     settings = read_settings(path)
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = f"{SQLITE}{folder}/mlflow.db"
     try:
         return Config(
             name=settings["name"],

@@ -1,13 +1,14 @@
 """Console messages of a training run: data and encoder, progress and curve, and the final summary."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from src.config import Config
-from src.config.tracking import redact
+from src.config.tracking import SQLITE, VARIABLE, redact
 from src.data import PairData
 from src.encoder import BaseModel
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, TRAINING_LOSS
@@ -114,6 +115,9 @@ def _model(result: Result, config: Config) -> str:
 
 
 def _page(config: Config) -> str:
-    if config.tracking.uri.startswith("sqlite"):
+    uri = config.tracking.uri
+    if uri == os.environ.get(VARIABLE):
+        return f"experiment {config.name} in {redact(uri)}, the store of {VARIABLE}"
+    if uri.startswith(SQLITE):
         return f"make ui, Model training, experiment {config.name}, Views, Scores"
-    return redact(config.tracking.uri)
+    return redact(uri)

@@ -64,7 +64,7 @@ def run_leader(study: SweepStudy, pairs: PairData, parts: PairData) -> Result:
         trainings = Trainings(study, parts)
         search(study, TrialRunner(trainings), parent)
         result = conclude(study, trainings, pairs, parent)
-    left = sum(report.left for report in sync_journals(study.folder))
+    left = sum(report.left for report in sync_journals(study.folder, study.config.tracking))
     log_behind(f"{left} entries wait in {study.folder}: python -m src.sync sends them" if left else None)
     return result
 

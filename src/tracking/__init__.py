@@ -1,9 +1,9 @@
 """Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow."""
 
-from src.tracking.queue import SyncReport, sync_journals
 from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
 from src.tracking.run import Run, known_run, run_tags, start_run
 from src.tracking.store import PARENT
+from src.tracking.sync import SyncReport, sync_journals
 
 __all__ = [
     "EXAMPLE",

@@ -1,17 +1,15 @@
-"""Queue between a run and the MLflow store: sends with time limits, and sends the rest of the journals later."""
+"""Queue between a run and the MLflow store: operations are written down, and sent within time limits."""
 
+import shlex
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
-
-from src.tracking.journal import FILE, FOLDER, Journal, find_journals
-from src.tracking.store import is_outage, limit_requests_outside_training
+from src.config.tracking import TrackingConfig, absolute_uri, default_uri, redact, redact_message
+from src.tracking.journal import Journal
+from src.tracking.kept import UnusableOperation
 from src.tracking.writer import StoreWriter
+from src.utils.console import relative_to_cwd
 from src.utils.errors import shorten
 
 PAUSE_FACTOR = 10
@@ -27,8 +25,9 @@ MIN_FAILURE_SECONDS = 1.0
 class WriteQueue:
     """Write operations into the journal, and send them to the store in order."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, tracking: TrackingConfig) -> None:
         self.journal = journal
+        self.tracking = tracking
         self.problem: Exception | None = None
         """Error of the last attempt to send; None if it succeeded."""
         self.writer: StoreWriter | None = None
@@ -50,15 +49,19 @@ class WriteQueue:
         waiting = len(self.journal.pending)
         if not waiting:
             return None
-        reason = shorten(f"{type(self.problem).__name__}: {self.problem}") if self.problem else "the store is slow"
-        return f"{waiting} entries not sent yet, stored in {self.journal.folder} ({reason}): run python -m src.sync"
+        problem = f"{type(self.problem).__name__}: {self.problem}" if self.problem else "the store is slow"
+        reason, command = (
+            redact_message(shorten(problem), self.tracking.uri),
+            sync_command(self.journal, self.tracking.uri),
+        )
+        return f"{waiting} entries not sent yet, stored in {self.journal.folder} ({reason}): run {command}"
 
     def enqueue(self, name: str, **values: Any) -> None:
         """Add an operation to the journal; safe in any thread."""
         self.journal.append(name, **values)
 
-    def snapshot(self, path: Path) -> str:
-        """Preserve the current state of a file or folder for an operation; return its name in the journal."""
+    def snapshot(self, path: Path) -> dict[str, Any] | None:
+        """Keep the current state of a file or folder; return the values that name it in an operation, if it has any."""
         return self.journal.snapshot(path)
 
     def flush_if_due(self) -> None:
@@ -75,8 +78,11 @@ class WriteQueue:
         self.problem = None
         try:
             while self.journal.pending and time.monotonic() - start < seconds:
-                self.writer = self.writer or StoreWriter(self.journal)
-                self.journal.confirm(self.writer.send(self.journal.pending[0]))
+                self.writer = self.writer or StoreWriter(self.journal, self.tracking)
+                try:
+                    self.journal.confirm(self.writer.send(self.journal.pending[0]))
+                except UnusableOperation as error:
+                    self.journal.skip(error)
         except Exception as error:
             self.problem, self.writer = error, None  # the next writer reads the recorded metrics again
         took = time.monotonic() - start
@@ -97,9 +103,8 @@ class DiscardingQueue:
     def enqueue(self, name: str, **values: Any) -> None:
         """Do nothing."""
 
-    def snapshot(self, path: Path) -> str:
-        """Return an empty name."""
-        return ""
+    def snapshot(self, path: Path) -> None:
+        """Keep nothing."""
 
     def flush_if_due(self) -> None:
         """Do nothing."""
@@ -111,62 +116,7 @@ class DiscardingQueue:
         """Do nothing."""
 
 
-@dataclass(frozen=True)
-class SyncReport:
-    """Outcome of sending one journal."""
-
-    folder: Path
-    """Folder of the experiment."""
-    run_id: str
-    sent: int
-    """Operations sent by this call."""
-    left: int
-    """Operations still pending."""
-    problem: Exception | None = None
-    """Error that left operations pending, if any."""
-    ended: bool = True
-    """False if the run was interrupted; running the same command again resumes it."""
-    busy: bool = False
-    """True if another process has the journal open."""
-
-
-def sync_journals(folder: Path) -> Iterator[SyncReport]:
-    """Send all journals below a folder, the oldest first, and yield a report on each; skip those in use elsewhere.
-
-    A store that was unreachable for one journal is not tried again for the others.
-    """
-    limit_requests_outside_training()
-    found = {file.parent for file in folder.rglob(f"{FOLDER}/*/{FILE}")}
-    unreachable: dict[str, Exception] = {}
-    for path in sorted(found, key=lambda path: path.name):
-        try:
-            queue = WriteQueue(Journal(path))
-        except Timeout:
-            yield SyncReport(path.parent.parent, path.name, 0, 0, busy=True)
-            continue
-        journal, before = queue.journal, len(queue.journal.pending)
-        uri = journal.tracking.uri
-        queue.flush(0.0 if uri in unreachable else inf)
-        queue.close()
-        left, problem = len(journal.pending), queue.problem or unreachable.get(uri)
-        if problem and is_outage(problem, uri):
-            unreachable[uri] = problem
-        yield SyncReport(path.parent.parent, journal.run_id, before - left, left, problem, journal.ended)
-
-
-def end_former_runs(folder: Path) -> None:
-    """Send the journals in an experiment's folder; end interrupted runs as KILLED.
-
-    After the first journal that cannot be sent completely, no further one is sent; their runs are ended in the journal.
-    """
-    seconds = FINAL_SECONDS
-    for path in find_journals(folder):
-        try:
-            queue = WriteQueue(Journal(path))
-        except Timeout:
-            continue
-        if not queue.journal.ended:
-            queue.enqueue("end", status="KILLED")
-        queue.flush(seconds)
-        seconds = 0.0 if queue.journal.pending else seconds
-        queue.close()
+def sync_command(journal: Journal, uri: str) -> str:
+    """Return the command that sends a journal to the store at `uri`."""
+    store = "" if absolute_uri(uri) == absolute_uri(default_uri()) else f" uri={shlex.quote(redact(uri))}"
+    return f"python -m src.sync {shlex.quote(str(relative_to_cwd(journal.experiment_folder)))}{store}"

@@ -3,19 +3,25 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mlflow
-from mlflow.entities import LoggedModelStatus
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 from mlflow.tracking import MlflowClient
-from mlflow.utils.file_utils import local_file_uri_to_path
 from sentence_transformers import SentenceTransformer
 
-from src.config.tracking import TrackingConfig, is_missing, redact
+from src.config.model import HubEncoder
+from src.config.tracking import TrackingConfig, is_missing, redact, redact_message
+from src.encoder.hub import load_hub
+from src.tracking.kept import UnusableOperation
 from src.tracking.store import (
     STORE_ERRORS,
+    connect,
+    default_store,
     limit_requests_outside_training,
+    model_address,
     open_store,
     resolve_run,
     store_error,
@@ -33,32 +39,44 @@ MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 def log_model(client: MlflowClient, experiment_id: str, run_id: str, folder: Path, step: int) -> str:
     """Log the encoder in a folder with signature and input example, unless the run has a model; return the model's id.
 
-    The remains of an interrupted upload are deleted.
+    The remains of an interrupted upload are deleted. MLflow's own `log_model` would use and change the active run,
+    experiment and store of the process, which may belong to a notebook.
+
+    Raises `UnusableOperation` if the encoder cannot be loaded.
     """
     for model in list(client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")):
         if model.status == LoggedModelStatus.READY:
             return str(model.model_id)
         client.delete_logged_model(model.model_id)
-    encoder = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    try:
+        encoder = load_hub(HubEncoder(path=str(folder)))
+    except UserError as error:
+        raise UnusableOperation(str(error)) from error
+    data = client.get_run(run_id).data
+    model = client.create_logged_model(experiment_id, "model", run_id, params=data.params)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
+    points = [point for name in data.metrics for point in client.get_metric_history(run_id, name) if point.step == step]
+    metrics = [Metric(each.key, each.value, each.timestamp, step, model.model_id, run_id=run_id) for each in points]
+    client.log_batch(run_id, metrics=metrics)
+    with TemporaryDirectory() as scratch, upload_timeout():
+        save_logged_model(encoder, model, run_id, Path(scratch) / "model")
+        follow_umask(Path(scratch) / "model")
+        client.log_model_artifacts(model.model_id, str(Path(scratch) / "model"))
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    return str(model.model_id)
+
+
+def save_logged_model(encoder: SentenceTransformer, model: LoggedModel, run_id: str, folder: Path) -> None:
+    """Write the encoder in MLflow's format, with signature, input example and requirements."""
     versions = library_versions()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    mlflow.set_experiment(experiment_id=experiment_id)
-    with upload_timeout():
-        info = Model.log(
-            artifact_path=None,
-            name="model",
-            flavor=mlflow.sentence_transformers,
-            model=encoder,
-            run_id=run_id,
-            step=step,
-            signature=infer_signature(EXAMPLE, encoder.encode(EXAMPLE)),
-            input_example=EXAMPLE,
-            pip_requirements=[f"{name}=={versions[f'version.{name}'].split('+')[0]}" for name in MODEL_LIBRARIES],
-        )
-    location = Path(local_file_uri_to_path(client.get_logged_model(info.model_id).artifact_location))
-    if location.is_dir():  # not on a server
-        follow_umask(location)
-    return str(info.model_id)
+    mlflow.sentence_transformers.save_model(
+        encoder,
+        str(folder),
+        mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
+        signature=infer_signature(EXAMPLE, encoder.encode(EXAMPLE)),
+        input_example=EXAMPLE,
+        pip_requirements=[f"{name}=={versions[f'version.{name}'].split('+')[0]}" for name in MODEL_LIBRARIES],
+    )
 
 
 def register_model(client: MlflowClient, run_id: str, model_id: str, name: str, scores: dict[str, float]) -> str:
@@ -72,7 +90,8 @@ def register_model(client: MlflowClient, run_id: str, model_id: str, name: str, 
     with suppress(MlflowException):  # the name exists from an earlier run
         client.create_registered_model(name)
     tags = {score: f"{value:.4f}" for score, value in scores.items()}
-    version = client.create_model_version(name, f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id)
+    with default_store(client):  # an SQLite store looks the model up in MLflow's default store
+        version = client.create_model_version(name, f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id)
     return str(version.version)
 
 
@@ -81,8 +100,9 @@ def log_files(uri: str, experiment: str, files: list[Path], tags: dict[str, str]
 
     Raises `UserError` if the store cannot be used.
     """
+    tracking = TrackingConfig(uri=uri)
     try:
-        client, experiment_id = open_store(TrackingConfig(uri=uri), experiment)
+        client, experiment_id = open_store(tracking, experiment)
         run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
         for file in files:
             client.log_artifact(run_id, str(file))
@@ -102,12 +122,13 @@ def download_model(address: str, uri: str, folder: Path) -> Path:
     if is_missing(uri):
         raise UserError(f"{expected}, found no such file (from {Path.cwd()}): train first, or set tracking.uri.")
     limit_requests_outside_training()
-    mlflow.set_tracking_uri(uri)  # `download_artifacts` resolves models:/ there, and ignores its `tracking_uri`
     try:
-        copy = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder)))
+        client = connect(uri)
+        source = model_address(client, address)
+        copy = Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=client.tracking_uri))
         data = Model.load(copy).flavors["sentence_transformers"]
     except STORE_ERRORS as error:
-        raise UserError(f"{expected}, found: {shorten(error)}: {advice}.") from error
+        raise UserError(f"{expected}, found: {redact_message(shorten(error), uri)}: {advice}.") from error
     except KeyError as error:
         raise UserError(f"{expected} of sentence-transformers, found another kind: {advice}.") from error
     return copy / str(data.get("data", "model.sentence_transformer"))
@@ -122,12 +143,12 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
     """
     expected = f"{reference}: expected an experiment folder, or a run, an experiment or a models:/ address in"
     limit_requests_outside_training()
-    client = MlflowClient(uri)
     try:
+        client = connect(uri)
         run_id = resolve_run(client, reference)
     except STORE_ERRORS as error:
-        store = redact(uri)
-        raise UserError(f"{expected} {store}, found: {shorten(error)}: check the name and --uri.") from error
+        found = redact_message(shorten(error), uri)
+        raise UserError(f"{expected} {redact(uri)}, found: {found}: check the name and --uri.") from error
     folder.mkdir(parents=True, exist_ok=True)
     for name in files:
         with suppress(MlflowException, OSError):
@@ -137,7 +158,7 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
 
 def recorded_provenance(reference: str, uri: str) -> dict[str, str]:
     """Return the tags of a run, and the digests of its pairs under the keys `training` and `evaluation`."""
-    client = MlflowClient(uri)
+    client = connect(uri)
     run = client.get_run(resolve_run(client, reference))
     digests = {given.tags[0].value: given.dataset.digest for given in run.inputs.dataset_inputs}
     return {**run.data.tags, **digests}

@@ -1,4 +1,4 @@
-"""Connection to the MLflow store: timeouts, detection of outages, creation, and lookup of runs."""
+"""Connection to the MLflow store: timeouts, detection of outages, experiments, and lookup of runs."""
 
 import errno
 import json
@@ -7,28 +7,26 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager, suppress
 
 import mlflow
-from filelock import FileLock
+from mlflow.entities import LifecycleStage
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import InvalidUrlException, MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.config.tracking import SQLITE, TrackingConfig, redact, sqlite_path
+from src.config.tracking import SQLITE, TrackingConfig, engine_uri, redact, redact_message, sqlite_path
 from src.evaluation.metrics import METRICS
+from src.tracking.database import create_database, database_lock, probe_sqlite, set_damaged_aside
+from src.tracking.relocation import mend_paths
 from src.utils.errors import UserError, shorten
-from src.utils.files import atomic_write
 
 PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
 JOURNAL_TAG = "journal"
 """Tag with the key of the run's journal, which identifies the run before it has an id."""
-LOCK_TIMEOUT = 2.0
-"""Seconds to wait for another process that has the SQLite file locked."""
 SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
@@ -67,18 +65,6 @@ def upload_timeout() -> Iterator[None]:
         MLFLOW_HTTP_REQUEST_TIMEOUT.set(former)
 
 
-def probe_sqlite(uri: str) -> None:
-    """Raise `sqlite3.Error` for an SQLite file that cannot be used, or is locked by another process for too long.
-
-    MLflow would wait 20 s for the other process, and 100 s for a file that is not a database.
-    """
-    database = sqlite_path(uri)
-    if database and database.exists():
-        with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-
-
 def is_outage(error: Exception, uri: str) -> bool:
     """Return whether the error may be temporary: the store is unreachable, overloaded, locked or out of space."""
     if isinstance(error, OSError):
@@ -91,51 +77,65 @@ def is_outage(error: Exception, uri: str) -> bool:
 
 def store_error(error: Exception, uri: str) -> UserError:
     """Return the error to show for a store that cannot be used."""
+    found = redact_message(shorten(f"{type(error).__name__}: {error}"), uri)
     return UserError(
-        f"tracking.uri={redact(uri)}: expected an MLflow store that answers, found {type(error).__name__}: "
-        f"{shorten(error)}: start it, or set another tracking.uri."
+        f"tracking.uri={redact(uri)}: expected an MLflow store that answers, found {found}:"
+        f" {'check the file and its permissions' if sqlite_path(uri) else 'start it'}, or set another tracking.uri."
     )
 
 
-def has_tables(uri: str) -> bool:
-    """Return whether MLflow has created its tables in the SQLite file; True for a server.
+def connect(uri: str) -> MlflowClient:
+    """Return a client of the store, also for registered models; mend the paths of artifacts of a moved SQLite file."""
+    mend_paths(uri)
+    return MlflowClient(engine_uri(uri), registry_uri=engine_uri(uri))
 
-    A client would create missing tables on its first request.
+
+@contextmanager
+def default_store(client: MlflowClient) -> Iterator[None]:
+    """Make the store of `client` MLflow's default for the block, then restore that of the caller.
+
+    Only for the few functions of MLflow that take no client.
     """
-    database = sqlite_path(uri)
-    if database is None:
-        return True
-    if not database.is_file():
-        return False
-    probe_sqlite(uri)
-    with closing(sqlite3.connect(database)) as connection:
-        return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone() is not None
+    former = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(client.tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(former)
 
 
 def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient, str]:
-    """Return a client and the id of the experiment; create the store and the experiment if they do not exist."""
-    mlflow.set_tracking_uri(tracking.uri)
+    """Return a client and the id of the experiment; create the store and the experiment if they do not exist.
+
+    A damaged SQLite file is set aside.
+    """
     database = sqlite_path(tracking.uri)
     if database is None:
-        client = MlflowClient()
-        return client, _experiment_id(client, experiment, tracking.artifacts)
+        client = connect(tracking.uri)
+        return client, _experiment_id(client, experiment, tracking)
     database.parent.mkdir(parents=True, exist_ok=True)
     # MLflow creates the tables on the first request, which fails if two processes do so at the same time
-    with FileLock(f"{database}.lock", timeout=60):
-        if not database.exists():
-            with atomic_write(database) as temporary:  # a killed process must not leave half of the tables
-                MlflowClient(f"{SQLITE}{temporary}").search_experiments()
+    with database_lock(database):
+        set_damaged_aside(database)
+        create_database(database)
         probe_sqlite(tracking.uri)
-        client = MlflowClient()
-        return client, _experiment_id(client, experiment, tracking.artifacts)
+        client = connect(tracking.uri)
+        return client, _experiment_id(client, experiment, tracking)
 
 
-def _experiment_id(client: MlflowClient, name: str, artifacts: str | None) -> str:
+def _experiment_id(client: MlflowClient, name: str, tracking: TrackingConfig) -> str:
     known = client.get_experiment_by_name(name)
-    if known:
-        return str(known.experiment_id)
-    location = None if artifacts is None else (Path(artifacts) / name).resolve().as_uri()
-    return str(client.create_experiment(name, artifact_location=location, tags=_view_tags()))
+    if known is None:
+        folder = tracking.artifacts_folder
+        location = folder and (folder / name).resolve().as_uri()
+        return str(client.create_experiment(name, artifact_location=location, tags=_view_tags()))
+    if known.lifecycle_stage == LifecycleStage.DELETED:
+        restore = f"MLFLOW_TRACKING_URI={tracking.uri} mlflow experiments restore --experiment-id {known.experiment_id}"
+        raise UserError(
+            f"name={name}: expected an experiment in {redact(tracking.uri)}, found it deleted: restore it with"
+            f" {restore}, or give the run another name=NAME."
+        )
+    return str(known.experiment_id)
 
 
 def _view_tags() -> dict[str, str]:
@@ -188,3 +188,11 @@ def _run_of_model(client: MlflowClient, address: str) -> str:
     found = get_model_name_and_version(client, address)  # one element, the model's id, for models:/m-1234…
     model = client.get_logged_model(*found) if len(found) == 1 else client.get_model_version(*found)
     return str(model.source_run_id if len(found) == 1 else model.run_id)
+
+
+def model_address(client: MlflowClient, address: str) -> str:
+    """Return the address of the files of a models:/ address; raise `MlflowException` if there is no such model."""
+    found = get_model_name_and_version(client, address)
+    if len(found) == 1:
+        return str(client.get_logged_model(*found).artifact_location)
+    return str(client.get_model_version_download_uri(*found))

@@ -1,13 +1,17 @@
 """Writer of a journal's operations to the MLflow store; each operation is recorded once, even if it is sent twice."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag
 
-from src.tracking.journal import Journal, Operation
+from src.config.tracking import TrackingConfig, redact
+from src.tracking.database import probe_sqlite
+from src.tracking.journal import Journal
+from src.tracking.operations import Operation
 from src.tracking.registry import log_model, register_model
-from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store, probe_sqlite
+from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store
 from src.utils.errors import UserError
 
 SYSTEM = "system/"
@@ -22,11 +26,14 @@ class StoreWriter:
     An operation is sent again after a crash, or if the store's response was lost.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, tracking: TrackingConfig) -> None:
         self.journal = journal
-        self.client, self.experiment_id = open_store(journal.tracking, journal.experiment)
+        self.tracking = tracking
+        self.client, self.experiment_id = open_store(tracking, journal.header.experiment)
         self.recorded: set[tuple[str, int]] | None = None
         """Names and steps of the metrics in the store; None until they have been read."""
+        if "run_id" in journal.facts:
+            self._check_deleted(journal.run_id)
         self.handlers: dict[str, Callable[..., Facts]] = {
             "open": self._open,
             "params": self._params,
@@ -41,7 +48,7 @@ class StoreWriter:
 
     def send(self, operation: Operation) -> dict[str, str]:
         """Record an operation; return the values to keep in the journal: the run's id, the version of its model."""
-        probe_sqlite(self.journal.tracking.uri)
+        probe_sqlite(self.tracking.uri)
         return self.handlers[operation.name](operation.at, **operation.values) or {}
 
     @property
@@ -53,20 +60,32 @@ class StoreWriter:
         run_id = find_run_id(self.client, self.run_id, [self.experiment_id] if new else None)
         if run_id is None and not new:
             raise UserError(
-                f"{self.journal.tracking.uri}: expected the unfinished run {self.run_id}, found no such run: set "
+                f"{redact(self.tracking.uri)}: expected the unfinished run {self.run_id}, found no such run: set "
                 "trainer.resume=never to start anew, or restore the store."
             )
         if run_id is None:
-            self._kill_stale(f"attributes.status = 'RUNNING' and tags.folder = \"{tags['folder']}\"", at)
-            tags = {**tags, JOURNAL_TAG: self.journal.key}
+            folder = str(self.journal.experiment_folder.resolve())
+            self._kill_stale("", at, folder=folder)
+            tags = {**tags, "folder": folder, JOURNAL_TAG: self.journal.key}
             if PARENT in tags:
                 tags[PARENT] = find_run_id(self.client, tags[PARENT]) or tags[PARENT]
             run_id = str(self.client.create_run(self.experiment_id, start_time=at, tags=tags).info.run_id)
             self.recorded = set()
+        else:
+            self._check_deleted(run_id)
         if new:
             self._adopt_children(run_id)
         self.client.update_run(run_id, status="RUNNING")
         return {"run_id": run_id}
+
+    def _check_deleted(self, run_id: str) -> None:
+        """Raise `UserError` if the run was deleted."""
+        if self.client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED:
+            restore = f"MLFLOW_TRACKING_URI={redact(self.tracking.uri)} mlflow runs restore --run-id {run_id}"
+            raise UserError(
+                f"{self.journal.experiment_folder}: expected its run {run_id} in {redact(self.tracking.uri)}, found it"
+                f" deleted: restore it with {restore}, or set trainer.resume=never to start anew."
+            )
 
     def _adopt_children(self, run_id: str) -> None:
         """Set the parent of child runs that were sent before this run, and so refer to it by its journal key."""
@@ -100,24 +119,33 @@ class StoreWriter:
         tags = [InputTag("mlflow.data.context", context)]
         self.client.log_inputs(self.run_id, [DatasetInput(Dataset(**dataset), tags)])
 
-    def _artifact(self, at: int, kept: str, parent: str | None) -> None:
-        self.client.log_artifact(self.run_id, str(self.journal.folder / kept), parent)
+    def _artifact(self, at: int, kept: str, parent: str | None, late: bool = False) -> None:
+        self.client.log_artifact(self.run_id, str(self.journal.locate(kept, late)), parent)
 
-    def _model(self, at: int, kept: str, step: int, register: bool, scores: dict[str, float]) -> Facts:
-        model_id = log_model(self.client, self.experiment_id, self.run_id, self.journal.folder / kept, step)
-        if not register:
+    def _model(
+        self, at: int, kept: str, step: int, register: bool, scores: dict[str, float], late: bool = False
+    ) -> Facts:
+        folder = self.journal.locate(kept, late)
+        model_id = log_model(self.client, self.experiment_id, self.run_id, folder, step)
+        if not (register and self.tracking.register):
             return None
-        version = register_model(self.client, self.run_id, model_id, self.journal.experiment, scores)
+        version = register_model(self.client, self.run_id, model_id, self.journal.header.experiment, scores)
         self.client.set_tag(self.run_id, "result.model_version", version)
         return {"model_version": version}
 
     def _close_children(self, at: int) -> None:
-        self._kill_stale(f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{self.run_id}'", at)
+        self._kill_stale(f" and tags.`{PARENT}` = '{self.run_id}'", at)
 
-    def _kill_stale(self, condition: str, before: int) -> None:
-        """End as KILLED the runs that match `condition` and were started before `before`: their processes have died."""
-        for run in self.client.search_runs([self.experiment_id], f"{condition} and attributes.start_time < {before}"):
-            self.client.set_terminated(run.info.run_id, "KILLED")
+    def _kill_stale(self, condition: str, before: int, **tags: str) -> None:
+        """End as KILLED the running runs that match and were started before `before`: their processes have died."""
+        running = f"attributes.status = 'RUNNING' and attributes.start_time < {before}{condition}"
+        for run in self.client.search_runs([self.experiment_id], running):
+            if tags.items() <= run.data.tags.items():  # compared here: a filter cannot hold every name of a folder
+                self._terminate(run, "KILLED", int(time.time() * 1000))
 
     def _end(self, at: int, status: str) -> None:
-        self.client.set_terminated(self.run_id, status, at)
+        self._terminate(self.client.get_run(self.run_id), status, at)
+
+    def _terminate(self, run: Run, status: str, at: int) -> None:
+        """End a run, not before its start: the clock may have been set back."""
+        self.client.set_terminated(run.info.run_id, status, max(at, run.info.start_time))

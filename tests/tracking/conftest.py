@@ -10,14 +10,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as Recorded
 
 from src.config import Config
-from src.tracking import Run, start_run, store, sync_journals
+from src.tracking import Run, database, start_run, sync_journals
 from src.tracking.queue import DiscardingQueue
 
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a failing attempt take little time."""
-    monkeypatch.setattr(store, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", 0.05)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
@@ -47,7 +47,7 @@ def history(config: Config, run_id: str, name: str) -> list[tuple[int, float]]:
 
 
 def sync(config: Config) -> None:
-    for report in sync_journals(Path(config.folder)):
+    for report in sync_journals(Path(config.folder), config.tracking):
         assert not report.left, report
 
 

@@ -10,7 +10,9 @@ from src.config import Config
 from src.config.tracking import TrackingConfig
 from src.tracking import queue as queues
 from src.tracking import start_run, sync_journals
-from src.tracking.journal import Journal, Operation, find_journals
+from src.tracking.journal import Journal
+from src.tracking.journal_search import find_journals
+from src.tracking.operations import Operation
 from src.tracking.queue import WriteQueue
 from tests.tracking.conftest import killed_run, locked, recorded_runs
 
@@ -39,8 +41,8 @@ def test_a_slow_store_costs_a_training_a_tenth_of_its_time(
 ) -> None:
     store = SlowStore(seconds, fails)
     monkeypatch.setattr(queues, "time", SimpleNamespace(monotonic=lambda: store.now))
-    monkeypatch.setattr(queues, "StoreWriter", lambda _: store)
-    queue = WriteQueue(Journal.create(tmp_path, None, TrackingConfig(), "tiny"))
+    monkeypatch.setattr(queues, "StoreWriter", lambda *_: store)
+    queue = WriteQueue(Journal.create(tmp_path, None, TrackingConfig().uri, "tiny"), TrackingConfig())
     for _ in range(200):
         store.now += 10
         queue.enqueue("metrics")
@@ -56,12 +58,12 @@ def test_entries_that_a_store_rejects_do_not_block_those_of_other_runs(config: C
     folder = Path(config.folder)
     with start_run(config, {}):
         pass  # creates the store
-    lost = Journal.create(folder, "0-lost", config.tracking, config.name)
-    lost.append("open", new=False, tags={"folder": str(folder)})
+    lost = Journal.create(folder, "0-lost", config.tracking.uri, config.name)
+    lost.append("open", new=False, tags={})
     lost.close()
     with locked(config), start_run(config, {}):
         pass
-    rejected, sent = sync_journals(folder)
+    rejected, sent = sync_journals(folder, config.tracking)
     assert "found no such run" in str(rejected.problem)
     assert (rejected.left, sent.left) == (2, 0)  # the start of the next run has added its end
 
@@ -79,7 +81,7 @@ def test_a_report_tells_interrupted_ended_and_open_runs_apart(config: Config) ->
     folder = Path(config.folder)
     with locked(config), killed_run(config):
         pass
-    (interrupted,) = sync_journals(folder)
+    (interrupted,) = sync_journals(folder, config.tracking)
     assert (interrupted.left, interrupted.ended, interrupted.busy) == (0, False, False)
     with start_run(config, {}):
-        assert [report.busy for report in sync_journals(folder)] == [True]
+        assert [report.busy for report in sync_journals(folder, config.tracking)] == [True]

@@ -15,11 +15,11 @@ def test_the_upload_of_a_model_has_a_longer_timeout_than_other_requests(
 ) -> None:
     timeouts: list[int] = []
 
-    def log(**_: Any) -> None:
+    def log(*_: Any) -> None:
         timeouts.append(MLFLOW_HTTP_REQUEST_TIMEOUT.get())
         raise TimeoutError
 
-    monkeypatch.setattr(registry.Model, "log", log)
+    monkeypatch.setattr(registry.MlflowClient, "log_model_artifacts", log)
     with start_run(config, {}) as run:
         run.log_model(tiny_encoder_folder, 1, {})
     assert set(timeouts) == {120}

@@ -16,7 +16,8 @@ from src.config.schema import config_hash
 from src.data import load_pairs
 from src.encoder import base_of
 from src.tracking import known_run, run_tags, start_run
-from src.tracking.journal import FILE, find_journals
+from src.tracking.journal import FILE
+from src.tracking.journal_search import find_journals
 from src.training.callbacks import CurveRow
 from src.utils.errors import TrainingStopped, UserError
 from tests.tracking.conftest import history, killed_run, locked, recorded_runs, sync
@@ -165,7 +166,7 @@ def test_requests_have_a_short_timeout_and_no_retries_unless_the_environment_set
 def test_a_path_that_is_no_database_is_refused_and_leaves_no_journal(
     content: str | None, found: str, config: Config, tmp_path: Path
 ) -> None:
-    path = tmp_path / "other.db"
+    path = tmp_path / "notes.txt"
     path.write_text(content * 100) if content else path.mkdir()
     config.tracking.uri = f"sqlite:///{path}"
     with pytest.raises(UserError, match=f"tracking.uri=.*expected an MLflow store that answers, found .*{found}"):

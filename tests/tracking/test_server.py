@@ -24,7 +24,8 @@ from src.evaluation.metrics import LEARNING_RATE, PEARSON, SPEARMAN, TRAINING_LO
 from src.pipeline.training import LOG_FILE, run_training
 from src.report.files import ARTIFACTS
 from src.sync import run as sync
-from src.tracking.journal import FILE, find_journals
+from src.tracking.journal import FILE
+from src.tracking.journal_search import find_journals
 from src.training.callbacks import CurveRow
 from src.utils.console import setup_logging
 
@@ -129,7 +130,7 @@ def story(server: Server, tiny_config_in: TinyConfig, tmp_path_factory: pytest.T
     lines = [json.loads(line) for line in (journal / FILE).read_text(encoding="utf-8").splitlines()]
     server.start()
     for _ in range(2):
-        sync([folder])
+        sync([folder, f"uri={server.uri}"])
     client = MlflowClient(server.uri)
     experiment = client.get_experiment_by_name("tiny").experiment_id
     runs = {Path(run.data.tags["folder"]).name: run for run in client.search_runs([experiment])}
