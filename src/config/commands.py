@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from src.config.data import QUOTING
 from src.config.tracking import TrackingConfig, redact
 from src.config.training import PRECISIONS
 from src.utils.errors import UserError, require, require_fields
@@ -125,21 +126,23 @@ class PredictConfig:
     model: str = ""
     """Experiment folder, model folder, `owner/name` on the Hub, models:/NAME/VERSION, or e5_small_ko (untrained)."""
     pairs: str | None = None
-    """CSV, TSV, JSONL or Parquet file of sentence pairs."""
+    """CSV, TSV, JSON, JSONL or Parquet file of sentence pairs."""
     queries: str | None = None
-    """CSV, TSV, JSONL or Parquet file of texts to rank candidates for."""
+    """CSV, TSV, JSON, JSONL or Parquet file of texts to rank candidates for."""
     candidates: str | None = None
-    """CSV, TSV, JSONL or Parquet file of the texts to rank."""
+    """CSV, TSV, JSON, JSONL or Parquet file of the texts to rank."""
     output: str | None = None
     """File to write, its extension selects the format; empty: print the first rows."""
     sentence1: str = "sentence1"
-    """Column of the first sentence of a pair."""
+    """Column of the first sentence of a pair; a nested field of JSON or Parquet has a dotted name, such as `pair.a`."""
     sentence2: str = "sentence2"
     """Column of the second sentence of a pair."""
     column: str | None = None
     """Text column of queries and candidates; empty: the only column, else `text`, else `sentence1`."""
     candidate_column: str | None = None
     """Text column of the candidates; empty: as `column`."""
+    quoting: str = "auto"
+    """Quotation marks of CSV and TSV input: auto, csv or none, as data.quoting of a training."""
     top_k: int = 5
     """Candidates returned for each query."""
     batch_size: int = 32
@@ -157,6 +160,7 @@ class PredictConfig:
         kinds = "an experiment or model folder, OWNER/NAME on the Hub, models:/NAME/VERSION or e5_small_ko"
         checks = [
             ("model", bool(self.model.strip()), kinds),
+            ("quoting", self.quoting in QUOTING, f"one of {list(QUOTING)}"),
             ("top_k", self.top_k >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
             ("precision", self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from src.utils.errors import require
 
 KLUE_SOURCES = ("local", "hub", "sample")
+QUOTING = ("auto", "none", "csv")
 
 
 @dataclass
@@ -18,7 +19,8 @@ class KlueSts:
     sources: list[str] = field(default_factory=lambda: list(KLUE_SOURCES))
     """Sources in order of preference; the first available one is used."""
     local_folder: str | None = None
-    """Folder with train.csv and dev.csv (guid, source, sentence1, sentence2, label); KLUE_STS_DIR by default."""
+    """Folder with train.csv and dev.csv (guid, source, sentence1, sentence2, label), or with the published JSON files;
+    KLUE_STS_DIR by default."""
     hub_name: str = "klue/klue"
     hub_revision: str = "349481ec73fff722f88e0453ca05c77a447d967c"
     """Commit of the Hub data set."""
@@ -30,7 +32,7 @@ class KlueSts:
 
 @dataclass
 class PairFiles:
-    """A user's own pairs: CSV, TSV, JSONL or Parquet files, or a Hub data set."""
+    """A user's own pairs: CSV, TSV, JSON, JSONL or Parquet files, or a Hub data set."""
 
     name: str = "pairs"
     train: str = "???"
@@ -44,7 +46,7 @@ class PairFiles:
     hub_revision: str | None = None
     """Commit of the Hub data set."""
     sentence1: str = "sentence1"
-    """Column of the first sentence."""
+    """Column of the first sentence; a nested field of JSON or Parquet has a dotted name, as `labels.real-label`."""
     sentence2: str = "sentence2"
     """Column of the second sentence."""
     score: str = "score"
@@ -53,6 +55,9 @@ class PairFiles:
     """Score of sentences with nothing in common; becomes 0."""
     max_score: float = 1.0
     """Score of sentences with the same meaning; becomes 1."""
+    quoting: str = "auto"
+    """Meaning of quotation marks in CSV and TSV files. csv: they enclose values; none: they are part of the texts;
+    auto: none for a TSV file with values that begin with a mark and are not enclosed, else csv without joined rows."""
     seed: int = 42
     """Seed of the split."""
     language: str = "ko"
@@ -61,6 +66,7 @@ class PairFiles:
     """Licence of the data for the model card."""
 
     def __post_init__(self) -> None:
+        require(self.quoting in QUOTING, "data.quoting", f"one of {list(QUOTING)}", self.quoting)
         require(0 < self.dev_fraction < 1, "data.dev_fraction", "between 0 and 1", self.dev_fraction)
         require(math.isfinite(self.min_score), "data.min_score", "a finite number", self.min_score)
         valid = self.min_score < self.max_score and math.isfinite(self.max_score - self.min_score)

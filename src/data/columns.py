@@ -38,12 +38,38 @@ INVALID_TEXT: dict[str, Mask] = {
 }
 """For each expectation, a function that returns the mask of the values that violate it."""
 UNUSUAL_TEXT: dict[str, Mask] = {
-    "contain a line break (is a quotation mark not closed?)": lambda text: pc.match_substring(text, "\n"),
+    "contain a line break (is a quotation mark not closed?)": lambda text: pc.match_substring_regex(text, r"[\r\n]"),
     "contain the replacement character U+FFFD (was the file converted wrongly?)": lambda text: pc.match_substring(
         text, "\ufffd"
     ),
 }
-"""For each warning, a function that returns the mask of the values that it counts."""
+"""For each remark, a function that returns the mask of the values that it counts."""
+NOT_NFC = "were not in Unicode NFC, decomposed Hangul for one, and were normalised"
+
+
+class Remarks:
+    """Numbers of unusual values of a file by column, with the first of each kind."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.counts = Counter[tuple[str, str]]()
+        """Number of values by column and kind."""
+        self.rows: dict[tuple[str, str], int] = {}
+        """Data row of the first value."""
+
+    def add(self, name: str, kind: str, rows: pa.ChunkedArray, mask: Any) -> None:
+        """Count the values of the column `name` where the mask is true."""
+        position = _first_true(mask)
+        if position >= 0:
+            self.counts[name, kind] += pc.sum(mask).as_py()
+            self.rows.setdefault((name, kind), rows[position].as_py())
+
+    def sentences(self) -> list[str]:
+        """Return a sentence for each column and kind."""
+        return [
+            f"{self.where}: {count:,} value(s) of {name!r} {kind}; the first is data row {self.rows[name, kind]}."
+            for (name, kind), count in self.counts.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -85,6 +111,24 @@ class Columns:
             raise UserError(f"{where}: expected each column once, found {twice} more than once: rename the others.")
 
 
+def column_names(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns, then those of the fields of their structs, such as `labels.real-label`."""
+    nested = [
+        f"{parent.name}.{name}"
+        for parent in schema
+        if pa.types.is_struct(parent.type)
+        for name in column_names(pa.schema(list(parent.type)))
+    ]
+    return [*schema.names, *(name for name in nested if name not in schema.names)]
+
+
+def column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return the column or nested field with one of the `column_names`."""
+    while name not in table.column_names:
+        table = table.flatten()
+    return table[name]
+
+
 def number_rows(table: pa.Table) -> pa.Table:
     """Return the table with the number of each data row, from 1, in the column `ROW`."""
     return table.append_column(ROW, pa.array(np.arange(1, table.num_rows + 1)))
@@ -103,23 +147,19 @@ def invalid_value(where: object, row: int, column: str, expected: str, found: An
     )
 
 
-def check_text(raw: pa.Table, where: str, column: str) -> tuple[pa.ChunkedArray, list[str]]:
-    """Return the column as strings in Unicode NFC, and warnings about unusual values.
+def check_text(raw: pa.Table, name: str, remarks: Remarks) -> pa.ChunkedArray:
+    """Return the column or nested field as strings in Unicode NFC; count unusual values in `remarks`.
 
     Raises `UserError` for a value that is not a sentence.
     """
-    text = _as_text(raw[column], where, column)
+    text = _as_text(column(raw, name), remarks.where, name)
     for expected, is_invalid in INVALID_TEXT.items():
-        _refuse(is_invalid(text), raw, where, column, expected, "correct the row or take it out")
+        _refuse(is_invalid(text), raw, remarks.where, name, expected, "correct the row or take it out")
     normal = _to_nfc(text)
-    unusual = {"were not in Unicode NFC, decomposed Hangul for one, and were normalised": pc.not_equal(text, normal)}
-    unusual |= {description: is_unusual(normal) for description, is_unusual in UNUSUAL_TEXT.items()}
-    return normal, [
-        f"{where}: {pc.sum(mask).as_py():,} value(s) of {column!r} {description}; the first is data row"
-        f" {raw[ROW][_first_true(mask)].as_py()}."
-        for description, mask in unusual.items()
-        if _first_true(mask) >= 0
-    ]
+    remarks.add(name, NOT_NFC, raw[ROW], pc.not_equal(text, normal))
+    for kind, is_unusual in UNUSUAL_TEXT.items():
+        remarks.add(name, kind, raw[ROW], is_unusual(normal))
+    return normal
 
 
 def check_scores(raw: pa.Table, where: str, columns: Columns) -> pa.ChunkedArray:
@@ -144,12 +184,12 @@ def _first_true(mask: Any) -> int:
     return int(pc.index(mask, pa.scalar(True)).as_py())
 
 
-def _refuse(mask: Any, raw: pa.Table, where: str, column: str, expected: str, advice: str) -> None:
+def _refuse(mask: Any, raw: pa.Table, where: str, name: str, expected: str, advice: str) -> None:
     """Raise `UserError` for the first row where the mask is true, if there is one."""
     position = _first_true(mask)
     if position >= 0:
-        row, found = raw[ROW][position].as_py(), raw[column][position].as_py()
-        raise invalid_value(where, row, column, expected, found, advice)
+        row, found = raw[ROW][position].as_py(), column(raw, name)[position].as_py()
+        raise invalid_value(where, row, name, expected, found, advice)
 
 
 def _as_text(values: pa.ChunkedArray, where: str, column: str) -> pa.ChunkedArray:

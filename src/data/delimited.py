@@ -1,151 +1,202 @@
-"""Readers and writers of CSV and TSV files, whole or in chunks; errors name the line or the data row."""
+"""Readers and writers of CSV and TSV files; errors name the data row at fault and its line."""
 
-import codecs
 import csv
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal, TextIO
 
 import pyarrow as pa
-import pyarrow.csv
 
-from src.data.columns import Columns, short_repr
-from src.utils.errors import UserError, shorten
+from src.data.columns import NUMBER, short_repr
+from src.data.quoting import UNQUOTED_ADVICE, uses_quoting
+from src.data.text_files import BLOCK, read_lines, row_too_long
+from src.utils.errors import UserError
 
-BLOCK = 1 << 25
-"""Bytes read at a time, and the maximum length of a row."""
+csv.field_size_limit(BLOCK)  # 131,072 by default
+ROWS = 8192
+"""Maximum number of rows of a chunk; it has fewer if it is longer than `BLOCK`."""
 DELIMITERS = ",;\t|"
-SIGNATURES = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16", b"PK": "a ZIP or Excel file"}
-"""First bytes of files that are often mistaken for UTF-8 text."""
+FIRST_ROWS = 50
+"""Number of data rows that decide which columns have only numbers."""
+IS_NUMBER = re.compile(NUMBER)
 
 
-def read_delimited(path: Path, columns: Columns, delimiter: str) -> pa.Table:
-    """Return the columns as text; raise `UserError` for a missing column or a malformed row."""
-    schema = delimited_schema(path, delimiter)
-    columns.require(schema.names, str(path))
-    chunks = chain([schema.empty_table()], read_delimited_chunks(path, schema, delimiter))
-    return pa.concat_tables(chunk.select(list(columns.names)) for chunk in chunks)
+class DelimitedFile:
+    """A CSV or TSV file, all columns of which are text."""
 
+    def __init__(self, path: Path, quoting: str, delimiter: str) -> None:
+        """`quoting`: none, csv, or auto, which detects unquoted TSV files and rows joined by open quotation marks.
 
-def delimited_schema(path: Path, delimiter: str) -> pa.Schema:
-    """Return the columns of the header, all as text.
+        Raises `UserError` unless the delimiter separates the columns of the header.
+        """
+        self.path = path
+        self.delimiter = delimiter
+        self.notes: list[str] = []
+        self.is_quoted, self.is_checked = quoting != "none", quoting == "auto"
+        if quoting == "auto" and delimiter == "\t":
+            self.is_quoted, self.notes = uses_quoting(path, lambda: read_lines(path), delimiter)
+        self.names = next(self._rows(), [])
+        self._check_header()
 
-    Raises `UserError` unless the complete file is UTF-8 and the delimiter separates its columns.
-    """
-    scan_text(path)
-    with _parser(path, delimiter) as parse, pa.csv.open_csv(path, _blocks(), parse) as file:
-        names = file.schema.names
-    other = [mark for mark in DELIMITERS if mark != delimiter and len(names) == 1 and mark in names[0]]
-    if other:
-        raise UserError(
-            f"{path}: expected columns separated by {delimiter!r}, found one column {short_repr(names[0])}, separated"
-            f" by {other[0]!r}: save it with {delimiter!r}, or rename it to .tsv if it is separated by tabs."
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """All columns."""
+        return pa.schema([(name, pa.string()) for name in self.names])
+
+    def chunks(self, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the columns `names`, all by default, of the rows in file order.
+
+        Raises `UserError` for a malformed row.
+        """
+        at = range(len(self.names)) if names is None else [self.names.index(name) for name in names]
+        schema = pa.schema([self.schema.field(i) for i in at])
+        rows = islice(self._rows(), 1, None)
+        while batch := _take(rows):
+            columns = list(zip(*batch, strict=True))
+            yield pa.table([pa.array(columns[i], pa.string()) for i in at], schema=schema)
+
+    def _rows(self) -> Iterator[list[str]]:
+        """Yield the header and the data rows, which have as many values; blank lines are skipped."""
+        lines = _Lines(self.path)
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.is_quoted else csv.QUOTE_NONE
+        reader = csv.reader(lines, delimiter=self.delimiter, quoting=quoting, strict=True)
+        number, width, numeric = 0, 0, set[int]()
+        try:
+            for row in reader:
+                if row:
+                    width = width or len(row)
+                    if len(row) != width:
+                        raise self._ragged(number, row, width, lines)
+                    if 0 < number <= FIRST_ROWS:
+                        found = {i for i, value in enumerate(row) if IS_NUMBER.match(value.strip())}
+                        numeric = found if number == 1 else numeric & found
+                    if len(lines.row) > 1 and number and self.is_checked:
+                        self._check_joined(number, numeric, width, lines)
+                    yield row
+                    number += 1
+                lines.start_row()
+        except csv.Error as error:
+            raise self._malformed(number, lines, error) from error
+
+    def _check_header(self) -> None:
+        if not self.names:
+            raise UserError(f"{self.path}: expected a header and rows of pairs, found less: add pairs to it.")
+        name = self.names[0]
+        other = [mark for mark in DELIMITERS if mark != self.delimiter and len(self.names) == 1 and mark in name]
+        if other:
+            raise UserError(
+                f"{self.path}: expected columns separated by {self.delimiter!r}, found one column {short_repr(name)},"
+                f" separated by {other[0]!r}: save it with {self.delimiter!r}, or rename it to .tsv if it is separated"
+                " by tabs."
+            )
+
+    def _check_joined(self, number: int, numeric: set[int], width: int, lines: "_Lines") -> None:
+        """Raise `UserError` if the lines of a row are rows of their own, by their columns of numbers."""
+
+        def is_row(line: str) -> bool:
+            for values in (next(csv.reader([line], delimiter=self.delimiter)), line.split(self.delimiter)):
+                if len(values) == width and all(IS_NUMBER.match(values[i].strip(' "\r\n')) for i in numeric):
+                    return True
+            return False
+
+        first, *inner, last = (is_row(line) for line in lines.row)
+        if numeric and (any(inner) or (first and last)):
+            raise self._open_mark(number, lines)
+
+    def _where(self, number: int, lines: "_Lines") -> str:
+        row = f"data row {number}" if number else "the header"
+        return f"{self.path}, {row} (line {lines.number - len(lines.row) + 1})"
+
+    def _ragged(self, number: int, row: list[str], width: int, lines: "_Lines") -> UserError:
+        if len(lines.row) > 1:
+            return self._open_mark(number, lines)
+        advice = f", or put a text that contains {self.delimiter!r} in quotation marks" if self.is_quoted else ""
+        return UserError(
+            f"{self._where(number, lines)}: expected {width} values, found {len(row)} in"
+            f" {short_repr(lines.row[0].rstrip())}: correct the row{advice}."
         )
-    return pa.schema([(name, pa.string()) for name in names])
+
+    def _open_mark(self, number: int, lines: "_Lines") -> UserError:
+        return UserError(
+            f"{self._where(number, lines)}: expected every quotation mark closed, found an open one that joins"
+            f" {len(lines.row):,} line(s), from {short_repr(lines.row[0].rstrip())} on: close it, or {UNQUOTED_ADVICE}."
+        )
+
+    def _malformed(self, number: int, lines: "_Lines", error: csv.Error) -> UserError:
+        if "limit" in str(error):
+            return row_too_long(self.path)
+        if "new-line" in str(error):
+            expected, advice = (
+                "no carriage return in a value",
+                "take it out, or save the file with one kind of line end",
+            )
+        elif len(lines.row) > 1 or "end of data" in str(error):
+            return self._open_mark(number, lines)
+        else:
+            expected = "a value in quotation marks as a whole"
+            advice = f'put the complete text in quotation marks and write those in it as "", or {UNQUOTED_ADVICE}'
+        return UserError(
+            f"{self._where(number, lines)}: expected {expected}, found {short_repr(lines.row[0].rstrip())}: {advice}."
+        )
 
 
-def read_delimited_chunks(path: Path, schema: pa.Schema, delimiter: str) -> Iterator[pa.Table]:
-    """Yield the rows in file order, with all columns of the schema; raise `UserError` for a malformed row."""
-    rows, last = 0, ""
-    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(schema.names, pa.string()), strings_can_be_null=False)
-    with _parser(path, delimiter) as parse, pa.csv.open_csv(path, _blocks(), parse, convert) as file:
-        for batch in file:
-            if batch.num_rows:
-                rows, last = rows + batch.num_rows, batch.column(batch.num_columns - 1)[-1].as_py()
-            yield pa.Table.from_batches([batch])
-    # Arrow accepts a quotation mark that is still open at the end of the file.
-    if "\n" in last and scan_text(path) % 2:
-        raise _open_quotation(path, rows, last)
+class _Lines:
+    """Lines of a file, with those of the current row."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.number = 0
+        """Number of lines read."""
+        self.start_row()
+
+    def start_row(self) -> None:
+        """Forget the lines of the last row."""
+        self.row: list[str] = []
+        self.size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in read_lines(self.path):
+            self.number += 1
+            self.row.append(line)
+            self.size += len(line)
+            if self.size > BLOCK:
+                raise row_too_long(self.path)
+            yield line
+
+
+def _take(rows: Iterator[list[str]]) -> list[list[str]]:
+    """Return the next rows of a chunk, none at the end."""
+    batch, size = [], 0
+    for row in rows:
+        batch.append(row)
+        size += sum(map(len, row))
+        if len(batch) == ROWS or size > BLOCK:
+            break
+    return batch
 
 
 @contextmanager
-def write_delimited(path: Path, schema: pa.Schema, delimiter: str) -> Iterator[Callable[[pa.Table], None]]:
+def write_delimited(
+    file: TextIO, schema: pa.Schema, delimiter: str, is_quoted: bool = True
+) -> Iterator[Callable[[pa.Table], None]]:
     """Yield a function that appends a chunk; values are quoted only if necessary, lists and objects written as JSON."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(schema.names)
+    # The writer quotes a carriage return only if it is part of the line end, which is then replaced.
+    unix = SimpleNamespace(write=lambda row: file.write(row.removesuffix("\r\n") + "\n"))
+    form: dict[str, Any] = {} if is_quoted else {"quoting": csv.QUOTE_NONE, "quotechar": None}
+    writer = csv.writer(unix, delimiter=delimiter, **form)
+    writer.writerow(schema.names)
 
-        def append(chunk: pa.Table) -> None:
-            columns = (map(_cell, column.to_pylist()) for column in chunk.columns)
-            writer.writerows(zip(*columns, strict=True))
+    def append(chunk: pa.Table) -> None:
+        columns = (map(_cell, column.to_pylist()) for column in chunk.columns)
+        writer.writerows(zip(*columns, strict=True))
 
-        yield append
-
-
-def scan_text(path: Path) -> int:
-    """Return the number of quotation marks in the file; raise `UserError` naming a line that is not UTF-8 text."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    line, quotes, chunk = 1, 0, b"\n"
-    with path.open("rb") as file:
-        while chunk:
-            chunk = file.read(BLOCK)
-            try:
-                decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
-                line += error.object[: error.start].count(b"\n")
-                raise _not_text(path, line, f"the byte {error.object[error.start]:#04x}") from error
-            if b"\0" in chunk:
-                raise _not_text(path, line + chunk[: chunk.index(b"\0")].count(b"\n"), "a NUL byte")
-            line += chunk.count(b"\n")
-            quotes += chunk.count(b'"')
-    return quotes
-
-
-def _not_text(path: Path, line: int, found: str) -> UserError:
-    with path.open("rb") as file:
-        start = file.read(4)
-    guess = next((f" ({name})" for signature, name in SIGNATURES.items() if start.startswith(signature)), "")
-    return UserError(f"{path}, line {line}: expected UTF-8 text, found {found}{guess}: save the file as UTF-8 text.")
-
-
-def _blocks() -> pa.csv.ReadOptions:
-    return pa.csv.ReadOptions(use_threads=False, block_size=BLOCK)  # Arrow counts rows in a single thread only
-
-
-@contextmanager
-def _parser(path: Path, delimiter: str) -> Iterator[pa.csv.ParseOptions]:
-    """Yield parse options for Arrow; turn its errors in the block into `UserError`."""
-    invalid: list[Any] = []
-
-    def stop(row: Any) -> str:
-        invalid.append(row)
-        return "error"
-
-    try:
-        yield pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=stop)
-    except pa.ArrowInvalid as error:
-        if invalid:
-            raise _invalid_row(path, invalid[0], delimiter) from error
-        raise _invalid_file(path, error, delimiter) from error
-
-
-def _invalid_row(path: Path, row: Any, delimiter: str) -> UserError:
-    if row.text.count('"') % 2:
-        return _open_quotation(path, row.number - 1, row.text)
-    return UserError(
-        f"{path}, data row {row.number - 1}: expected {row.expected_columns} values, found {row.actual_columns} in"
-        f" {short_repr(row.text)}: correct the row, or put a text that contains {delimiter!r} in quotation marks."
-    )
-
-
-def _open_quotation(path: Path, row: int, text: str) -> UserError:
-    return UserError(
-        f"{path}, data row {row}: expected every quotation mark closed, found an open one in {short_repr(text)}: close"
-        ' it, or put the complete text in quotation marks and write those in it as "".'
-    )
-
-
-def _invalid_file(path: Path, error: Exception, delimiter: str) -> UserError:
-    if "straddling" in str(error):
-        expected, found, advice = f"rows of at most {BLOCK:,} bytes", "a longer one", "look for an open quotation mark"
-    elif "Empty CSV" in str(error):
-        expected, found, advice = "a header and rows of pairs", "less", "add pairs to it"
-    else:
-        expected, found, advice = f"text separated by {delimiter!r}", shorten(error), "correct the file"
-    return UserError(f"{path}: expected {expected}, found {found}: {advice}.")
+    yield append
 
 
 def _cell(value: Any) -> Any:

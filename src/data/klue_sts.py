@@ -17,6 +17,11 @@ SAMPLE = Path(__file__).parent / "sample"
 LICENSE = "cc-by-sa-4.0"
 CSV_COLUMNS = Columns(score="label", max_score=5, extra=("source",), rename="use KLUE's own columns", adjustable=False)
 HUB_COLUMNS = replace(CSV_COLUMNS, score="labels.real-label")
+FILES: dict[tuple[str, str], Columns] = {
+    ("train.csv", "dev.csv"): CSV_COLUMNS,
+    ("klue-sts-v1.1_train.json", "klue-sts-v1.1_dev.json"): HUB_COLUMNS,
+}
+"""Files of a local folder, the first ones found are used: a copy as CSV, or as published."""
 LOCAL = "KLUE-STS from a local copy."
 INFERRED = (
     "KLUE-STS from a local copy in which the source column has no suffix; in train it was inferred by a classifier,"
@@ -55,13 +60,15 @@ def _local(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
     folder = Path(data.local_folder).expanduser()
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: expected a folder with train.csv and dev.csv (from KLUE_STS_DIR or data.local_folder), found"
-            f" {'a file' if folder.exists() else 'nothing'}: correct the path or unset KLUE_STS_DIR."
+            f"{folder}: expected a folder with train.csv and dev.csv, or with the published JSON files (from"
+            f" KLUE_STS_DIR or data.local_folder), found {'a file' if folder.exists() else 'nothing'}: correct the path"
+            " or unset KLUE_STS_DIR."
         )
-    tables = _read_folder(folder)
-    has_suffixes = not pc.any(pc.equal(tables[str(folder / "train.csv")]["source"], data.domain)).as_py()
+    tables, columns = _read_folder(folder)
+    train = next(iter(tables.values()))
+    has_suffixes = not pc.any(pc.equal(train["source"], data.domain)).as_py()
     note = LOCAL if has_suffixes else INFERRED
-    return tables, CSV_COLUMNS, Provenance("KLUE-STS", dataset_url("klue/klue"), LICENSE, "ko", note)
+    return tables, columns, Provenance("KLUE-STS", dataset_url("klue/klue"), LICENSE, "ko", note)
 
 
 def _hub(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
@@ -77,12 +84,13 @@ def _sample(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
     if not (SAMPLE / "train.csv").is_file():
         raise Unavailable(f"the project's own pairs are not in {SAMPLE}")
     provenance = Provenance("written accommodation reviews", None, "cc0-1.0", "ko", WRITTEN)
-    return _read_folder(SAMPLE), CSV_COLUMNS, provenance
+    return *_read_folder(SAMPLE), provenance
 
 
-def _read_folder(folder: Path) -> Tables:
-    paths = [folder / f"{split}.csv" for split in ("train", "dev")]
-    return {str(path): read_table(path, CSV_COLUMNS) for path in paths}
+def _read_folder(folder: Path) -> tuple[Tables, Columns]:
+    found = [names for names in FILES if any((folder / name).exists() for name in names)]
+    names = (found or list(FILES))[0]
+    return {str(folder / name): read_table(folder / name, FILES[names]) for name in names}, FILES[names]
 
 
 def _select_domain(table: pa.Table, where: str, domain: str, columns: Columns) -> Pairs:

@@ -1,6 +1,7 @@
 """Checked tables of sentence pairs, and data sets built from them."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from src.data.columns import COLUMNS, ROW, SENTENCES, Columns, check_scores, check_text
+from src.data.columns import COLUMNS, ROW, SENTENCES, Columns, Remarks, check_scores, check_text
 from src.utils.errors import UserError
 
 MIN_PAIRS = {"train": 2, "dev": 3}
@@ -62,17 +63,18 @@ class Pairs:
     warnings: tuple[str, ...] = ()
 
 
-def check_pairs(raw: pa.Table, where: str, columns: Columns) -> Pairs:
+def check_pairs(raw: pa.Table, where: str, columns: Columns, notes: Sequence[str] = ()) -> Pairs:
     """Return the pairs of a table with `columns` and numbered rows, normalised and rescaled to 0..1.
+
+    `notes`: remarks of the reader, which become warnings.
 
     Raises `UserError` naming the first row with a sentence that is missing, blank or not text, or a score that is
     not a number or out of range.
     """
-    checked = [check_text(raw, where, name) for name in (columns.sentence1, columns.sentence2)]
-    score = check_scores(raw, where, columns)
-    table = pa.table([*(text for text, _ in checked), score, raw[ROW]], names=[*COLUMNS, ROW])
-    warnings = [warning for _, unusual in checked for warning in unusual]
-    return Pairs(table, where, (*warnings, *_duplicates(table, where)))
+    remarks = Remarks(where)
+    texts = [check_text(raw, name, remarks) for name in (columns.sentence1, columns.sentence2)]
+    table = pa.table([*texts, check_scores(raw, where, columns), raw[ROW]], names=[*COLUMNS, ROW])
+    return Pairs(table, where, (*notes, *remarks.sentences(), *_duplicates(table, where)))
 
 
 def assemble(train: Pairs, dev: Pairs, source: str, provenance: Provenance, warnings: tuple[str, ...] = ()) -> PairData:

@@ -1,6 +1,7 @@
 """Loading of the configured pairs: KLUE-STS, files, a Hub data set, or generated pairs."""
 
 from collections.abc import Callable
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow as pa
 
 from src.config.data import KlueSts, PairFiles, ProjectMatch
 from src.data.columns import Columns
-from src.data.files import FORMATS, read_table
+from src.data.files import FORMATS, open_file, path_of, read_columns, suffix_of
 from src.data.hub_sets import Unavailable, dataset_url, read_hub
 from src.data.klue_sts import load_klue_sts
 from src.data.pairs import PairData, Pairs, Provenance, assemble, check_pairs, check_usable
@@ -39,7 +40,7 @@ def load_pair_files(data: PairFiles) -> PairData:
 def _is_on_hub(data: PairFiles) -> bool:
     """Return whether `data.train` has the form `owner/name` and is not a local file."""
     path = Path(data.train)
-    is_file = path.suffix.lower() in FORMATS or path.is_absolute() or len(path.parts) != 2 or path.exists()
+    is_file = suffix_of(path) in FORMATS or path.is_absolute() or len(path.parts) != 2 or lexists(path)
     return not is_file and path.parts[0] not in (".", "..", "~")
 
 
@@ -48,8 +49,9 @@ def _columns(data: PairFiles) -> Columns:
 
 
 def _read_file(data: PairFiles, name: str) -> Pairs:
-    path = Path(name).expanduser()
-    return check_pairs(read_table(path, _columns(data)), str(path), _columns(data))
+    columns = _columns(data)
+    file = open_file(path_of(name), data.quoting)
+    return check_pairs(read_columns(file, columns), str(file.path), columns, file.notes)
 
 
 def _read_hub(data: PairFiles, split: str) -> Pairs:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from src.config.commands import PredictConfig
+from src.data.files import kind_of
 from src.prediction import tables
 from src.prediction.encoder import load_model
 from src.prediction.tables import CHUNK_ROWS, Chunk, TextTable, pair_columns, text_column
@@ -48,6 +49,8 @@ class PredictionSummary:
 def run_prediction(config: PredictConfig) -> PredictionSummary:
     """Score all pairs, or rank candidates for all queries, into `config.output`; without it, print the first ones."""
     table, candidates, output = _check_inputs(config)
+    for note in (*table.notes, *(candidates.notes if candidates else ())):
+        log.warning(note)
     embed = _load_embedder(config)
     start = time.perf_counter()
     first = _predict(table, candidates, output, embed, config.top_k)
@@ -68,10 +71,11 @@ def _check_inputs(config: PredictConfig) -> tuple[TextTable, TextTable | None, P
     output = tables.check_output(config.output, inputs) if config.output else None
     with console.status("Checking the input"):
         if config.pairs:
-            return tables.open_table(config.pairs, pair_columns(config.sentence1, config.sentence2)), None, output
+            columns = pair_columns(config.sentence1, config.sentence2)
+            return tables.open_table(config.pairs, columns, config.quoting), None, output
         column = config.candidate_column or config.column
-        queries = tables.open_table(inputs[0], text_column("column", config.column))
-        candidates = tables.open_table(inputs[1], text_column("candidate_column", column))
+        queries = tables.open_table(inputs[0], text_column("column", config.column), config.quoting)
+        candidates = tables.open_table(inputs[1], text_column("candidate_column", column), config.quoting)
     if config.top_k > candidates.rows:
         raise UserError(
             f"top_k must be at most the number of candidates, {candidates.rows:,}, found {config.top_k:,}: lower it."
@@ -104,7 +108,11 @@ def _predict(
             schema, predictions = tables.scored_schema(table.schema), score_pairs(chunks, embed)
         if not output:
             return next(predictions)
-        tables.write_table(output, schema, predictions)
+        rows = table.rows * (top_k if candidates else 1)
+        files = [table.file, *([candidates.file] if candidates else [])]
+        # unquoted input gives unquoted output of the same kind: its values contain neither delimiters nor line breaks
+        is_quoted = any(file.is_quoted or kind_of(file.path) != kind_of(output) for file in files)
+        tables.write_table(output, schema, predictions, rows, is_quoted)
         return None
 
 

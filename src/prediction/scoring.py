@@ -93,7 +93,7 @@ class Ranker:
         self.candidates: list[str] = []
         embeddings = []
         for chunk in candidates:
-            self.candidates += _original_texts(chunk)
+            self.candidates += chunk.originals
             embeddings.append(embed(chunk.texts[0]))
         self.embeddings = torch.cat(embeddings)
 
@@ -101,7 +101,7 @@ class Ranker:
         """Yield for each query its `top_k` best candidates: query, rank from 1, candidate, cosine similarity."""
         step = max(1, MAX_HITS // self.top_k)
         for chunk in queries:
-            originals, texts = _original_texts(chunk), chunk.texts[0]
+            originals, texts = chunk.originals, chunk.texts[0]
             for start in range(0, len(texts), step):
                 part = slice(start, start + step)
                 yield self._rank(originals[part], self.embed(texts[part]))
@@ -114,8 +114,3 @@ class Ranker:
             for rank, hit in enumerate(hits, start=1)
         ]
         return pa.table([list(column) for column in zip(*rows, strict=True)], schema=RANKING_SCHEMA)
-
-
-def _original_texts(chunk: Chunk) -> list[str]:
-    """Return the texts as in the file, without Unicode normalisation."""
-    return list(chunk.table[chunk.columns[0]].to_pylist())

@@ -141,7 +141,7 @@ def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_row_number_counts_quoted_line_breaks_and_blocks_correctly(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("src.data.delimited.BLOCK", 4096)
+    monkeypatch.setattr("src.data.text_files.BLOCK", 4096)
     path = tmp_path / "p.csv"
     path.write_text(HEADER + '"a\nb",c,1\n' * 2000 + "a,b\n", "utf-8")
     with pytest.raises(UserError, match="data row 2001:"):
@@ -149,7 +149,7 @@ def test_the_row_number_counts_quoted_line_breaks_and_blocks_correctly(tmp_path:
 
 
 def test_a_row_longer_than_a_block_is_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("src.data.delimited.BLOCK", 4096)
+    monkeypatch.setattr("src.data.text_files.BLOCK", 4096)
     path = tmp_path / "p.csv"
     path.write_text(HEADER + "a,b,1\n" + "a" * 20_000 + ",b,1\n", "utf-8")
     with pytest.raises(UserError, match="4,096 bytes"):
@@ -157,7 +157,7 @@ def test_a_row_longer_than_a_block_is_refused(tmp_path: Path, monkeypatch) -> No
 
 
 def test_utf8_across_blocks_is_read_and_a_late_error_has_its_line(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("src.data.delimited.BLOCK", 64)
+    monkeypatch.setattr("src.data.text_files.BLOCK", 64)
     path = tmp_path / "p.csv"
     path.write_bytes(HEADER.encode() + "가나다라,마바사,1\n".encode() * 50)
     assert read_table(path, Columns()).num_rows == 50
