@@ -1,13 +1,27 @@
 """Correlations, bootstrap confidence intervals, paired permutation tests and Holm correction."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
-from warnings import catch_warnings
 
 import numpy as np
-from scipy.stats import DegenerateDataWarning, bootstrap, permutation_test, rankdata
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from src.evaluation.metrics import Floats
+
+log = logging.getLogger(__name__)
+
+CHUNK = 400_000
+"""Resampled pairs at a time: bounds memory at 100 MB or at 0.1 GB for each million pairs, and fits the CPU's cache."""
+LONG = 500_000_000
+"""Resampled pairs in all, from which a computation takes more than about 15 s and is announced."""
+ROUNDING = 1e-12
+"""Differences between correlations up to this size count as equal."""
+
+Rows = NDArray[np.int64]
+Statistic = Callable[..., Floats]
+"""A function of gold scores and predictions, computed along their last axis."""
 
 
 class Interval(NamedTuple):
@@ -47,18 +61,32 @@ class Estimate(NamedTuple):
         return cls(*(float(values[f"{name}{end}"]) for end in ("", "_low", "_high")))
 
 
-def pearson(x: Floats, y: Floats, axis: int = -1) -> Floats:
-    """Return Pearson's correlation along an axis, vectorised over the others, such as resamples."""
-    x = x - x.mean(axis=axis, keepdims=True)
-    y = y - y.mean(axis=axis, keepdims=True)
-    scale = np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
-    correlation: Floats = (x * y).sum(axis=axis) / scale
+def pearson(x: Floats, y: Floats) -> Floats:
+    """Return Pearson's correlation along the last axis, vectorised over the others, such as resamples."""
+    x = x - x.mean(axis=-1, keepdims=True)
+    y = y - y.mean(axis=-1, keepdims=True)
+    scale = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
+    correlation: Floats = (x * y).sum(axis=-1) / scale
     return correlation
 
 
-def spearman(x: Floats, y: Floats, axis: int = -1) -> Floats:
-    """Return Spearman's rank correlation along an axis; ties get their mean rank."""
-    return pearson(rankdata(x, axis=axis), rankdata(y, axis=axis), axis=axis)
+def pearson_difference(gold: Floats, a: Floats, b: Floats) -> Floats:
+    """Return pearson(gold, b) - pearson(gold, a) along the last axis."""
+    return pearson(gold, b) - pearson(gold, a)
+
+
+def spearman(x: Floats, y: Floats) -> Floats:
+    """Return Spearman's rank correlation along the last axis; ties get their mean rank."""
+    return pearson(rankdata(x, axis=-1), rankdata(y, axis=-1))
+
+
+def spearman_difference(gold: Floats, a: Floats, b: Floats) -> Floats:
+    """Return spearman(gold, b) - spearman(gold, a) along the last axis."""
+    return pearson_difference(*(rankdata(values, axis=-1) for values in (gold, a, b)))
+
+
+OF_RANKS: dict[Statistic, Statistic] = {spearman: pearson, spearman_difference: pearson_difference}
+"""Statistics that depend on ranks only, as functions of the ranks."""
 
 
 def tie_ceiling(gold: Floats) -> float:
@@ -73,33 +101,16 @@ def tie_ceiling(gold: Floats) -> float:
 
 
 def bootstrap_interval(
-    statistic: Callable[..., Floats], gold: Floats, *predicted: Floats, seed: int, resamples: int = 2000
+    statistic: Statistic, gold: Floats, *predicted: Floats, seed: int, resamples: int = 2000
 ) -> Interval:
     """Return the 95 % percentile bootstrap interval of a statistic over resampled pairs (Efron, 1979).
 
-    `statistic` takes `gold` and each of `predicted`, all of shape (pairs,), and an `axis`; pairs are resampled jointly.
+    `statistic` takes `gold` and each of `predicted`, all of shape (pairs,); pairs are resampled jointly.
     """
-    with np.errstate(invalid="ignore"), catch_warnings(category=DegenerateDataWarning, action="ignore"):
-        result = bootstrap(
-            (gold, *predicted),
-            statistic,
-            paired=True,
-            vectorized=True,
-            n_resamples=resamples,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        )
-    return percentile_interval(result.bootstrap_distribution)
+    return percentile_interval(_bootstrap(statistic, gold, [predicted], np.random.default_rng(seed), resamples)[:, 0])
 
 
-def spearman_difference(gold: Floats, a: Floats, b: Floats, axis: int = -1) -> Floats:
-    """Return spearman(gold, b) - spearman(gold, a) along an axis."""
-    return spearman(gold, b, axis) - spearman(gold, a, axis)
-
-
-def resampled_means(
-    statistic: Callable[..., Floats], gold: Floats, predicted: Floats, seed: int, resamples: int = 2000
-) -> Floats:
+def resampled_means(statistic: Statistic, gold: Floats, predicted: Floats, seed: int, resamples: int = 2000) -> Floats:
     """Return bootstrap means of a correlation over several trainings of one recipe, shape (resamples,).
 
     `gold` has shape (pairs,), `predicted` (trainings, pairs). Pairs and trainings are resampled together, so that the
@@ -107,12 +118,59 @@ def resampled_means(
     the same way.
     """
     rng = np.random.default_rng(seed)
-    trainings, pairs = predicted.shape
-    rows = rng.integers(pairs, size=(resamples, pairs))
+    trainings = len(predicted)
+    by_training = _bootstrap(statistic, gold, [(one,) for one in predicted], rng, resamples)
     weights = rng.multinomial(trainings, np.full(trainings, 1 / trainings), size=resamples) / trainings
-    by_training = np.stack([statistic(gold[rows], one[rows]) for one in predicted], axis=1)
     means: Floats = (by_training * weights).sum(axis=1)
     return means
+
+
+def _bootstrap(
+    statistic: Statistic, gold: Floats, models: Sequence[Sequence[Floats]], rng: np.random.Generator, resamples: int
+) -> Floats:
+    """Return a statistic of `gold` and the predictions of each model on resampled pairs, shape (resamples, models)."""
+    of_ranks = OF_RANKS.get(statistic)
+    sample = _sample_ranks if of_ranks else _sample_values
+    sample_gold, samples = sample(gold), [[sample(one) for one in model] for model in models]
+    compute = of_ranks or statistic
+    found = []
+    with np.errstate(invalid="ignore"):  # a resample with constant scores has no correlation
+        for size in _chunks(resamples, len(gold)):
+            rows = rng.integers(len(gold), size=size)
+            drawn = sample_gold(rows)
+            found.append(np.stack([compute(drawn, *(each(rows) for each in model)) for model in samples], axis=1))
+    return np.concatenate(found)
+
+
+def _chunks(resamples: int, pairs: int) -> Iterator[tuple[int, int]]:
+    """Yield the shapes of consecutive groups of resamples; random numbers drawn in groups are those drawn at once."""
+    if resamples * pairs > LONG:
+        log.info(f"computing {resamples:,} resamples of {pairs:,} pairs")
+    each = max(1, CHUNK // pairs)
+    for first in range(0, resamples, each):
+        yield min(each, resamples - first), pairs
+
+
+def _sample_values(values: Floats) -> Callable[[Rows], Floats]:
+    """Return a function that returns the values at each of several rows of indices."""
+    return lambda rows: values[rows]
+
+
+def _sample_ranks(values: Floats) -> Callable[[Rows], Floats]:
+    """Return a function that returns the mean ranks within each of several rows of indices into `values`.
+
+    The values are sorted only once, and counted in each row, which is 7 times as fast for 100,000 pairs as sorting.
+    """
+    distinct, codes = np.unique(values, return_inverse=True)
+
+    def ranks(rows: Rows) -> Floats:
+        drawn = codes[rows]
+        cells = (drawn + len(distinct) * np.arange(len(rows))[:, None]).ravel()
+        counts = np.bincount(cells, minlength=len(rows) * len(distinct)).reshape(len(rows), -1)
+        found: Floats = np.take_along_axis(counts.cumsum(axis=1) - (counts - 1) / 2, drawn, axis=1)
+        return found
+
+    return ranks
 
 
 def percentile_interval(values: Floats) -> Interval:
@@ -127,20 +185,25 @@ def permutation_p_value(gold: Floats, a: Floats, b: Floats, seed: int, resamples
     Ranks are swapped instead of similarities, as Spearman depends on ranks only, so that models of different scale can
     be compared. The smallest possible value is 2 / (resamples + 1).
     """
-    ranked = rankdata(gold)
+    gold, a, b = (rankdata(values) - (len(gold) + 1) / 2 for values in (gold, a, b))
+    # what swapping a pair adds to the sums of values, squares and products of `a`, and takes from those of `b`
+    changes = np.stack([b - a, b * b - a * a, gold * (b - a)], axis=1)
 
-    def difference(a: Floats, b: Floats, axis: int = -1) -> Floats:
-        return pearson(ranked, b, axis) - pearson(ranked, a, axis)
+    def correlation(sums: Floats) -> Floats:
+        values, squares, products = np.moveaxis(sums, -1, 0)
+        found: Floats = products / np.sqrt((gold @ gold) * (squares - values * values / len(gold)))
+        return found
 
-    result = permutation_test(
-        (rankdata(a), rankdata(b)),
-        difference,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
+    def difference(swapped: Floats) -> Floats:
+        first, second = (np.array([0, one @ one, gold @ one]) for one in (a, b))
+        return correlation(second - swapped) - correlation(first + swapped)
+
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(2**32, size=size, dtype=np.uint32) for size in _chunks(resamples, len(gold)))
+    found = np.concatenate([difference((~draw & 1).astype(float) @ changes) for draw in draws])
+    observed = difference(np.zeros(3))
+    fewer = min((found <= observed + ROUNDING).sum(), (found >= observed - ROUNDING).sum())
+    return min(1.0, 2 * float(fewer + 1) / (resamples + 1))
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -1,17 +1,19 @@
-"""Correlations agree with scipy; intervals cover."""
+"""Correlations, resamples and permutations agree with scipy; intervals cover; memory is bounded."""
 
+import tracemalloc
 from collections.abc import Callable
 from warnings import catch_warnings
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, pearsonr, spearmanr
+from scipy.stats import bootstrap, kstest, pearsonr, permutation_test, rankdata, spearmanr
 
 from src.evaluation.statistics import (
     Interval,
     bootstrap_interval,
     holm,
     pearson,
+    pearson_difference,
     percentile_interval,
     permutation_p_value,
     resampled_means,
@@ -40,6 +42,48 @@ def test_interval_holds_the_estimate_and_follows_the_seed() -> None:
     assert interval.low < spearman(GOLD, PREDICTED) < interval.high
     assert interval == bootstrap_interval(spearman, GOLD, PREDICTED, seed=1)
     assert interval != bootstrap_interval(spearman, GOLD, PREDICTED, seed=2)
+
+
+@pytest.mark.parametrize("pairs", [30, 255, 1000])
+@pytest.mark.parametrize(("statistic", "models"), [(spearman, 1), (pearson, 1), (spearman_difference, 2)])
+def test_interval_equals_that_of_scipy_to_the_last_digit(
+    pairs: int, statistic: Callable[..., np.ndarray], models: int
+) -> None:
+    scores = two_models(np.random.default_rng(pairs), pairs, 0.4)[: models + 1]
+    drawn = bootstrap(
+        scores, lambda *of, axis: statistic(*of), paired=True, n_resamples=500, rng=np.random.default_rng(3)
+    )
+    expected = percentile_interval(drawn.bootstrap_distribution)
+    assert bootstrap_interval(statistic, *scores, seed=3, resamples=500) == expected
+
+
+@pytest.mark.parametrize("pairs", [30, 255, 1000])
+def test_p_value_equals_that_of_scipy(pairs: int) -> None:
+    gold, a, b = two_models(np.random.default_rng(pairs), pairs, 0.2)
+    ranked = rankdata(gold)
+    expected = permutation_test(
+        (rankdata(a), rankdata(b)),
+        lambda a, b, axis: pearson_difference(ranked, a, b),
+        permutation_type="samples",
+        n_resamples=999,
+        rng=np.random.default_rng(3),
+    )
+    assert permutation_p_value(gold, a, b, seed=3, resamples=999) == expected.pvalue
+
+
+def test_memory_does_not_grow_with_the_number_of_resamples() -> None:
+    gold, a, b = two_models(np.random.default_rng(2), 20_000, 0.4)
+    predicted = np.stack([a, b])
+    for compute in (
+        lambda: bootstrap_interval(spearman, gold, a, seed=1, resamples=500),
+        lambda: bootstrap_interval(spearman_difference, gold, a, b, seed=1, resamples=500),
+        lambda: resampled_means(pearson, gold, predicted, seed=1, resamples=500),
+        lambda: permutation_p_value(gold, a, b, seed=1, resamples=500),
+    ):
+        tracemalloc.start()
+        compute()
+        assert tracemalloc.get_traced_memory()[1] < 100e6  # all 500 resamples at once: 0.6 to 4 GB
+        tracemalloc.stop()
 
 
 def test_interval_narrows_with_more_pairs() -> None:
