@@ -31,7 +31,8 @@ from src.utils.errors import UserError
 from src.utils.text import visible
 
 CONF = Path(__file__).parents[2] / "conf"
-NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+FILE_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+"""Errors of a file that is of another kind than expected, or belongs to another user."""
 
 
 class Parser(ArgumentParser):
@@ -95,18 +96,18 @@ def _session() -> Iterator[None]:
 def handle_errors() -> Iterator[None]:
     """Print a user error in one sentence and exit with code 2; exit with code 130 after an interruption.
 
-    A file or folder that this user may not read or write is one, too. Other exceptions pass through.
+    So does an error of the file system that names a file and that its owner can correct. Other exceptions pass through.
     """
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _exit(_one_line(error), MISTAKE)
     except OSError as error:
-        if error.errno not in NOT_ALLOWED or error.filename is None:
+        if error.errno not in FILE_ERRORS or error.filename is None:
             raise
         _exit(
-            f"{error.filename}: expected a file or folder that this user may read and write, found"
-            f" {str(error.strerror).lower()}: change its owner or mode, or give another name=NAME or folder=FOLDER.",
+            f"{error.filename}: expected a file or folder of the right kind that this user may use, found"
+            f" {error.strerror}: move it, or change its mode or owner.",
             MISTAKE,
         )
     except KeyboardInterrupt:

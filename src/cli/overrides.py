@@ -17,7 +17,7 @@ GROUPING = set("'\"[]{}()\\")
 def prepare_overrides(arguments: Iterable[str]) -> list[str]:
     """Return the arguments with values quoted where Hydra would misread them, and the result folder as `FOLDER`."""
     arguments = list(arguments)
-    multirun = bool({"-m", "--multirun"} & set(arguments))
+    multirun = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments))
     named = (f"{FOLDER}={_value(one)}" if one.startswith(f"{HYDRA_FOLDER}=") else one for one in arguments)
     return [quote_value(one, multirun) for one in named]
 
