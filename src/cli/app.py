@@ -19,11 +19,11 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from src.cli.jobs import INTERRUPTED, MISTAKE, Jobs, job_folder
-from src.cli.overrides import chosen_options, prepare_overrides
+from src.cli.jobs import INTERRUPTED, MISTAKE, Jobs, job_folder, scratch_folder
+from src.cli.overrides import chosen_options, prepare_overrides, swept_keys
 from src.config import register_schemas, register_tuned, to_config
 from src.config.schema import register_predict
 from src.utils.console import ignore_output_errors, setup_logging
@@ -51,6 +51,7 @@ def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[
         register_predict(CONF / "predict.yaml")
     else:
         register_schemas()
+    OmegaConf.register_new_resolver("scratch_folder", scratch_folder, replace=True)
     jobs = Jobs()
 
     @hydra.main(version_base="1.3", config_path=None if name == "predict" else str(CONF), config_name=name)
@@ -62,6 +63,7 @@ def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[
     def command() -> None:
         with _session():
             sys.argv[1:] = prepare_overrides(sys.argv[1:])
+            jobs.swept = swept_keys(sys.argv[1:])
             if name != "predict":
                 register_tuned(Path("experiments"), chosen_options("tuned", sys.argv[1:]))
             composed()

@@ -1,8 +1,12 @@
 """Jobs of a multirun (`-m`): a folder for each, and a failed one does not stop the others."""
 
+import atexit
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,6 +22,8 @@ class Jobs:
     """The jobs of one command, a single one unless it is a multirun."""
 
     def __init__(self) -> None:
+        self.swept: set[str] = set()
+        """Keys with another value in each job."""
         self.failed: dict[str, bool] = {}
         """Each failed job by number and values, with whether its user can correct the error."""
 
@@ -33,7 +39,7 @@ class Jobs:
             if not isinstance(error, SystemExit):
                 sys.excepthook(type(error), error, error.__traceback__)
             hydra = HydraConfig.get()
-            values = [one for one in hydra.overrides.task if one not in sys.argv]
+            values = [one for one in hydra.overrides.task if one.lstrip("+").partition("=")[0] in self.swept]
             self.failed[f"{hydra.job.num} ({' '.join(values)})"] = code == MISTAKE
 
     def check(self) -> None:
@@ -49,14 +55,23 @@ class Jobs:
         sys.exit(1)
 
 
+@cache
+def scratch_folder() -> str:
+    """Return a temporary folder for what Hydra writes about a multirun before its jobs are checked."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def job_folder(folder: str) -> str:
     """Return the absolute folder of a job: `folder`, in a multirun one of its own below `folder` or hydra.sweep.dir."""
     hydra = HydraConfig.get()
     if not _is_multirun():
         return str(Path(folder).absolute())
-    chosen = Path(hydra.runtime.output_dir)  # the working directory, unless hydra.sweep.dir or .subdir is set
-    own = Path(folder).absolute() / "multirun" / str(hydra.job.num)
-    return str(own if chosen == Path.cwd() else chosen)
+    output = Path(hydra.runtime.output_dir)
+    if not output.is_relative_to(scratch_folder()):
+        return str(output)  # set with hydra.sweep.dir
+    return str(Path(folder).absolute() / "multirun" / output.relative_to(scratch_folder()))
 
 
 def _is_multirun() -> bool:

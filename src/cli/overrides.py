@@ -16,12 +16,14 @@ GROUPING = set("'\"[]{}()\\")
 
 def prepare_overrides(arguments: Iterable[str]) -> list[str]:
     """Return the arguments with values quoted where Hydra would misread them, and the result folder as `FOLDER`."""
+    arguments = list(arguments)
+    multirun = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments))
     named = (f"{FOLDER}={_value(one)}" if one.startswith(f"{HYDRA_FOLDER}=") else one for one in arguments)
-    return [quote_value(one) for one in named]
+    return [quote_value(one, multirun) for one in named]
 
 
-def quote_value(argument: str) -> str:
-    """Return an override, with its value quoted if Hydra would misread it.
+def quote_value(argument: str, multirun: bool = False) -> str:
+    """Return an override, with its value quoted if Hydra would misread it; in a multirun, each value between commas.
 
     That is a value that Hydra cannot parse, as in pairs=문장.csv, and one that it takes for a number, a truth value or
     a null where a text belongs, as in name=1.10.
@@ -29,18 +31,24 @@ def quote_value(argument: str) -> str:
     key, _, value = argument.partition("=")
     if argument.startswith(("-", "~")) or value[:1] in ("", *"'\"[{"):
         return argument
-    quoted = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
-    parsed = _parse(argument)
-    if parsed is None:
-        return quoted
-    may_be_null = text_keys().get(parsed.key_or_group)
-    if may_be_null is None:
-        return argument
-    found = parsed.value()
-    if isinstance(found, ChoiceSweep) and not GROUPING & set(value):
+    if multirun and "," in value and not GROUPING & set(value):
         return f"{key}={','.join(_value(quote_value(f'{key}={one}')) for one in value.split(','))}"
-    misread = isinstance(found, int | float) or (found is None and not may_be_null)
-    return quoted if misread else argument
+    return f"{key}={QuotedString(value, Quote.double).with_quotes()}" if _is_misread(argument) else argument
+
+
+def _is_misread(override: str) -> bool:
+    parsed = _parse(override)
+    if parsed is None:
+        return True
+    value, may_be_null = parsed.value(), text_keys().get(parsed.key_or_group, True)
+    return (value is None and not may_be_null) or (
+        isinstance(value, int | float) and parsed.key_or_group in text_keys()
+    )
+
+
+def swept_keys(overrides: Iterable[str]) -> set[str]:
+    """Return the keys with several values, one for each job of a multirun."""
+    return {parsed.key_or_group for parsed in map(_parse, overrides) if parsed and parsed.is_sweep_override()}
 
 
 def chosen_options(group: str, overrides: Iterable[str]) -> set[str]:

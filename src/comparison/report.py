@@ -12,6 +12,7 @@ from src.evaluation.metrics import METRICS, SPEARMAN
 from src.report.plots import finish_axes, new_figure, plot_interval, save_figure
 from src.utils.console import console
 from src.utils.files import write_text
+from src.utils.text import escape_markdown
 
 FILES = ("comparison.md", "comparison.png")
 
@@ -89,21 +90,17 @@ def write_report(
     """Write `FILES` into the folder: the tables as Markdown below the figure of curves and differences."""
     markdown, image = FILES
     plot_comparison(runs, found, folder / image)
-    parts = [f"# {title}", f"![curves and differences]({image})", *map(_to_markdown, blocks)]
+    parts = [f"# {escape_markdown(title)}", f"![curves and differences]({image})", *map(_to_markdown, blocks)]
     write_text(folder / markdown, "\n\n".join(parts) + "\n")
 
 
 def _to_markdown(block: Block) -> str:
     if not block.rows:
-        return f"## {block.title}\n\nNone."
+        return f"## {escape_markdown(block.title)}\n\nNone."
     lines = [block.header, ["---"] * len(block.header), *block.rows]
-    return f"## {block.title}\n\n" + "\n".join(f"| {' | '.join(map(_escape, line))} |" for line in lines)
-
-
-def _escape(text: str) -> str:
-    for character in "\\|<>*_`[]":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+    return f"## {escape_markdown(block.title)}\n\n" + "\n".join(
+        f"| {' | '.join(map(escape_markdown, line))} |" for line in lines
+    )
 
 
 def plot_comparison(runs: list[ComparedRun], found: list[Difference], path: Path) -> None:

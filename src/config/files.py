@@ -49,12 +49,13 @@ def _parse(path: Path) -> dict[str, Any]:
     if len(content) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES:,} bytes")
     text = content.decode()
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+    events = list(yaml.parse(text, yaml.SafeLoader))
+    if any(isinstance(event, yaml.AliasEvent) for event in events):
         raise ValueError("an alias")
-    settings = OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False)
-    if not settings or not isinstance(settings, dict):
+    # the first two events start the stream and the document
+    if not isinstance(events[min(2, len(events) - 1)], yaml.MappingStartEvent):
         raise ValueError("no mapping")
-    return cast(dict[str, Any], settings)
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False))
 
 
 def read_tuned(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData
 from sentence_transformers.sentence_transformer.modules import Pooling
@@ -11,6 +12,7 @@ from src.encoder import BaseModel
 from src.evaluation.evaluate import pair_evaluator
 from src.evaluation.metrics import DEV, SPEARMAN, TEST
 from src.training.callbacks import CurveRow
+from src.utils.text import escape_markdown
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 HUB_DATASETS = "https://huggingface.co/datasets/"
@@ -21,6 +23,14 @@ EXAMPLES = [
     "체크인할 때 열쇠를 찾느라 한참 걸렸어요.",
 ]
 """Usage examples written for this project, because third-party data sets are not quoted."""
+
+ESCAPED = (
+    "model_name", "base_model", "base_model_revision", "language", "language_name", "license",
+    "non_default_hyperparameters", "all_hyperparameters",
+)  # fmt: skip
+"""Values of the template with names and texts from outside."""
+DATA_SET_TEXTS = ("name", "id", "license", "note")
+"""Such values of each data set."""
 
 
 @dataclass
@@ -35,6 +45,16 @@ class Card(SentenceTransformerModelCardData):
     """Number of pairs on which the metrics were computed."""
     mean_pooling: bool = True
     """Whether the only module after the transformer is mean pooling: the library transformers alone can embed then."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values for the template, names and texts escaped; the YAML header quotes them itself."""
+        values: dict[str, Any] = super().to_dict()
+        shown = {name: _escaped(values[name]) for name in ESCAPED if name in values}
+        for kind in ("train_datasets", "eval_datasets"):
+            shown[kind] = [
+                one | {key: _escaped(one[key]) for key in DATA_SET_TEXTS if key in one} for one in values[kind]
+            ]
+        return values | shown
 
 
 def init_model_card(encoder: SentenceTransformer, name: str, pairs: PairData, base: BaseModel) -> None:
@@ -83,6 +103,14 @@ def finalize_model_card(
         }
         for row in curve
     ]
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_escaped(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _escaped(one) for key, one in value.items()}
+    return escape_markdown(str(value)) if value else value
 
 
 def _dataset(pairs: PairData) -> dict[str, str]:

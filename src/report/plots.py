@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS, as_labels
 from src.evaluation.result import Result
@@ -141,6 +142,8 @@ def finish_axes(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, atomically."""
+    """Write the figure as PNG, atomically; a dollar sign in a name is no formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -11,6 +11,7 @@ from fontTools import subset
 
 from src.evaluation.slices import overlap
 from src.utils.files import write_text
+from src.utils.text import visible
 
 PAGE = """<!doctype html>
 <html lang="ko">
@@ -53,7 +54,7 @@ def write_worst_pairs(pairs: pd.DataFrame, title: str, path: Path, count: int = 
 
 def _row(first: str, second: str, gold: float, predicted: float, error: float) -> str:
     numbers = [f"{gold:.2f}", f"{predicted:.2f}", f"{error:+.2f}", f"{overlap(first, second):.2f}"]
-    cells = [f"<td>{html.escape(sentence)}</td>" for sentence in (first, second)]
+    cells = [f"<td>{html.escape(visible(sentence))}</td>" for sentence in (first, second)]
     cells += [f'<td class="number">{number}</td>' for number in numbers]
     return f"<tr>{''.join(cells)}</tr>"
 

@@ -223,8 +223,8 @@ def _make_folder(folder: Path) -> list[Path]:
     except OSError as error:
         _remove_empty(missing)
         raise UserError(
-            f"{folder}: expected a folder, or room for a new one, found {str(error.strerror).lower()}"
-            f" ({error.filename}): set another name=NAME or folder=FOLDER, or change the owner or mode of its parent."
+            f"{error.filename}: expected a folder, or a place for a new one, found {str(error.strerror).lower()}: give"
+            " another name=NAME or folder=FOLDER, or change the owner or mode of the folder above it."
         ) from error
     return missing
 

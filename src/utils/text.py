@@ -1,12 +1,12 @@
-"""Texts and names from outside made safe for the terminal, Markdown and a shell."""
+"""Texts and names from outside made safe for the terminal and Markdown."""
 
 import re
-import shlex
 
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters except newline and tab, line separators, direction overrides (Boucher & Anderson, 2021) and lone
 surrogates. Joiners and other invisible characters stay: emoji and several scripts need them, and they move nothing."""
-MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&$]")
+MARKDOWN = re.compile(r"[\\`*\[\]<>|&$]|(?<![^\W_])_|_(?![^\W_])")
+"""Characters that Markdown or HTML interpret within a line; an underscore does nothing inside a word."""
 
 
 def visible(text: str) -> str:
@@ -17,8 +17,3 @@ def visible(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """Return the text on one line, so that Markdown and HTML in it are shown and not interpreted."""
     return MARKDOWN.sub(r"\\\g<0>", " ".join(visible(text).split()))
-
-
-def command_line(*arguments: str) -> str:
-    """Return a command for a POSIX shell, each argument quoted where needed."""
-    return shlex.join(arguments)

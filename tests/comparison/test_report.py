@@ -30,7 +30,7 @@ def test_it_has_scores_parameters_that_differ_and_disagreements(
     assert (
         r"| B | " in text and r"| tests/tiny | 0.8000 \[0.7000, 0.9000\] | 0.8000 \[0.7000, 0.9000\] | 77 | 2 |" in text
     )
-    assert "trainer.learning\\_rate | 5e-05 | 0.001" in text
+    assert "trainer.learning_rate | 5e-05 | 0.001" in text
     assert "trainer.seed" not in text and "folder" not in text
     assert found[0].verdict in text
     disagreeing = text.split("ranked most differently")[1]
