@@ -180,10 +180,14 @@ def _open_queue(config: Config, tags: dict[str, str], former: str | None, needed
     known = journal_of(folder, former) if former else None
     journal = _open_journal(config, known, former)
     queue = WriteQueue(journal)
-    queue.enqueue("open", new=former is None, tags={**tags, "folder": str(folder.resolve())})
-    if former is None:
-        queue.enqueue("params", params={key: str(value) for key, value in flatten(asdict(config))})
-    queue.flush(FINAL_SECONDS)
+    try:
+        queue.enqueue("open", new=former is None, tags={**tags, "folder": str(folder.resolve())})
+        if former is None:
+            queue.enqueue("params", params={key: str(value) for key, value in flatten(asdict(config))})
+        queue.flush(FINAL_SECONDS)
+    except KeyboardInterrupt:  # the store may have the run already
+        Run(queue, config).end("KILLED")
+        raise
     problem, uri = queue.problem, journal.tracking.uri
     if problem and (needed or not is_outage(problem, uri)):
         queue.close(discard=known is None)
