@@ -1,12 +1,14 @@
 """Fixtures that several parts of the tests share."""
 
+import importlib
 import os
 import runpy
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce, wraps
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -234,17 +236,46 @@ def sweep_config(sweep_config_in: Callable[..., SweepSettings], tmp_path: Path) 
     return partial(sweep_config_in, tmp_path)
 
 
+Signals = Iterable[tuple[str, int, int]]
+"""Signals that a process sends to itself: a function as MODULE:NAME, the number of its call, and the signal."""
+
+
+def train(signals: Signals) -> None:
+    """Run `python -m src.train` in this process, which sends itself signals."""
+    for place, number, signal in signals:
+        module, _, name = place.partition(":")
+        *classes, last = name.split(".")
+        owner = reduce(getattr, classes, importlib.import_module(module))
+        setattr(owner, last, _signalling(getattr(owner, last), number, signal))
+    runpy.run_module("src.train", run_name="__main__")
+
+
+def _signalling(function: Callable[..., Any], number: int, signal: int) -> Callable[..., Any]:
+    calls = count(1)
+
+    @wraps(function)
+    def called(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == number:
+            os.kill(os.getpid(), signal)
+        return function(*arguments, **options)
+
+    return called
+
+
 @pytest.fixture(scope="session")
 def start_training(tiny_encoder_folder: Path) -> Callable[..., BaseProcess]:
-    """Start `python -m src.train` on `pairs.csv` in a folder, forked from a process that has the libraries imported."""
+    """Start `python -m src.train` on `pairs.csv` in a folder, forked from a process that has the libraries imported.
+
+    With `signals` it kills or interrupts itself.
+    """
     context = get_context("forkserver")
     context.set_forkserver_preload(["src.train"])
     data = "name=tiny data=pairs data.train=pairs.csv data.dev=pairs.csv"
     recipe = "trainer.batch_size=4 trainer.eval_steps=2 trainer.learning_rate=1e-3 trainer.precision=fp32"
     line = f"{data} model=hub model.path={tiny_encoder_folder} {recipe} trainer.threads=1 tracking.system_metrics=false"
 
-    def started(folder: Path, *overrides: str) -> BaseProcess:
-        process = context.Process(target=runpy.run_module, args=("src.train",), kwargs={"run_name": "__main__"})
+    def started(folder: Path, *overrides: str, signals: Signals = ()) -> BaseProcess:
+        process = context.Process(target=train, args=(signals,))
         with pytest.MonkeyPatch.context() as patch:  # the process takes both over
             patch.chdir(folder)
             patch.setattr(sys, "argv", ["src/train.py", *line.split(), *overrides])

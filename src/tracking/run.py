@@ -191,10 +191,14 @@ def _open_queue(config: Config, tags: dict[str, str], former: str | None, needed
         end_former_runs(folder, config.tracking)
     journal = resumed or _new_journal(config, former)
     queue = WriteQueue(journal, config.tracking)
-    queue.enqueue("open", new=former is None, tags=tags)
-    if former is None:
-        queue.enqueue("params", params={key: redact_setting(value) for key, value in flatten(asdict(config))})
-    queue.flush(FINAL_SECONDS)
+    try:
+        queue.enqueue("open", new=former is None, tags=tags)
+        if former is None:
+            queue.enqueue("params", params={key: redact_setting(value) for key, value in flatten(asdict(config))})
+        queue.flush(FINAL_SECONDS)
+    except KeyboardInterrupt:  # the store may have the run already
+        Run(queue, config).end("KILLED")
+        raise
     problem = queue.problem
     if problem and (needed or not is_outage(problem, uri)):
         queue.close(discard=resumed is None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from src.cli import CONF
+from src.cli import CONF, Parser, parser_command
 from src.cli.overrides import quote_value
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -58,3 +59,62 @@ def test_any_file_name_reaches_the_configuration_as_it_is(name: str) -> None:
 )
 def test_what_hydra_reads_already_is_left_alone(argument: str) -> None:
     assert quote_value(argument) == argument
+
+
+PRINTING = """
+import logging, sys
+from rich.progress import track
+from src.cli import Parser, parser_command
+from src.utils.console import console, log_table
+
+def run():
+    for _ in track(range(3), console=console):
+        print("a line", flush=True)
+        logging.getLogger("src.a").info("방")
+    log_table("title", {"a": "b"})
+    print("note", file=sys.stderr)
+    with open(sys.argv[1], "w") as file:
+        file.write("done")
+
+parser_command(run, Parser("x"))([])
+"""
+
+
+@pytest.mark.parametrize("streams", ["> /dev/full", ">&-", "| true", "> /dev/full 2> /dev/full", "<&- >&- 2>&-"])
+def test_no_command_fails_because_it_cannot_print(streams: str, tmp_path: Path) -> None:
+    (tmp_path / "printing.py").write_text(PRINTING)
+    line = f"{{ {sys.executable} printing.py out; echo $? > code; }} {streams}"
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CONF.parent)}, check=False)
+    assert (tmp_path / "out").read_text() == "done"
+    assert (tmp_path / "code").read_text() == "0\n"
+
+
+@pytest.mark.parametrize(("former", "ignored"), [(signal.SIG_IGN, True), (signal.SIG_DFL, False)])
+def test_a_hangup_interrupts_a_command_unless_it_runs_under_nohup(former: signal.Handlers, ignored: bool) -> None:
+    def run() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        reached.append(True)
+
+    reached: list[bool] = []
+    before = signal.signal(signal.SIGHUP, former)
+    try:
+        if ignored:
+            parser_command(run, Parser("x"))([])
+        else:
+            with pytest.raises(SystemExit) as left:
+                parser_command(run, Parser("x"))([])
+            assert left.value.code == 130
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert bool(reached) == ignored
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "a/b"), IsADirectoryError(21, "Is", "a/b")])
+def test_a_file_of_another_user_or_kind_is_one_sentence(error: OSError, capsys: pytest.CaptureFixture[str]) -> None:
+    def run() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as left:
+        parser_command(run, Parser("x"))([])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("a/b: expected a file or folder of the right kind that this user may use")

@@ -81,3 +81,9 @@ def test_other_processes_of_torchrun_write_no_log(tmp_path: Path, monkeypatch: p
     with log_to_file(tmp_path / "train.log"):
         log.info("from rank 1")
     assert not (tmp_path / "train.log").exists()
+
+
+def test_a_log_file_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "train.log").mkdir()
+    with pytest.raises(UserError, match=r"train\.log: expected a file that can be appended to, found Is a directory"):
+        log_to_file(tmp_path / "train.log").__enter__()

@@ -15,7 +15,7 @@ from src.config import Config
 from src.prediction.tables import write_table
 from src.training.checkpoints import last_checkpoint
 from src.utils.errors import UserError
-from src.utils.files import atomic_write, exclusive_lock
+from src.utils.files import atomic_write, exclusive_lock, remove
 
 DEAD = 2**22 + 1
 """No process has a number above 2**22."""
@@ -58,6 +58,71 @@ def test_a_folder_whose_replacement_was_killed_between_two_names_is_there_again(
     with pytest.raises(ValueError), atomic_write(tmp_path / "model"):
         raise ValueError
     assert names(tmp_path) == {"model"}
+
+
+def test_a_link_stays_a_link_and_its_target_gets_the_new_content(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "file").symlink_to(tmp_path / "elsewhere" / "file")
+    for text in ("first", "second"):
+        with atomic_write(tmp_path / "file") as temporary:
+            temporary.write_text(text)
+        assert (tmp_path / "elsewhere" / "file").read_text() == text
+    assert (tmp_path / "file").is_symlink()
+    assert names(tmp_path / "elsewhere") == {"file"}
+
+
+def test_a_linked_folder_is_removed_as_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "elsewhere")
+    remove(tmp_path / "folder")
+    assert names(tmp_path) == {"elsewhere"}
+
+
+def test_a_folder_in_place_of_a_file_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "file" / "mine").mkdir(parents=True)
+    with atomic_write(tmp_path / "file") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "file").read_text() == "new"
+    assert (tmp_path / "file.damaged" / "mine").is_dir()
+
+
+@pytest.mark.parametrize(("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o007, 0o660, 0o770)])
+def test_written_files_follow_the_umask(umask: int, file: int, folder: int, tmp_path: Path) -> None:
+    former = os.umask(umask)
+    try:
+        with atomic_write(tmp_path / "model") as temporary:
+            temporary.mkdir(mode=0o700)
+            (temporary / "weights").touch(mode=0o600)
+    finally:
+        assert os.umask(former) == umask
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"model": folder, "weights": file}
+
+
+def test_new_content_is_on_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    flush, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (events.append(_name(descriptor)), flush(descriptor)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (events.append("renamed"), replace(*paths)))
+    with atomic_write(tmp_path / "model") as temporary:
+        (temporary / "inner").mkdir(parents=True)
+        (temporary / "inner" / "weights").touch()
+    written = [name if "." not in name else "model" for name in events]
+    assert set(written[:3]) == {"weights", "inner", "model"}
+    assert written[3:] == ["renamed", tmp_path.name]
+
+
+def _name(descriptor: int) -> str:
+    return Path(f"/proc/self/fd/{descriptor}").readlink().name
+
+
+def test_a_lock_left_by_a_killed_process_can_be_taken_by_whoever_may_write_the_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with exclusive_lock(tmp_path):
+        assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o666
+    (tmp_path / ".owner").touch(mode=0o400)
+    with exclusive_lock(tmp_path):
+        assert f"process {os.getpid()}" in (tmp_path / ".owner").read_text()
 
 
 @pytest.fixture
