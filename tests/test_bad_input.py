@@ -166,10 +166,11 @@ CONFIG = {
     "an experiment outside of its folder": Case(f"train {TINY} name=../../out", ("name", "../../out")),
     "an unknown store": Case(f"train {TINY} tracking.uri=ftp://x", ("tracking.uri", "sqlite:///PATH", "ftp://x")),
     "a password in the store": Case(
-        f"train {TINY} tracking.uri=http://me:secret@host", ("tracking.uri", "MLFLOW_TRACKING_PASSWORD", "'host'")
+        f"train {TINY} tracking.uri=http://me:secret@host",
+        ("tracking.uri", "MLFLOW_TRACKING_PASSWORD", "'http://host'"),
     ),
     "an address in place of a folder": Case(
-        f"train {TINY} tracking.artifacts=s3://me:secret@bucket", ("tracking.artifacts", "a folder", "'bucket'")
+        f"train {TINY} tracking.artifacts=s3://me:secret@bucket", ("tracking.artifacts", "a folder", "'s3://bucket'")
     ),
     "too many generated pairs": Case(
         "train +experiment=project_match data.dev_pairs=2000", ("data.dev_pairs", "1,000")

@@ -95,7 +95,9 @@ def _secrets(uri: str) -> list[str]:
     scheme, _, rest = uri.partition("://")
     user, _, password = rest.rpartition("@")[0].partition(":")
     token = user if scheme.startswith("http") and not password else ""
-    return [secret for secret in (password, token, *(value for _, value in SECRET.findall(uri))) if secret]
+    whole = [secret for secret in (password, token, *(value for _, value in SECRET.findall(uri))) if secret]
+    # an unquoted @ makes a part of the secret a name of a host, which messages quote
+    return whole + [part for secret in whole if "@" in secret for part in secret.split("@") if len(part) > 2]
 
 
 def is_missing(uri: str) -> bool:

@@ -51,7 +51,7 @@ class WriteQueue:
             return None
         problem = f"{type(self.problem).__name__}: {self.problem}" if self.problem else "the store is slow"
         reason, command = (
-            redact_message(shorten(problem), self.tracking.uri),
+            shorten(redact_message(problem, self.tracking.uri)),
             sync_command(self.journal, self.tracking.uri),
         )
         return f"{waiting} entries not sent yet, stored in {self.journal.folder} ({reason}): run {command}"

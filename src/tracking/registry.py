@@ -128,7 +128,7 @@ def download_model(address: str, uri: str, folder: Path) -> Path:
         copy = Path(mlflow.artifacts.download_artifacts(source, dst_path=str(folder), tracking_uri=client.tracking_uri))
         data = Model.load(copy).flavors["sentence_transformers"]
     except STORE_ERRORS as error:
-        raise UserError(f"{expected}, found: {redact_message(shorten(error), uri)}: {advice}.") from error
+        raise UserError(f"{expected}, found: {shorten(redact_message(str(error), uri))}: {advice}.") from error
     except KeyError as error:
         raise UserError(f"{expected} of sentence-transformers, found another kind: {advice}.") from error
     return copy / str(data.get("data", "model.sentence_transformer"))
@@ -147,7 +147,7 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
         client = connect(uri)
         run_id = resolve_run(client, reference)
     except STORE_ERRORS as error:
-        found = redact_message(shorten(error), uri)
+        found = shorten(redact_message(str(error), uri))
         raise UserError(f"{expected} {redact(uri)}, found: {found}: check the name and --uri.") from error
     folder.mkdir(parents=True, exist_ok=True)
     for name in files:

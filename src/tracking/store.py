@@ -77,7 +77,7 @@ def is_outage(error: Exception, uri: str) -> bool:
 
 def store_error(error: Exception, uri: str) -> UserError:
     """Return the error to show for a store that cannot be used."""
-    found = redact_message(shorten(f"{type(error).__name__}: {error}"), uri)
+    found = shorten(redact_message(f"{type(error).__name__}: {error}", uri))
     return UserError(
         f"tracking.uri={redact(uri)}: expected an MLflow store that answers, found {found}:"
         f" {'check the file and its permissions' if sqlite_path(uri) else 'start it'}, or set another tracking.uri."

