@@ -147,6 +147,7 @@ class _Rows:
             raise self._open_mark()
 
     def _is_row(self, line: str) -> bool:
+        line = line.replace("\r", " ")
         splits = (next(csv.reader([line], delimiter=self.delimiter), []), line.split(self.delimiter))
         return any(
             len(values) == len(self.header)
