@@ -1,5 +1,6 @@
 """Invalid input of every command: one sentence, exit code 2, no traceback and no file left behind."""
 
+import gzip
 import json
 import shlex
 import shutil
@@ -92,8 +93,14 @@ DATA = {
     "a blank sentence": train_on(
         "bad.csv", CSV + "a,\u3000\u200b,1\n".encode(), "data row 4", "'sentence2'", "not blank"
     ),
-    "broken JSON": train_on("bad.jsonl", JSON + JSON[:20], "data row 2", "one JSON object a line"),
-    "a JSON array": train_on("bad.jsonl", b"[" + JSON + b"]", "data row 1", "one JSON object a line"),
+    "broken JSON": train_on("bad.jsonl", JSON + JSON[:20], "data row 2", "one object a line"),
+    "a JSON array cut off": train_on("bad.json", b"[" + JSON + b",", "data row 2", "the end of the file"),
+    "a gzip file cut off": train_on("bad.csv.gz", gzip.compress(CSV)[:-5], "a complete gzip file"),
+    "rows joined by quotation marks": train_on(
+        "bad.csv", CSV + b'a,"b,1\nc,d,1\ne,f,1\ng,h",1\n', "data row 4", "every quotation mark closed", "line(s)"
+    ),
+    "an unknown quoting": Case(f"train {TINY} data.quoting=excel", ("data.quoting", "none", "'excel'")),
+    "a path that is too long": Case(f"train {TINY} data.train={'x' * 300}.csv", ("a readable file", "too long")),
     "a number as sentence": train_on(
         "bad.jsonl", JSON + JSON.replace(b'"a"', b"7"), "data row 2", "'sentence1'", "found 7"
     ),

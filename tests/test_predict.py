@@ -1,5 +1,6 @@
 """The command: scores and rankings, their files, errors in one sentence, light start."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -7,16 +8,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
 from src.cli import CONF
 from src.config.commands import PredictConfig
+from src.data.files import open_file
 from src.prediction import PredictionSummary, run_prediction, scoring, tables
+from src.prediction.encoder import load_model
 from src.prediction.run import SHOWN
 from src.utils.errors import UserError
 
@@ -68,6 +73,51 @@ def test_columns_can_be_set_and_the_new_one_is_called_score(predict: Predict, tm
     assert rows[0]["a"] == "NA"
     assert rows[0]["score"] == pytest.approx(1, abs=1e-6)
     assert -1 <= rows[1]["score"] < 1
+
+
+def test_unquoted_input_is_written_unquoted_and_every_remark_is_shown_once(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decomposed = normalize("NFD", "한국어")
+    rows = [f'"방"이 {number}\t"{decomposed} \ufffd {number}' for number in range(50)]
+    (tmp_path / "p.tsv").write_text("\n".join(["sentence1\tsentence2", *rows]), "utf-8")
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 7)
+    predict(pairs="p.tsv", output="scored.tsv.gz")
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in ("100 value(s) begin with a quotation mark", "50 value(s) of 'sentence2' were not in", "U+FFFD"):
+        assert shown.count(words) == 1
+    with gzip.open("scored.tsv.gz", "rt", encoding="utf-8") as scored:
+        assert [line.rpartition("\t")[0] for line in scored] == ["sentence1\tsentence2", *rows]
+
+
+def test_line_breaks_are_reported(predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "p.csv").write_text('sentence1,sentence2\n"방\n집",역\n', "utf-8")
+    predict(pairs="p.csv", output="scored.csv")
+    assert "1 value(s) of 'sentence1' contain a line break" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl.gz", ".parquet"])
+def test_nested_texts_are_scored_and_written_back_nested(suffix: str, predict: Predict, tmp_path: Path) -> None:
+    rows = [{"pair": {"a": f"방 {number}", "b": ["x"]}, "c": "집"} for number in range(3)]
+    (tmp_path / "p.json").write_text(json.dumps(rows), "utf-8")
+    predict(pairs="p.json", sentence1="pair.a", sentence2="c", output=f"scored{suffix}")
+    table = pa.concat_tables(open_file(tmp_path / f"scored{suffix}").chunks())
+    assert table.drop_columns("score").to_pylist() == rows
+    predict(queries="p.json", candidates="p.json", column="pair.a", top_k=1, output="ranked.csv")
+    assert pd.read_csv("ranked.csv")["candidate"].tolist() == ["방 0", "방 1", "방 2"]
+
+
+def test_an_input_that_changes_meanwhile_gives_no_output(
+    predict: Predict, pairs_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*arguments: str) -> SentenceTransformer:
+        pairs_file.write_text(pairs_file.read_text("utf-8") + "\n방,집,1", "utf-8")
+        return load_model(*arguments)
+
+    monkeypatch.setattr("src.prediction.run.load_model", load)
+    with pytest.raises(UserError, match="expected 40 rows as in the check of the input, found 41"):
+        predict(pairs=str(pairs_file), output="scored.csv")
+    assert not Path("scored.csv").exists()
 
 
 def test_small_chunks_give_equal_scores_and_encode_no_sentence_twice(

@@ -1,6 +1,7 @@
 """Property tests: readers lose no row, batches lose no pair, and settings are valid or refused."""
 
 import csv
+import gzip
 import json
 import math
 from io import StringIO
@@ -20,7 +21,7 @@ from sentence_transformers import SentenceTransformer
 from src.config.data import PairFiles
 from src.config.training import TrainerConfig
 from src.data.columns import ROW, Columns
-from src.data.files import FORMATS, read_table
+from src.data.files import FORMATS, kind_of, read_table
 from src.data.pairs import check_pairs
 from src.evaluation.evaluate import pair_evaluator
 from src.evaluation.metrics import DEV
@@ -54,12 +55,15 @@ def delimited(rows: list[tuple[str, str, float]], delimiter: str) -> bytes:
 
 
 def write(path: Path, rows: list[tuple[str, str, float]]) -> None:
-    if path.suffix == ".parquet":
-        pq.write_table(pa.table(dict(zip(NAMES, zip(*rows, strict=True), strict=True))), path)
-    elif path.suffix == ".jsonl":
-        path.write_text("\n".join(json.dumps(dict(zip(NAMES, row, strict=True))) for row in rows), encoding="utf-8")
+    kind, records = kind_of(path), [dict(zip(NAMES, row, strict=True)) for row in rows]
+    if kind == ".parquet":
+        pq.write_table(pa.Table.from_pylist(records), path)
+        return
+    if kind in (".csv", ".tsv"):
+        content = delimited(rows, "," if kind == ".csv" else "\t")
     else:
-        path.write_bytes(delimited(rows, "," if path.suffix == ".csv" else "\t"))
+        content = "\n".join(map(json.dumps, [records] if kind == ".json" else records)).encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

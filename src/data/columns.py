@@ -103,8 +103,8 @@ class Columns:
         missing = [name for name in self.names if name not in found]
         if missing:
             raise UserError(
-                f"{where}: expected the columns {list(self.names)}, found {short_repr(list(found))} without {missing}:"
-                f" {self.rename}."
+                f"{where}: expected the columns {list(self.names)}, found {short_repr(list(found), 200)} without"
+                f" {missing}: {self.rename}."
             )
         twice = [name for name, count in Counter(found).items() if count > 1 and name in self.names]
         if twice:

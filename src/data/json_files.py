@@ -12,13 +12,11 @@ from typing import Any, TextIO
 import pyarrow as pa
 
 from src.data.columns import invalid_value, short_repr
-from src.data.text_files import BLOCK, open_text
+from src.data.text_files import BLOCK, READ, open_text
 from src.utils.errors import UserError, shorten
 
 ROWS = 4096
 """Objects of a chunk."""
-READ = 1 << 20
-"""Minimum number of characters read at a time."""
 SPACE = re.compile(r"[ \t\r\n]*")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character beyond U+FFFF: valid in JSON, not in UTF-8."""

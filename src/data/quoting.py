@@ -28,22 +28,22 @@ class Marks:
         """Data row and value of the first of each kind."""
         self.ragged: tuple[int, int] | None = None
         """Index of the first line with a wrong number of values, and of the line before it."""
-        header, previous = "", 0
+        header, delimiters, previous = "", 0, 0
         rows, by_column = 0, Counter[int]()
         for index, line in enumerate(lines):
             text = line.rstrip("\r\n")
             if not text:
                 continue
             if not header:
-                header = text
+                header, delimiters = text, text.count(delimiter)
                 continue
             rows += 1
-            if not self.ragged and text.count(delimiter) != header.count(delimiter):
+            if not self.ragged and text.count(delimiter) != delimiters:
                 self.ragged = index, previous
             previous = index
             if '"' in text:
                 by_column.update(self._add(rows, text.split(delimiter)))
-        self.width = header.count(delimiter) + 1
+        self.width = delimiters + 1
         """Number of values of the header."""
         self.quoted_header = all(QUOTED.fullmatch(name) for name in header.split(delimiter))
         self.uniform = all(count == rows for count in by_column.values())

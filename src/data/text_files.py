@@ -2,10 +2,10 @@
 
 import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TextIO, cast
@@ -14,6 +14,13 @@ from src.utils.errors import UserError, shorten
 
 BLOCK = 1 << 25
 """Maximum number of characters of a row, so that neither an open quotation mark nor a gzip bomb exhausts the memory."""
+READ = 1 << 20
+"""Number of characters read at a time."""
+CARRIAGE_RETURN = re.compile(r"[^\r\n]*\r(?!\n)")
+READ = 1 << 20
+"""Number of characters read at a time."""
+CARRIAGE_RETURN = re.compile(r"[^\r\n]*\r(?!\n)")
+"""A first line that ends with a carriage return alone."""
 GZIP = ".gz"
 SIGNATURES = {
     codecs.BOM_UTF16_LE: "UTF-16",
@@ -25,13 +32,13 @@ SIGNATURES = {
 
 
 @contextmanager
-def open_text(path: Path, newline: str = "\n") -> Iterator[TextIO]:
-    """Open UTF-8 text, with or without a byte order mark; a name that ends in .gz is decompressed.
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open UTF-8 text with its line ends, with or without a byte order mark; a name in .gz is decompressed.
 
     Raises `UserError` if the file turns out not to be UTF-8 text, or cannot be decompressed or read.
     """
     try:
-        with _open_bytes(path) as file, TextIOWrapper(file, encoding="utf-8-sig", newline=newline) as text:
+        with _open_bytes(path) as file, TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
             yield text
     except UnicodeDecodeError as error:
         raise not_text(path) from error
@@ -51,15 +58,20 @@ def read_lines(path: Path) -> Iterator[str]:
 
     Raises `UserError` as `open_text`, for a NUL character and for a line of more than `BLOCK` characters.
     """
-    with open_text(path, newline="") as file:
-        newline = "\r" if file.readline(BLOCK).endswith("\r") else "\n"
-    with open_text(path, newline) as file:
-        for line in iter(partial(file.readline, BLOCK), ""):
-            if len(line) == BLOCK:
-                raise row_too_long(path)
-            if "\0" in line:
+    newline, rest = "", ""
+    with open_text(path) as file:
+        while piece := file.read(READ):
+            if "\0" in piece:
                 raise not_text(path)
-            yield line
+            if not newline:
+                piece += file.read(1) if piece.endswith("\r") else ""
+                newline = "\r" if CARRIAGE_RETURN.match(piece) else "\n"
+            *lines, rest = (rest + piece).split(newline)
+            if len(rest) > BLOCK:
+                raise row_too_long(path)
+            yield from [line + newline for line in lines]
+    if rest:
+        yield rest
 
 
 def row_too_long(path: Path) -> UserError:

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 
@@ -29,9 +30,32 @@ def write_tsv(path: Path) -> None:
     path.write_text("\n".join([*lines, '"""최고""라고, 했다"\t좋다 했다\t0.5']), "utf-8")
 
 
+RECORDS = [dict(zip(("sentence1", "sentence2", "score"), row, strict=True), more=[1]) for row in ROWS]
+
+
 def write_jsonl(path: Path) -> None:
-    records = [dict(zip(("sentence1", "sentence2", "score"), row, strict=True)) for row in ROWS]
-    path.write_text("\n".join(json.dumps(record | {"more": [1]}, ensure_ascii=False) for record in records), "utf-8")
+    path.write_text("\n".join(json.dumps(record, ensure_ascii=False) for record in RECORDS), "utf-8")
+
+
+def write_json(path: Path) -> None:
+    path.write_text(json.dumps(RECORDS, indent=4), "utf-8-sig")
+
+
+def write_csv_with_carriage_returns(path: Path) -> None:
+    write_csv(path)
+    path.write_text(path.read_text("utf-8").replace("\n", "\r"), "utf-8", newline="")
+
+
+def write_quoted_header_and_blank_lines(path: Path) -> None:
+    write_csv(path)
+    lines = path.read_text("utf-8").replace(HEADER, '"sentence1","sentence2","score"\n')
+    path.write_text("\n" + lines.replace("\n", "\n\n"), "utf-8")
+
+
+def write_gzip(path: Path) -> None:
+    inner = path.with_suffix("")
+    WRITERS[inner.name](inner)
+    path.write_bytes(gzip.compress(inner.read_bytes()))
 
 
 def write_parquet(path: Path) -> None:
@@ -43,8 +67,17 @@ def write_parquet(path: Path) -> None:
 WRITERS = {
     "pairs.csv": write_csv,
     "bom.CSV": write_csv_with_bom_and_crlf,
+    "cr.csv": write_csv_with_carriage_returns,
+    "blank.csv": write_quoted_header_and_blank_lines,
     "pairs.tsv": write_tsv,
     "pairs.jsonl": write_jsonl,
+    "pairs.json": write_json,
+    "lines.json": write_jsonl,
+    "array.jsonl": write_json,
+    "pairs.csv.gz": write_gzip,
+    "pairs.tsv.gz": write_gzip,
+    "pairs.jsonl.GZ": write_gzip,
+    "pairs.json.gz": write_gzip,
     "pairs.parquet": write_parquet,
 }
 
@@ -66,10 +99,32 @@ def test_named_columns_are_read_and_others_dropped(tmp_path: Path) -> None:
     assert table["b"].to_pylist() == ["집"]
 
 
-def test_nested_parquet_fields_are_named_with_a_point(tmp_path: Path) -> None:
-    path = tmp_path / "pairs.parquet"
-    pq.write_table(pa.table({"sentence1": ["a"], "sentence2": ["b"], "labels": [{"real-label": 2.5}]}), path)
-    assert read_table(path, Columns(score="labels.real-label"))["labels.real-label"].to_pylist() == [2.5]
+NESTED: list[dict[str, object]] = [
+    {"sentence1": "a", "sentence2": "b", "labels": {"real-label": 2.5, "more": ["x"]}},
+    {"sentence1": "c", "sentence2": "d", "labels": {"real-label": 3.0, "more": ["y"]}},
+]
+
+
+@pytest.mark.parametrize("name", ["p.json", "p.jsonl", "p.parquet"])
+def test_nested_fields_have_dotted_names_and_real_names_with_a_dot_take_precedence(tmp_path: Path, name: str) -> None:
+    def read(rows: list[dict[str, object]], score: str) -> list[float]:
+        if name == "p.parquet":
+            pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+        else:
+            (tmp_path / name).write_text("\n".join(map(json.dumps, [rows] if name == "p.json" else rows)), "utf-8")
+        return list(read_table(tmp_path / name, Columns(score=score))[score].to_pylist())
+
+    assert read(NESTED, "labels.real-label") == [2.5, 3.0]
+    assert read([{**row, "labels.real-label": 1.5} for row in NESTED], "labels.real-label") == [1.5, 1.5]
+    with pytest.raises(UserError, match=r"found \[.*'labels\.real-label'.* without \['labels\.score'\]"):
+        read(NESTED, "labels.score")
+
+
+def test_a_nested_value_of_another_kind_is_named_by_its_row(tmp_path: Path) -> None:
+    rows = [*NESTED, {**NESTED[0], "labels": {"real-label": "high"}}]
+    (tmp_path / "p.json").write_text(json.dumps(rows), "utf-8")
+    with pytest.raises(UserError, match=r"data row 3, column 'labels\.real-label'.*'high'"):
+        read_table(tmp_path / "p.json", Columns(score="labels.real-label"))
 
 
 def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
@@ -101,7 +156,25 @@ INVALID_FILES: dict[str, tuple[str, bytes, list[str]]] = {
     "column missing": ("p.csv", b"sentence1,text2,score\na,b,1\n", ["['sentence2']", "text2", "data.sentence2"]),
     "column twice": ("p.csv", b"sentence1,sentence2,sentence2,score\na,b,c,1\n", ["['sentence2']", "more than once"]),
     "broken JSON": ("p.jsonl", f"{GOOD}\n{GOOD[:20]}\n".encode(), ["data row 2", "JSON object"]),
-    "JSON array": ("p.jsonl", f"[{GOOD}]".encode(), ["data row 1", "JSON object"]),
+    "JSON array of lists": ("p.json", b"[[1, 2]]", ["data row 1", "JSON object", "[1, 2]"]),
+    "JSON array cut off": ("p.json", f"[{GOOD},".encode(), ["data row 2", "the end of the file"]),
+    "JSON array not closed": ("p.json", f"[{GOOD}".encode(), ["data row 2", "the end of the array"]),
+    "JSON array without a comma": ("p.json", f"[{GOOD}{GOOD}]".encode(), ["data row 2", "a comma"]),
+    "text after a JSON array": ("p.json", f"[{GOOD}]{GOOD}".encode(), ["nothing after the array"]),
+    "JSON field twice": ("p.jsonl", (GOOD + GOOD.replace("{", '{"score": 0, ')).encode(), ["row 2", "'score' twice"]),
+    "one JSON object of lists": ("p.json", b'{"data": [1]}', ["found ['data']"]),
+    "nested JSON of another kind": (
+        "p.jsonl",
+        (GOOD + GOOD.replace('"b"', '{"ko": "b"}')).encode(),
+        ["row 2", "'sentence2'"],
+    ),
+    "gzip cut off": ("p.csv.gz", gzip.compress(HEADER.encode() * 99)[:-9], ["complete gzip", "copy it again"]),
+    "no gzip": ("p.jsonl.gz", GOOD.encode(), ["gzip file", "take .gz off"]),
+    "gzip without its suffix": ("p.csv", gzip.compress(HEADER.encode()), ["line 1", "gzip"]),
+    "CP949 in gzip": ("p.tsv.gz", gzip.compress("가\t나\n".encode("cp949")), ["line 1", "UTF-8"]),
+    "a stray carriage return": ("p.csv", HEADER.encode() + b"a,b,1\na\rc,b,1\n", ["row 2", "carriage return"]),
+    "text after a closing mark": ("p.csv", HEADER.encode() + b'a,b,1\n"a" c,b,1\n', ["row 2 (line 3)", "closing"]),
+    "escaped by a backslash": ("p.csv", HEADER.encode() + b'a,b,1\n"a \\"c\\" d",b,1\n', ["row 2 (line 3)"]),
     "JSON score as text": ("p.jsonl", (GOOD + GOOD.replace("1}", '"x"}')).encode(), ["row 2", "'score'", "'x'"]),
     "JSON score as truth": ("p.jsonl", (GOOD + GOOD.replace("1}", "true}")).encode(), ["row 2", "'score'", "True"]),
     "JSON text as number": ("p.jsonl", (GOOD + GOOD.replace('"b"', "3")).encode(), ["row 2", "'sentence2'", "3"]),
@@ -144,16 +217,27 @@ def test_the_row_number_counts_quoted_line_breaks_and_blocks_correctly(tmp_path:
     monkeypatch.setattr("src.data.text_files.BLOCK", 4096)
     path = tmp_path / "p.csv"
     path.write_text(HEADER + '"a\nb",c,1\n' * 2000 + "a,b\n", "utf-8")
-    with pytest.raises(UserError, match="data row 2001:"):
+    with pytest.raises(UserError, match=r"data row 2001 \(line 4002\):"):
         read_table(path, Columns())
 
 
-def test_a_row_longer_than_a_block_is_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("src.data.text_files.BLOCK", 4096)
-    path = tmp_path / "p.csv"
-    path.write_text(HEADER + "a,b,1\n" + "a" * 20_000 + ",b,1\n", "utf-8")
-    with pytest.raises(UserError, match="4,096 bytes"):
-        read_table(path, Columns())
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.csv", HEADER + "a,b,1\n" + "a" * 20_000 + ",b,1\n"),
+        ("p.csv", HEADER + "a,b,1\n" + '"a,b,1\n' + "a,b,1\n" * 5000),
+        ("p.csv", HEADER + '"a\n",' * 5000),
+        ("p.json", f'[{GOOD}, {{"sentence1": "' + "a" * 20_000),
+    ],
+)
+def test_the_size_of_a_row_is_limited(tmp_path: Path, name: str, content: str, monkeypatch) -> None:
+    for module in ("text_files", "delimited", "json_files"):
+        monkeypatch.setattr(f"src.data.{module}.BLOCK", 4096)
+    monkeypatch.setattr("src.data.text_files.READ", 1000)
+    monkeypatch.setattr("src.data.json_files.READ", 1000)
+    (tmp_path / name).write_text(content, "utf-8")
+    with pytest.raises(UserError, match=r"4,096 characters|data row 2"):
+        read_table(tmp_path / name, Columns())
 
 
 def test_utf8_across_blocks_is_read_and_a_late_error_has_its_line(tmp_path: Path, monkeypatch) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -83,6 +84,19 @@ def test_a_local_folder_precedes_the_hub(tmp_path: Path, hub: list[tuple[object,
     assert data.train["sentence1"][:] == ["train a0", "train a2", "train a5"]
     assert data.train["score"][:] == pytest.approx([LABELS[0] / 5, LABELS[2] / 5, 0])
     assert "inferred" not in str(data.provenance.note)
+
+
+def test_the_published_json_files_are_read_with_their_true_sources(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        rows = [{**row, "annotations": {"agreement": "0:6"}} for row in hub_split(split).to_list()]
+        (tmp_path / f"klue-sts-v1.1_{split}.json").write_text(json.dumps(rows, indent=4), "utf-8")
+    data = load_pairs(KlueSts(local_folder=str(tmp_path)))
+    assert data.source == "local"
+    assert data.train["sentence1"][:] == ["train 첫째 0", "train 첫째 2", "train 첫째 5"]
+    assert data.dev["score"][:] == pytest.approx([LABELS[0] / 5, LABELS[2] / 5, 0])
+    assert "inferred" not in str(data.provenance.note)
+    klue_folder(tmp_path)
+    assert load_pairs(KlueSts(local_folder=str(tmp_path))).train["sentence1"][0] == "train a0"
 
 
 @pytest.mark.parametrize("unset", [None, ""])

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,37 @@ def test_a_path_is_not_requested_from_the_hub(hub: list[tuple[object, ...]], tra
     with pytest.raises(UserError, match="expected a file"):
         load_pairs(config(train))
     assert hub == []
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".tsv", ".JSON.gz", ".jsonl", ".parquet"])
+def test_a_path_with_the_suffix_of_a_file_is_no_hub_name(suffix: str) -> None:
+    with pytest.raises(UserError, match="expected a file, found nothing"):
+        load_pairs(config(f"owner/name{suffix}"))
+
+
+@pytest.mark.parametrize("name", ["100% #1?.csv", "내 문장 'a' \"b\".csv", "50%25.csv", "a=b,c.csv"])
+def test_files_of_any_name_and_linked_files_are_read(name: str, tmp_path: Path) -> None:
+    train = write(tmp_path / name, 30)
+    (tmp_path / "link.csv").symlink_to(tmp_path / name)
+    assert len(load_pairs(config(train, dev=str(tmp_path / "link.csv"))).dev) == 30
+
+
+def test_what_is_no_readable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "broken.csv").symlink_to(tmp_path / "none.csv")
+    refused = {
+        "pipe.csv": "a directory or device",
+        "broken.csv": "found nothing",
+        "broken.csv/a.csv": "found nothing",
+        "x" * 300 + ".csv": "too long",
+    }
+    for name, words in refused.items():
+        with pytest.raises(UserError, match=words):
+            load_pairs(config(str(tmp_path / name)))
+    monkeypatch.setattr("pathlib.Path.stat", deny)
+    with pytest.raises(UserError, match="Permission denied"):
+        load_pairs(config(str(tmp_path / "secret.csv")))
+
+
+def deny(_: Path) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")

@@ -1,5 +1,6 @@
 """Fixtures of the prediction tests: the tiny encoder, and files of texts in every format."""
 
+import gzip
 import json
 from collections.abc import Callable
 from functools import partial
@@ -26,24 +27,28 @@ def embed(encoder: SentenceTransformer) -> Embedder:
     return Embedder(encoder, batch_size=8, precision="fp32", cache_mb=1)
 
 
-def _write_delimited(path: Path, rows: list[dict[str, str]], delimiter: str) -> None:
+def _delimited(rows: list[dict[str, str]], delimiter: str) -> str:
     lines = [list(rows[0]), *(['"' + value.replace('"', '""') + '"' for value in row.values()] for row in rows)]
-    path.write_text("\n".join(map(delimiter.join, lines)) + "\n", "utf-8")
+    return "\n".join(map(delimiter.join, lines)) + "\n"
 
 
-def _write_json_lines(path: Path, rows: list[dict[str, str]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-
-
-WRITERS: dict[str, WriteRows] = {
-    ".csv": partial(_write_delimited, delimiter=","),
-    ".tsv": partial(_write_delimited, delimiter="\t"),
-    ".jsonl": _write_json_lines,
-    ".parquet": lambda path, rows: pq.write_table(pa.Table.from_pylist(rows), path),
+TEXTS: dict[str, Callable[[list[dict[str, str]]], str]] = {
+    ".csv": partial(_delimited, delimiter=","),
+    ".tsv": partial(_delimited, delimiter="\t"),
+    ".json": partial(json.dumps, ensure_ascii=False, indent=2),
+    ".jsonl": lambda rows: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
 }
+
+
+def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        return
+    text = TEXTS[path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix](rows).encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
 
 
 @pytest.fixture
 def write_rows() -> WriteRows:
     """Write rows of texts in the format of the file name's suffix."""
-    return lambda path, rows: WRITERS[path.suffix](path, rows)
+    return _write_rows

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from src.data import files
+from src.data import parquet_files
 from src.data.files import FORMATS
 from src.prediction.tables import TextTable, check_output, open_table, pair_columns, write_table
 from src.utils.errors import UserError
@@ -93,7 +93,7 @@ def test_nan_is_null_in_json(tmp_path: Path) -> None:
 
 
 def test_parquet_keeps_types_and_has_few_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "ROW_GROUP", 50)
+    monkeypatch.setattr(parquet_files, "ROW_GROUP", 50)
     table = pa.table({"sentence1": ["방"] * 120, "sentence2": ["집"] * 120, "day": pa.array([1] * 120, pa.date32())})
     pq.write_table(table.replace_schema_metadata({"pandas": "{}"}), tmp_path / "p.parquet")
     source = open_table(str(tmp_path / "p.parquet"), PAIR)
