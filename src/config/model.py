@@ -37,8 +37,8 @@ class HubEncoder:
     """Commit on the Hub."""
     path: str | None = None
     """Local folder of the model, used instead of the Hub."""
-    max_length: int = 128
-    """Longest input in tokens; the rest is cut off."""
+    max_length: int | None = None
+    """Longest input in tokens; the rest is cut off. Empty: the model's own."""
     dropout: float | None = None
     """Dropout rate; empty: the model's own."""
 
@@ -52,6 +52,8 @@ class HubEncoder:
 
 
 def _check(model: "EmbeddedEncoder | HubEncoder") -> None:
-    require(model.max_length > 2, "model.max_length", "more than 2 tokens", model.max_length)
+    require(
+        model.max_length is None or model.max_length > 2, "model.max_length", "more than 2 tokens", model.max_length
+    )
     rate = model.dropout
     require(rate is None or 0 <= rate < 1, "model.dropout", "at least 0 and below 1", rate)

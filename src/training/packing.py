@@ -14,6 +14,9 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 from torch.nn.functional import pad
 
+from src.encoder.coverage import TextCoverage
+from src.encoder.inputs import default_prompt, unpooled_prompt
+
 COLUMNS = ("sentence1", "sentence2")
 SLOW_TO_TOKENIZE = 100_000
 """Number of pairs from which tokenising shows a progress bar on a terminal."""
@@ -25,32 +28,45 @@ shape makes the matrix library compile another kernel."""
 BREAK_EVEN_LENGTH = 150
 """Approximate bin length at which attention costs as much per token as everything else (384 dimensions)."""
 
-_tokenized: WeakKeyDictionary[Any, tuple[Any, Dataset]] = WeakKeyDictionary()
+_tokenized: WeakKeyDictionary[Any, tuple[Any, Dataset, TextCoverage]] = WeakKeyDictionary()
 """Cache of the last tokenised pairs for each tokenizer, with a key that identifies their input."""
 
 
 def tokenize(pairs: Dataset, encoder: SentenceTransformer) -> Dataset:
     """Return the pairs as token ids (`sentence1`, `sentence2`: lists of int) with their score.
 
-    The last result for each tokenizer is cached, for further training runs on the same pairs in this process.
+    The ids are those of `encoder.encode`, with its default prompt. The last result for each tokenizer is cached, for
+    further training runs on the same pairs in this process.
     """
-    tokenizer, longest = encoder.tokenizer, encoder.max_seq_length
-    kept, key = _tokenized.get(tokenizer), (pairs._fingerprint, len(tokenizer), longest)
+    return tokenize_counted(pairs, encoder)[0]
+
+
+def tokenize_counted(pairs: Dataset, encoder: SentenceTransformer) -> tuple[Dataset, TextCoverage]:
+    """Return the pairs as in `tokenize`, and what the encoder does not see of their texts."""
+    tokenizer = encoder.tokenizer
+    kept, key = (
+        _tokenized.get(tokenizer),
+        (
+            pairs._fingerprint,
+            len(tokenizer),
+            encoder.max_seq_length,
+            default_prompt(encoder),
+        ),
+    )
     if kept is None or kept[0] != key:
-        kept = _tokenized[tokenizer] = (key, _tokenize(pairs, tokenizer, longest))
-    return kept[1]
+        kept = _tokenized[tokenizer] = (key, *_tokenize(pairs, encoder))
+    return kept[1:]
 
 
-def _tokenize(pairs: Dataset, tokenizer: Any, longest: int) -> Dataset:
-    # the tokenizer's other outputs take as long to convert as the ids
-    options = {"return_attention_mask": False, "return_token_type_ids": False, "truncation": True}
+def _tokenize(pairs: Dataset, encoder: SentenceTransformer) -> tuple[Dataset, TextCoverage]:
+    coverage = TextCoverage(encoder)
 
     def ids(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        return {column: tokenizer(batch[column], max_length=longest, **options)["input_ids"] for column in COLUMNS}
+        return {column: coverage.cut_ids(batch[column]) for column in COLUMNS}
 
     visible = len(pairs) >= SLOW_TO_TOKENIZE and sys.stderr.isatty()
     (enable_progress_bars if visible else disable_progress_bars)()
-    return pairs.map(ids, batched=True, desc="Tokenising")
+    return pairs.map(ids, batched=True, desc="Tokenising"), coverage
 
 
 def pack(lengths: list[int]) -> tuple[list[list[int]], int]:
@@ -104,18 +120,21 @@ class PackedCollator:
 
     valid_label_columns = ("score",)
 
-    def __init__(self, heads: int, dtype: torch.dtype, position_offset: int = 0) -> None:
+    def __init__(self, heads: int, dtype: torch.dtype, position_offset: int = 0, unpooled: int = 0) -> None:
         self.heads = heads
         self.dtype = dtype
         """Data type of the attention mask and scores."""
         self.position_offset = position_offset
         """Position of the first token: 0 in BERT, padding index + 1 in the RoBERTa family."""
+        self.prompt = {"pairs_prompt_length": torch.tensor([unpooled])} if unpooled else {}
+        """Number of tokens at the start of each sentence that pooling leaves out, if any."""
 
     @classmethod
     def for_encoder(cls, encoder: SentenceTransformer, dtype: torch.dtype) -> "PackedCollator":
         """Return the collator for an encoder, with attention in `dtype`."""
         first: Any = encoder[0]
-        return cls(first.model.config.num_attention_heads, dtype, first._infer_flatten_position_offset())
+        heads, offset = first.model.config.num_attention_heads, first._infer_flatten_position_offset()
+        return cls(heads, dtype, offset, unpooled_prompt(encoder))
 
     def __call__(self, pairs: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Return the tensors of the batch: T tokens of n sentences and fillers, in s segments.
@@ -150,6 +169,7 @@ class PackedCollator:
             "pairs_pack_order": torch.tensor(order),
             "pairs_pack_mask": mask.repeat(self.heads, 1, 1),
             "label": torch.tensor([pair["score"] for pair in pairs]),
+            **self.prompt,
         }
 
 

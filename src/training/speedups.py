@@ -171,7 +171,7 @@ def embedding_subset(transformer: Any, used: Tensor | None) -> Iterator[None]:
 
     An embedding that is frozen, or does more than a lookup (some models scale the result), is left unchanged.
     """
-    table = transformer.get_input_embeddings()
+    table = None if used is None else transformer.get_input_embeddings()
     if used is None or type(table) is not nn.Embedding or not table.weight.requires_grad:
         yield
         return
