@@ -32,6 +32,11 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", 0)) == 0
 
 
+def available_cores() -> int:
+    """Return the number of CPU cores that this process may use; macOS and Windows do not limit them by process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def main_process_only(function: Callable[P, None]) -> Callable[P, None]:
     """Return a version of `function` that does nothing except in the main process."""
 
