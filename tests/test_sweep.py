@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shlex
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, redirect_stdout
@@ -229,6 +230,12 @@ def test_the_command_for_the_winner_repeats_the_options_of_the_sweep(
     monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
     kept = "+experiment=review_sts name=second 'data.sources=[sample]'"
     assert training_command(SweepStudy(finished.config)) == f"python -m src.train {kept} +tuned=result"
+
+
+def test_the_command_for_a_winner_whose_name_has_a_blank_is_quoted_for_shell_and_hydra(sweep_config: Sweep) -> None:
+    config = sweep_config()
+    command = training_command(SweepStudy(replace(config, folder=f"{config.folder}/방 과 침대")))
+    assert shlex.split(command)[-1] == '+tuned="방 과 침대"'
 
 
 def test_src_train_takes_the_winner_s_params_by_name(finished: Finished, compose: Callable[..., Config]) -> None:

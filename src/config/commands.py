@@ -66,7 +66,7 @@ class SweepConfig:
     heartbeat: int = 20
     """Seconds between heartbeats; a trial on another machine runs again after three intervals without one."""
     failures: int = 3
-    """Number of failed trials at which a process stops; each start counts anew."""
+    """Failed trials at which a process stops, and times that a dead worker is replaced; each start counts anew."""
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 
 from src.config import SweepSettings
@@ -11,9 +11,11 @@ from src.data import PairData
 from src.encoder import base_of
 from src.evaluation.result import Result
 from src.report.console import log_behind, log_sources
+from src.sweeping.leadership import Leadership
 from src.sweeping.report import log_report, save_best, save_report
 from src.sweeping.space import current_params, sweep_folder, training_config
-from src.sweeping.study import LEADER, SweepStudy, database_lock, plan_sweep
+from src.sweeping.storage import database_lock, set_aside_damaged
+from src.sweeping.study import LEADER, SweepStudy, plan_sweep, storage_url
 from src.sweeping.trainings import Trainings, split_validation
 from src.sweeping.trials import TrialRunner
 from src.sweeping.view import log_search, log_winner
@@ -28,31 +30,50 @@ log = logging.getLogger(__name__)
 def run_sweep(config: SweepSettings, pairs: PairData) -> Result | None:
     """Search, confirm the best trials, train with the winner's params on all of train, and return that result.
 
-    The process that created the study is the leader and does all this. On any other machine the same command only
-    runs trials and returns None.
+    The first process is the leader and does all this. The same command in another folder or on another machine only
+    runs trials and returns None, unless the leader has ended without a winner: then that process leads.
 
     Raises `UserError` if train cannot be split, the study belongs to other settings, or too many trials fail.
     """
     parts = split_validation(config, pairs)
+    damaged = set_aside_damaged(storage_url(config))
     study = SweepStudy(config)
-    join_study(study)
-    if study.is_leader:
-        return run_leader(study, pairs, parts)
-    run_follower(study, parts)
-    return None
+    with closing(Leadership(study)) as leadership:
+        join_study(study, leadership, keep_results=damaged)
+        if ended_elsewhere(study) or not (leadership.acquire() or run_follower(study, parts, leadership)):
+            return None
+        return run_leader(study, pairs, parts, leadership)
 
 
-def join_study(study: SweepStudy) -> None:
-    """Create the study if necessary; if it has no leader, become its leader and remove old results."""
+def join_study(study: SweepStudy, leadership: Leadership, keep_results: bool = False) -> None:
+    """Create the study if necessary; if it has no leader, become its leader and remove the results of a former study.
+
+    `keep_results`: the former database was damaged, and the finished trainings of this sweep need not be repeated.
+    """
     with database_lock(study.url):
         study.create()
-        if study.get_attr(LEADER) is None:
-            study.remove_results()
+        new = study.get_attr(LEADER) is None
+        if leadership.acquire():
             study.set_attr(LEADER, study.location)
+            if new and not keep_results:
+                study.remove_results()
 
 
-def run_leader(study: SweepStudy, pairs: PairData, parts: PairData) -> Result:
-    """Run a new or resumed sweep and return the winner's result; `parts` are the pairs of the trials."""
+def ended_elsewhere(study: SweepStudy) -> bool:
+    """Return whether the sweep has a winner that was trained in another folder, and log where."""
+    end = study.end
+    if end is None or end["location"] == study.location or (study.folder / "winner").is_dir():
+        return False
+    log.info(f"The sweep has ended: trial {end['winner']} has won, and is trained in {end['location']}.")
+    return True
+
+
+def run_leader(study: SweepStudy, pairs: PairData, parts: PairData, leadership: Leadership) -> Result | None:
+    """Run a new or resumed sweep and return the winner's result; `parts` are the pairs of the trials.
+
+    Returns None if another process has become the leader while the database was restarted.
+    """
+    study.set_attr(LEADER, study.location)
     plan = plan_sweep(study, parts)
     study.config = plan.config
     log_sources(pairs, base_of(study.config.model))
@@ -63,22 +84,35 @@ def run_leader(study: SweepStudy, pairs: PairData, parts: PairData) -> Result:
         study.state.save(plan.state(parent.run_id))
         trainings = Trainings(study, parts)
         search(study, TrialRunner(trainings), parent)
+        if not leadership.acquire():
+            log.warning(f"{study.get_attr(LEADER)} has become the leader, and trains the winner.")
+            return None
         result = conclude(study, trainings, pairs, parent)
     left = sum(report.left for report in sync_journals(study.folder, study.config.tracking))
     log_behind(f"{left} entries wait in {study.folder}: python -m src.sync sends them" if left else None)
     return result
 
 
-def run_follower(study: SweepStudy, parts: PairData) -> None:
-    """Run trials of a sweep whose leader is another machine."""
+def run_follower(study: SweepStudy, parts: PairData, leadership: Leadership) -> bool:
+    """Run trials of a sweep that another process leads; return whether this process has to lead now."""
     log.info(f"Running trials for the sweep led by {study.get_attr(LEADER)}.")
     while study.state.load() is None or not study.trials():
+        if leadership.acquire():
+            return True
         time.sleep(1)
     plan = plan_sweep(study, parts)
     study.config = plan.config
     parent_run = str(plan.run_id)
     check_tracking(study.config, parent_run)
     run_trials(study, TrialRunner(Trainings(study, parts)), parent_run)
+    leader = study.get_attr(LEADER)
+    if not leadership.acquire():
+        log.info(f"No trial is left to run: {leader}, the leader, confirms the best ones and trains the winner.")
+        return False
+    if ended_elsewhere(study):
+        return False
+    log.warning(f"{leader}, the leader, has ended without a winner: this process leads now.")
+    return True
 
 
 def search(study: SweepStudy, runner: TrialRunner, parent: Run) -> None:
@@ -112,12 +146,12 @@ def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: R
     best = save_best(study, ranking[0])
     log_report(parent, study, ranking, save_report(study, ranking), best)
     log_winning_model(ranking[0], trainings, parent)
+    study.set_end(ranking[0].number)
     log_winner(study, ranking, best)
     return result
 
 
 def parent_config(config: SweepSettings) -> SweepSettings:
     """Return the settings to record in the parent run: with the sweep's folder, without the database password."""
-    sweep = replace(config.sweep)
-    sweep.storage = config.sweep.storage and redact(config.sweep.storage)  # not validated: the scheme is gone
+    sweep = replace(config.sweep, storage=config.sweep.storage and redact(config.sweep.storage))
     return replace(config, folder=str(sweep_folder(config)), sweep=sweep)

@@ -4,6 +4,7 @@ On one machine a lease is a file lock in the trial's folder, which is released w
 it is Optuna's heartbeat in the database.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,10 +17,18 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.sweeping.study import SweepStudy, file_lock, trial_id
+from src.sweeping.storage import DatabaseUnreachable, file_lock
+from src.sweeping.study import SweepStudy, trial_id
+from src.training.checkpoints import CHECKPOINTS
+from src.utils.files import remove
 
-LOCATION = "location"
-"""User attribute of a trial: host and folder of the process that runs it."""
+log = logging.getLogger(__name__)
+
+LOCATION, DIED_AT, REASON = "location", "died_at", "reason"
+"""User attributes of a trial: host and folder of the process that runs it; its progress in per cent whenever that
+process died; why it was ended early or failed."""
+ATTEMPTS = 2
+"""Times that a trial is run whose process dies at the same progress, as for want of memory."""
 
 
 @dataclass
@@ -59,12 +68,14 @@ def acquire_trial(study: SweepStudy) -> Iterator[Lease | None]:
             optuna_study.get_trials(deepcopy=False)  # Optuna's cache writes only to trials that it has read
             yield Lease(Trial(optuna_study, trial_id(frozen)), frozen.number, frozen.intermediate_values)
     finally:
-        _requeue(study, frozen)
-        lock.release()
+        try:
+            _requeue(study, frozen)
+        finally:
+            lock.release()
 
 
 def requeue_stale_trials(study: SweepStudy) -> None:
-    """Queue trials again whose process has died.
+    """Queue trials again whose process has died, or store them as failed after `ATTEMPTS` deaths without progress.
 
     If that process was on this machine, the trial's lock is free; if on another, its heartbeat has stopped.
     """
@@ -76,6 +87,7 @@ def requeue_stale_trials(study: SweepStudy) -> None:
                 continue
             local = study.config.sweep.storage is None or trial.user_attrs.get(LOCATION) == study.location
             if local or trial_id(trial) in stale:
+                _count_death(study, trial)
                 _requeue(study, trial)
             lock.release()
 
@@ -98,6 +110,27 @@ def _start_next(study: SweepStudy) -> tuple[FrozenTrial, FileLock] | None:
                 return trial, lock
             lock.release()
     return None
+
+
+def _count_death(study: SweepStudy, trial: FrozenTrial) -> None:
+    """Store that the process of a running trial has died, and the trial as failed if that repeats itself.
+
+    A machine that is switched off now and then does not fail a trial that progresses in between.
+    """
+    trial = study.storage.get_trial(trial_id(trial))
+    if trial.state != TrialState.RUNNING or not trial.params:  # has ended, or had not begun
+        return
+    progress = max(trial.intermediate_values, default=0)
+    died_at = [*trial.user_attrs.get(DIED_AT, []), progress]
+    study.storage.set_trial_user_attr(trial_id(trial), DIED_AT, died_at)
+    if died_at.count(progress) < ATTEMPTS:
+        log.warning(f"trial {trial.number}: its process has died at {progress} % of the training: it is run again")
+        return
+    reason = f"its process died twice at {progress} % of the training (out of memory?)"
+    study.storage.set_trial_user_attr(trial_id(trial), REASON, reason)
+    study.storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
+    remove(study.trial_folder(trial.number) / CHECKPOINTS)
+    log.warning(f"trial {trial.number} failed: {reason}")
 
 
 def _requeue(study: SweepStudy, trial: FrozenTrial) -> None:
@@ -127,7 +160,7 @@ def _heartbeat(study: SweepStudy, trial: FrozenTrial) -> Iterator[None]:
 
     def record() -> None:
         while not stop.wait(study.config.sweep.heartbeat):
-            with suppress(StorageInternalError, SQLAlchemyError):  # the database may be unreachable for a while
+            with suppress(StorageInternalError, SQLAlchemyError, DatabaseUnreachable):  # the trial itself waits
                 study.storage.record_heartbeat(trial_id(trial))
 
     thread = Thread(target=record, daemon=True)

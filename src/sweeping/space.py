@@ -1,6 +1,7 @@
 """Search space: a distribution for each key, and configurations with the params of a trial."""
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -44,16 +45,32 @@ class SpaceEntry:
         if self.choices is not None:
             if self != SpaceEntry(self.choices) or not self.choices:
                 raise ValueError("choices must stand alone and must not be empty")
+            _check_choices(self.choices)
             return CategoricalDistribution(self.choices)
         if self.low is None or self.high is None:
             raise ValueError("low and high must be given together")
+        numbers = [self.low, self.high, *([] if self.step is None else [self.step])]
+        if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+            raise ValueError("low, high and step must be finite numbers")
         if self.low >= self.high:
             raise ValueError("low must be below high")
+        if self.step is not None and not 0 < self.step <= self.high - self.low:
+            raise ValueError("step must be above 0 and at most high - low")
         if not self.integer:
             return FloatDistribution(self.low, self.high, self.log, self.step)
-        if self.low % 1 or self.high % 1:
-            raise ValueError("low and high must be whole numbers with integer")
+        if any(number % 1 for number in numbers):
+            raise ValueError("low, high and step must be whole numbers with integer")
         return IntDistribution(int(self.low), int(self.high), self.log, int(self.step or 1))
+
+
+def _check_choices(choices: list[Param]) -> None:
+    """Raise `ValueError` unless the choices are a list of single, different values."""
+    if not isinstance(choices, list) or any(isinstance(choice, dict | list) for choice in choices):
+        raise ValueError("choices must be a list of numbers, texts, true, false or null, not of lists or mappings")
+    if any(isinstance(choice, float) and not math.isfinite(choice) for choice in choices):
+        raise ValueError("choices must be finite")
+    if len(set(choices)) < len(choices):
+        raise ValueError("choices must differ from each other")
 
 
 ENTRY_FIELDS = {field.name for field in fields(SpaceEntry)}
@@ -78,7 +95,12 @@ def build_space(entries: dict[str, Any], config: Config) -> Space:
     if not space:
         raise UserError("sweep.space must name at least one key, found none: see conf/sweep.yaml for an example.")
     for key, distribution in space.items():
-        for value in bounds(distribution):
+        if OmegaConf.is_config(OmegaConf.select(OmegaConf.structured(config), key, throw_on_missing=False)):
+            raise UserError(
+                f"sweep.space.{key} must name a key with a single value, found a group or a list: search its keys,"
+                f" such as sweep.space.trainer.epochs, or run one sweep for each {key}."
+            )
+        for value in examples(distribution):
             with_params(config, {key: value})
     return space
 
@@ -91,7 +113,7 @@ def _flat_entries(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[st
                 f" found {value!r}: write one of them."
             )
         if value.keys() & ENTRY_FIELDS:
-            yield prefix + key, value
+            yield f"{prefix}{key}", value
         else:
             yield from _flat_entries(value, f"{prefix}{key}.")
 
@@ -109,12 +131,13 @@ def _distribution(key: str, entry: dict[str, Any]) -> BaseDistribution:
         ) from error
 
 
-def bounds(distribution: BaseDistribution) -> list[Param]:
-    """Return both ends of a range, or all choices."""
+def examples(distribution: BaseDistribution) -> list[Param]:
+    """Return values that a distribution can yield: all choices, or both ends of a range and a value between them."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return [distribution.low, distribution.high]
+    low, high, step = distribution.low, distribution.high, distribution.step
+    return [low, low + (step or (high - low) / math.pi), high]
 
 
 def contains(distribution: BaseDistribution, value: Param) -> bool:
@@ -152,7 +175,7 @@ def with_params(config: Config, params: dict[str, Any]) -> Config:
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"sweep.space.{key} must name a key of the configuration and fit its type, found {value!r} ({reason}):"
-                " see src/config for the keys."
+                " see src/config for the keys, and add integer: true to a range of whole numbers."
             ) from error
     return cast(Config, OmegaConf.to_object(composed))
 

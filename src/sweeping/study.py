@@ -5,34 +5,30 @@ The database is an SQLite file for one machine, or a PostgreSQL server for sever
 
 import socket
 import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.samplers import RandomSampler
-from optuna.storages import RDBStorage, get_storage
+from optuna.storages import get_storage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import NullPool, create_engine, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from src.config import SweepSettings
 from src.config.schema import LOCATIONS
-from src.config.tracking import SQLITE, redact, sqlite_path
+from src.config.tracking import SQLITE, redact
 from src.data import PairData
 from src.pipeline.state import RunPlan, StateStore, plan_run
 from src.sweeping.search import build_pruner, build_sampler
 from src.sweeping.space import Params, build_space, sweep_folder, training_config
-from src.utils.errors import UserError, shorten
+from src.sweeping.storage import open_storage
 from src.utils.files import remove
 
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-LEADER, STATE = "leader", "state"
+LEADER, STATE, END = "leader", "state", "end"
 """User attributes of a study."""
 OPERATIONAL_KEYS = ("trials", "workers", "engine", "storage", "heartbeat", "failures", "confirm")
 MUTABLE_SETTINGS = (*LOCATIONS, "published", "trainer.threads", *(f"sweep.{key}" for key in OPERATIONAL_KEYS))
@@ -50,7 +46,7 @@ class SweepStudy:
         self.space = build_space(config.sweep.space, training_config(config))
         self.folder = sweep_folder(config)
         self.name = config.name
-        self.url = config.sweep.storage or f"{SQLITE}{self.folder.resolve()}/study.db"
+        self.url = storage_url(config)
         self.location = f"{socket.gethostname()}:{self.folder.resolve()}"
         self.storage = open_storage(self.url, config.sweep.heartbeat)
         self.cached_storage = get_storage(self.storage)
@@ -97,9 +93,14 @@ class SweepStudy:
         return self.storage.get_study_user_attrs(self.id).get(key)
 
     @property
-    def is_leader(self) -> bool:
-        """Whether this process leads the sweep: it created the study, or the database is a file in its folder."""
-        return self.config.sweep.storage is None or self.get_attr(LEADER) == self.location
+    def end(self) -> dict[str, Any] | None:
+        """The winner's trial and its location, None if the sweep has not ended with these trials."""
+        end: dict[str, Any] | None = self.get_attr(END)
+        return end if end and end["done"] == self.done >= self.config.sweep.trials else None
+
+    def set_end(self, winner: int) -> None:
+        """Store that the sweep has ended here with this trial as the winner."""
+        self.set_attr(END, {"done": self.done, "winner": winner, "location": self.location})
 
     def exclude(self, number: int, reason: str) -> None:
         """Exclude a completed trial from the choice of the winner."""
@@ -140,6 +141,11 @@ class SweepStudy:
         return self.folder / "trials" / f"{number:04d}"
 
 
+def storage_url(config: SweepSettings) -> str:
+    """Return the address of the database: the configured one, or that of a file in the sweep's folder."""
+    return config.sweep.storage or f"{SQLITE}{sweep_folder(config).resolve()}/study.db"
+
+
 def plan_sweep(study: SweepStudy, pairs: PairData) -> RunPlan:
     """Return the settings with the precision resolved, and the parent run to resume; change nothing.
 
@@ -154,38 +160,3 @@ def plan_sweep(study: SweepStudy, pairs: PairData) -> RunPlan:
 def trial_id(trial: FrozenTrial) -> int:
     """Return the id of a trial in the database, which storages require although it is private in Optuna."""
     return trial._trial_id
-
-
-def open_storage(url: str, heartbeat: int) -> RDBStorage:
-    """Return Optuna's storage at a URL, with its tables created; `heartbeat`: seconds between heartbeats.
-
-    Raises `UserError` if the database cannot be opened.
-    """
-    options = {"connect_args": {"timeout": 60}} if url.startswith(SQLITE) else {"pool_pre_ping": True}
-    try:
-        with database_lock(url):
-            return RDBStorage(url, engine_kwargs=options, heartbeat_interval=heartbeat, grace_period=3 * heartbeat)
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
-        raise UserError(
-            f"sweep.storage={redact(url)}: expected a database that can be opened, found: {shorten(error)}:"
-            " check the address, or leave it out for a file in the result folder."
-        ) from error
-
-
-@contextmanager
-def database_lock(url: str) -> Iterator[None]:
-    """Lock the database for the duration of the block, which creates tables or the study."""
-    if database := sqlite_path(url):
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(url):
-            yield
-        return
-    with create_engine(url, poolclass=NullPool).connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(1)"))  # until the connection is closed
-        yield
-
-
-def file_lock(url: str) -> AbstractContextManager[Any]:
-    """Return the lock of an SQLite file; none for a server, which serializes writes itself."""
-    database = sqlite_path(url)
-    return FileLock(f"{database}.lock") if database else nullcontext()

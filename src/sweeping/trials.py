@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from src.evaluation.metrics import SPEARMAN
 from src.sweeping.lease import Lease, acquire_trial
 from src.sweeping.space import Params, suggest
+from src.sweeping.storage import DatabaseUnreachable
 from src.sweeping.trainings import Trainings
 from src.sweeping.view import TrialView
 from src.tracking import PARENT
@@ -92,6 +93,8 @@ class TrialRunner:
         except (TrialPruned, TrainingDiverged) as reason:
             lease.set_attrs(reason=reason.problem if isinstance(reason, TrainingDiverged) else str(reason))
             self.study.tell(lease.number, state=TrialState.PRUNED)
+        except DatabaseUnreachable:
+            raise
         except Exception as error:
             self._fail(lease, error)
         shutil.rmtree(self.study.trial_folder(lease.number) / CHECKPOINTS, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import shlex
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from src.sweeping.winner import Finalist
 from src.utils.console import log_table, relative_to_cwd
 
 log = logging.getLogger(__name__)
+
+PLAIN = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+"""Names that Hydra reads as a text without quotation marks."""
 
 
 class TrialView:
@@ -67,11 +71,13 @@ def format_ties(ranking: list[Finalist]) -> str:
 
 
 def training_command(study: SweepStudy) -> str:
-    """Return the command that trains with the winner's params and this sweep's overrides of other keys."""
+    """Return the shell command that trains with the winner's params and this sweep's overrides of other keys."""
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     keys = {one: one.lstrip("+~").partition("=")[0] for one in overrides}
-    kept = [shlex.quote(one) for one, key in keys.items() if not key.startswith("sweep.") and key not in study.space]
-    return " ".join(["python -m src.train", *kept, f"+tuned={study.folder.parent.name}"])
+    kept = [one for one, key in keys.items() if not key.startswith("sweep.") and key not in study.space]
+    name = study.folder.parent.name
+    tuned = name if PLAIN.fullmatch(name) else f'"{name}"'  # a text for Hydra, also 1.10
+    return shlex.join(["python", "-m", "src.train", *kept, f"+tuned={tuned}"])
 
 
 def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:
@@ -86,5 +92,6 @@ def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:
         rows["tied with"] = format_ties(ranking) or "none"
         behind = [f"trial {one.number} by {one.behind}" for one in ranking[1:] if not one.tied]
         rows["ahead of"] = "; ".join(behind) or "none"
-    rows |= {"settings": str(relative_to_cwd(best)), "train with it": training_command(study)}
+    rows["settings"] = str(relative_to_cwd(best))
     log_table(f"{study.name}: {study.done} trials", rows)
+    log.info(f"train with it: {training_command(study)}")  # not in the table, which would break the line

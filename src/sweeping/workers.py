@@ -1,15 +1,18 @@
 """Workers of a sweep: processes on this machine, or tasks on a Ray cluster (the optional extra `ray`)."""
 
+import logging
 import os
 import signal
 from dataclasses import replace
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from datasets import disable_progress_bars
 
 from src.cli import handle_errors
+from src.cli.jobs import INTERRUPTED, MISTAKE
 from src.config import SweepSettings
 from src.config.tracking import redact
 from src.data import load_pairs
@@ -20,10 +23,15 @@ from src.sweeping.trials import TrialRunner
 from src.tracking import known_run
 from src.utils.console import log_to_file, setup_logging
 from src.utils.errors import UserError
+from src.utils.processes import available_cores
+
+log = logging.getLogger(__name__)
 
 RAY_ADDRESS = "RAY_ADDRESS"
 """Environment variable with the address of a cluster; `auto`: the cluster that this machine belongs to."""
 SECONDS_TO_STOP = 20
+EXIT_CODES = (0, 1, MISTAKE, INTERRUPTED)
+"""Exit codes of workers that have ended by themselves; others are those of processes that died."""
 
 
 def run_worker(config: SweepSettings, parent_run: str) -> None:
@@ -47,27 +55,40 @@ def run_process(config: SweepSettings, parent_run: str) -> None:
 def run_processes(config: SweepSettings, parent_run: str) -> None:
     """Run `sweep.workers` worker processes until all have ended; they are terminated with this process.
 
+    Another process takes the place of one that dies, as for want of memory, `sweep.failures` times for each worker.
+
     Raises `UserError` if every one of them ended with an error.
     """
     # a fork of this process would inherit its threads and database connections in an undefined state; the fork server
     # only imports the libraries, once for all workers
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    share = share_cores(config, len(os.sched_getaffinity(0)))
-    workers = [context.Process(target=run_process, args=(share, parent_run)) for _ in range(config.sweep.workers)]
+    share = share_cores(config, available_cores())
+    count = config.sweep.workers
+    processes = [
+        context.Process(target=run_process, args=(share, parent_run))
+        for _ in range(count * (1 + config.sweep.failures))
+    ]
+    running, spare, codes = processes[:count], processes[count:], []
     try:
-        for worker in workers:
+        for worker in running:
             worker.start()
-        for worker in workers:
-            worker.join()
+        while running:
+            wait([worker.sentinel for worker in running])
+            for worker in [each for each in running if not each.is_alive()]:
+                running.remove(worker)
+                codes.append(worker.exitcode)
+                if worker.exitcode not in EXIT_CODES and spare:
+                    log.warning(f"a worker has died (exit code {worker.exitcode}): another takes its place")
+                    running.append(spare.pop())
+                    running[-1].start()
     except BaseException:
-        for worker in workers:
+        for worker in running:
             if worker.is_alive():
                 worker.terminate()
-        for worker in workers:
+        for worker in running:
             worker.join()
         raise
-    codes = [worker.exitcode for worker in workers]
     if all(codes):
         raise UserError(
             f"expected workers that end without an error, found the exit codes {codes}: see the messages above for the"
@@ -97,7 +118,7 @@ def run_tasks(config: SweepSettings, parent_run: str) -> None:
     """Run `sweep.workers` workers as Ray tasks until all have ended.
 
     They run on the cluster of RAY_ADDRESS, or on a local one that ends with this process. A task whose process dies is
-    started again; its trial is run by the next free task.
+    started again, `sweep.failures` times; its trial is run by the next free task.
 
     Raises `UserError` if there is no Ray or no cluster, the database is a file of one machine, or every task failed.
     """
@@ -106,7 +127,7 @@ def run_tasks(config: SweepSettings, parent_run: str) -> None:
         check_storage(config, [node for node in ray.nodes() if node["Alive"]])
         share = share_cores(config, int(ray.cluster_resources()["CPU"]))
         share = replace(share, folder=str(Path(config.folder).resolve()))
-        task = ray.remote(num_cpus=share.trainer.threads or 1, max_retries=-1)(run_worker)
+        task = ray.remote(num_cpus=share.trainer.threads or 1, max_retries=config.sweep.failures)(run_worker)
         tasks = [task.remote(share, parent_run) for _ in range(config.sweep.workers)]
         _wait(ray, tasks)
         errors = [_error_of(ray, each) for each in tasks]

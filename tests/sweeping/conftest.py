@@ -1,6 +1,7 @@
 """Sweeps without trainings, in which the database is tested within milliseconds, and sweeps in processes."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -14,6 +15,7 @@ from src.config import SweepSettings
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.statistics import Estimate
 from src.sweeping.coordinator import join_study
+from src.sweeping.leadership import Leadership
 from src.sweeping.space import Params
 from src.sweeping.study import SweepStudy
 from src.sweeping.trials import TrialRunner
@@ -63,7 +65,8 @@ def open_study() -> Callable[[SweepSettings], SweepStudy]:
 
     def opened(config: SweepSettings) -> SweepStudy:
         study = SweepStudy(config)
-        join_study(study)
+        with closing(Leadership(study)) as leadership:
+            join_study(study, leadership)
         study.fill_queue(config.sweep.trials, None)
         return study
 

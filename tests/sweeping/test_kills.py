@@ -5,10 +5,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from mlflow import MlflowClient
 from optuna.trial import FrozenTrial
@@ -89,6 +91,25 @@ def test_a_sweep_killed_with_its_workers_is_resumed(sweep_config: Callable[..., 
     assert len(trials) == 4
     assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
     check_runs(config)
+
+
+def test_a_trial_that_kills_its_workers_fails_and_the_sweep_ends_with_a_winner(
+    sweep_config: Callable[..., SweepSettings], start: Start
+) -> None:
+    config = sweep_config(trials=3, workers=2, validation=0.4, confirm=ConfirmConfig(top_k=1, seeds=0))
+    sweep, killed = start(config), []
+    while sweep.is_alive() and len(killed) < 2:
+        for worker in psutil.Process(sweep.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if worker.pid not in killed and any("/0001/" in file.path for file in worker.open_files()):
+                    worker.kill()
+                    killed.append(worker.pid)
+    sweep.join()
+    assert sweep.exitcode == 0
+    trials = trials_of(config)
+    assert [trial.state.name == "FAIL" for trial in trials] == [False, True, False, False]
+    assert trials[1].user_attrs["reason"].startswith("its process died twice at 0 %")
+    assert (Path(config.folder) / "sweep" / "best.yaml").exists()
 
 
 def check_runs(config: SweepSettings) -> None:

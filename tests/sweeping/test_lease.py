@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from src.config import SweepSettings
 from src.sweeping import lease as leases
 from src.sweeping.lease import acquire_trial, requeue_stale_trials
+from src.sweeping.storage import PatientStorage
 from src.sweeping.study import SweepStudy, trial_id
 from src.sweeping.trials import TrialRunner
 from tests.sweeping.test_study import outcome, with_sweep
@@ -51,7 +51,7 @@ def run_and_die(study: Callable[[], SweepStudy], make: Make, moment: int) -> int
         return wrapped
 
     for name in WRITES:
-        setattr(RDBStorage, name, dying(getattr(RDBStorage, name)))
+        setattr(PatientStorage, name, dying(getattr(PatientStorage, name)))
     try:
         make(study()).run_all("parent")
     finally:
@@ -61,8 +61,14 @@ def run_and_die(study: Callable[[], SweepStudy], make: Make, moment: int) -> int
 @pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_a_sweep_killed_at_ten_random_moments_ends_as_an_uninterrupted_one(
-    pruner: str, sweep_config: Sweep, open_study: Open, make_runner: Make, tmp_path: Path
+    pruner: str,
+    sweep_config: Sweep,
+    open_study: Open,
+    make_runner: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(leases, "ATTEMPTS", 11)  # the kills are no fault of the trials
     config = sweep_config(trials=8, pruner=pruner)
     uninterrupted = open_study(config)
     make_runner(uninterrupted).run_all("parent")
@@ -129,6 +135,52 @@ def test_a_trial_of_another_machine_runs_again_only_after_its_heartbeat_has_stop
         monkeypatch.setattr(leases, "stale_trial_ids", lambda _: [trial_id(trial)])
         with acquire_trial(here) as taken:
             assert taken is not None
+
+
+def run_until_death(study: Callable[[], SweepStudy], make: Make, number: int, evaluations: int = 0) -> int:
+    """Run a sweep in a forked process in which trial `number` dies after these evaluations; return its exit code."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    runner = make(study())
+    run = runner.trainings.run
+
+    def dying(*arguments: Any, **named: Any) -> Any:
+        if int(arguments[2]["trial.number"]) == number:
+            values = iter(range(1, evaluations + 1))
+            runner.trainings.spearman = lambda *_: next(values, None) or os._exit(9)  # type: ignore
+        return run(*arguments, **named)
+
+    runner.trainings.run = dying  # type: ignore[method-assign]
+    try:
+        runner.run_all("parent")
+    finally:
+        os._exit(0)
+
+
+def test_a_trial_that_takes_its_process_with_it_fails_the_second_time(
+    sweep_config: Sweep, open_study: Open, make_runner: Make
+) -> None:
+    config = sweep_config(trials=3, pruner="none")
+    assert run_until_death(lambda: open_study(config), make_runner, 1) == 9
+    assert run_until_death(lambda: open_study(config), make_runner, 1) == 9
+    assert run_until_death(lambda: open_study(config), make_runner, 1) == 0
+    study = open_study(config)  # the next start adds another trial in its place
+    make_runner(study).run_all("parent")
+    assert [trial.state.name for trial in study.trials()] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert study.trials()[1].user_attrs["reason"] == "its process died twice at 0 % of the training (out of memory?)"
+
+
+def test_deaths_of_a_trial_that_progresses_in_between_do_not_fail_it(
+    sweep_config: Sweep, open_study: Open, make_runner: Make
+) -> None:
+    config = sweep_config(trials=1, pruner="none")
+    for evaluations in (1, 2, 3):
+        assert run_until_death(lambda: open_study(config), make_runner, 0, evaluations) == 9
+    study = open_study(config)
+    make_runner(study).run_all("parent")
+    assert [trial.state.name for trial in study.trials()] == ["COMPLETE"]
+    assert study.trials()[0].user_attrs["died_at"] == [25, 50, 75]
 
 
 def test_an_interrupted_trial_waits_with_its_params(

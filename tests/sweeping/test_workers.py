@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from mlflow import MlflowClient
 import src.sweep
 from src.config import SweepSettings
 from src.evaluation.result import Result
+from src.sweeping import workers
 from src.sweeping.workers import check_storage, check_tracking
 from src.utils.errors import UserError
 
@@ -34,6 +36,34 @@ def kill_task(folder: Path, sweep: Future[Result | None]) -> int:
     tasks = [each for each in cluster if each.name().startswith("ray::run_worker")]
     os.kill(tasks[0].pid, signal.SIGKILL)
     return tasks[0].pid
+
+
+def die_the_first_time(config: SweepSettings, _: str) -> None:
+    marker = Path(config.folder)
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die(*_: object) -> None:
+    os._exit(9)
+
+
+def stop_with_an_error(*_: object) -> None:
+    sys.exit(2)
+
+
+@pytest.mark.parametrize("codes", [{die: "9, 9, 9"}, {stop_with_an_error: "2"}])
+def test_a_worker_that_dies_is_replaced_and_one_that_ends_with_an_error_is_not(
+    codes: dict[Callable[..., None], str], sweep_config: Callable[..., SweepSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = sweep_config(workers=1, failures=2)
+    monkeypatch.setattr(workers, "run_process", die_the_first_time)
+    workers.run_processes(config, "parent")
+    for run_process, expected in codes.items():
+        monkeypatch.setattr(workers, "run_process", run_process)
+        with pytest.raises(UserError, match=rf"found the exit codes \[{expected}\]"):
+            workers.run_processes(config, "parent")
 
 
 @pytest.mark.ray
