@@ -117,4 +117,4 @@ def test_a_file_of_another_user_or_kind_is_one_sentence(error: OSError, capsys: 
     with pytest.raises(SystemExit) as left:
         parser_command(run, Parser("x"))([])
     assert left.value.code == 2
-    assert capsys.readouterr().err.startswith("a/b: expected a file or folder of the right kind that this user may use")
+    assert capsys.readouterr().err.startswith("a/b: expected a file or folder of the right kind that this user may")
