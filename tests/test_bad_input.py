@@ -171,6 +171,22 @@ CONFIG = {
     "a dropout of 1": Case(f"train {TINY} model.dropout=1", ("model.dropout", "below 1")),
     "an experiment without a name": Case(f"train {TINY} name=''", ("name", "''")),
     "an experiment outside of its folder": Case(f"train {TINY} name=../../out", ("name", "../../out")),
+    "a name that is too long": Case(f"train {TINY} name={'x' * 256}", ("name", "at most 255 bytes", "of 256 bytes")),
+    "a name that Windows reserves": Case(f"sweep {TINY} name=con", ("name", "Windows")),
+    "a name with a dot at its end": Case(f"prepare {TINY} name=a.", ("name", "'a.'")),
+    "a benchmark without a valid name": Case(f"bench {TINY} name=../up", ("name", "'../up'")),
+    "a file in place of a folder": Case(f"train {TINY} folder=pairs.csv", ("pairs.csv", "expected a folder")),
+    "a file above a folder": Case(f"prepare {TINY} folder=pairs.csv/x", ("pairs.csv/x", "expected a folder")),
+    "a folder with too long a name": Case(f"train {TINY} folder=new/{'x' * 256}", ("too long", "folder=FOLDER")),
+    "missing pairs for a folder of one's own": Case(
+        f"train {TINY} hydra.run.dir=new/folder data.train=none.csv", ("none.csv", "found nothing")
+    ),
+    "missing pairs for a sweep": Case(f"sweep {TINY} data.train=none.csv", ("none.csv", "found nothing")),
+    "a tuned configuration that reads the environment": Case(
+        f"train {TINY} '+tuned=a b'",
+        ("a b/sweep/best.yaml", "interpolation"),
+        {"experiments/a b/sweep/best.yaml": b"model: {name: '${oc.env:HOME}'}"},
+    ),
     "an unknown store": Case(f"train {TINY} tracking.uri=ftp://x", ("tracking.uri", "sqlite:///PATH", "ftp://x")),
     "a password in the store": Case(
         f"train {TINY} tracking.uri=http://me:secret@host",
@@ -294,16 +310,17 @@ def refused(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def content(folder: Path) -> dict[Path, int]:
-    """Return the files with their times, without locks and without logs, which a run that fails keeps."""
+    """Return the files with their times, and empty folders; without locks and logs, which a run that fails keeps."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".lock", ".log"))
-    return {path: path.stat().st_mtime_ns for path in files}
+    empty = {path: 0 for path in folder.rglob("*") if path.is_dir() and not any(path.iterdir())}
+    return empty | {path: path.stat().st_mtime_ns for path in files}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_invalid_input_is_one_sentence_and_exit_code_2(case: str, folder: Path, refused: Callable[[str], str]) -> None:
     command, parts, files = CASES[case]
     for name, written in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(written)
     sentence = refused(command)
     assert [part for part in parts if part not in sentence] == [], sentence

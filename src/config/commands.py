@@ -22,7 +22,7 @@ SET_BY_SWEEP = ("keep", "checkpoints", *INTERVALS, "resume", "seed", "seeds", "t
 def is_searchable(key: str) -> bool:
     """Return whether a sweep can search this key."""
     group, _, name = key.partition(".")
-    return group in SEARCHABLE and not (group == "trainer" and name in SET_BY_SWEEP)
+    return bool(name) and group in SEARCHABLE and not (group == "trainer" and name in SET_BY_SWEEP)
 
 
 @dataclass

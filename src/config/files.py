@@ -14,8 +14,9 @@ from src.config.commands import is_searchable
 from src.config.schema import flatten
 from src.utils.errors import UserError, shorten
 
-MAX_BYTES = 200_000
-"""Size of the largest accepted file; the settings of a run take 3,000 bytes."""
+MAX_BYTES = 50_000
+MAX_DEPTH = 10
+"""Size of the largest accepted file, and its levels; the settings of a run take 3,000 bytes and 3 levels."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -36,7 +37,8 @@ def read_settings(path: Path) -> dict[str, Any]:
         )
         if not plain:
             raise UserError(
-                f"{path}: expected a plain value or a list of them for {name}, found {value!r}: replace it."
+                f"{path}: expected a plain value, or a list of them, for {name}, found {shorten(repr(value))}:"
+                " replace it."
             )
     return settings
 
@@ -49,13 +51,23 @@ def _parse(path: Path) -> dict[str, Any]:
     if len(content) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES:,} bytes")
     text = content.decode()
-    events = list(yaml.parse(text, yaml.SafeLoader))
-    if any(isinstance(event, yaml.AliasEvent) for event in events):
-        raise ValueError("an alias")
-    # the first two events start the stream and the document
-    if not isinstance(events[min(2, len(events) - 1)], yaml.MappingStartEvent):
-        raise ValueError("no mapping")
+    _check_structure(text)
+    if not text.strip():
+        raise ValueError("nothing")
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False))
+
+
+def _check_structure(text: str) -> None:
+    """Raise `ValueError` for an alias, and for depths that take the parser minutes (20,000 levels: 90 s)."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
+        if number == 2 and not isinstance(event, yaml.MappingStartEvent):  # after the starts of stream and document
+            raise ValueError("no mapping")
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("an alias")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} levels")
 
 
 def read_tuned(path: Path) -> dict[str, Any]:
@@ -68,7 +80,9 @@ def read_tuned(path: Path) -> dict[str, Any]:
         if not is_searchable(name):
             raise UserError(f"{path}: expected keys that a sweep can search, found {name}: remove it.")
         if "${" in str(value):
-            raise UserError(f"{path}: expected a plain value of {name}, found the interpolation {value!r}: replace it.")
+            raise UserError(
+                f"{path}: expected a plain value of {name}, found the interpolation {shorten(repr(value))}: replace it."
+            )
     return settings
 
 

@@ -217,7 +217,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 
 def _make_folder(folder: Path) -> list[Path]:
     """Make a folder and return it with the parents that were missing, innermost first."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -231,7 +231,6 @@ def _make_folder(folder: Path) -> list[Path]:
 
 def _remove_empty(folders: list[Path]) -> None:
     """Remove folders, innermost first, up to one that is not empty."""
-    with suppress(OSError):
-        for folder in folders:
-            if folder.exists():
-                folder.rmdir()
+    for folder in folders:
+        with suppress(OSError):  # it is not empty, or was never made
+            folder.rmdir()

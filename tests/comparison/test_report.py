@@ -50,5 +50,6 @@ def test_tables_without_rows_say_so(
     blocks = report_blocks(runs, differences(runs), disagreements(runs, 3))
     print_blocks(blocks)
     assert capsys.readouterr().out.rstrip().endswith("none")
-    write_report(tmp_path / "report", "one", blocks, runs, differences(runs))
-    assert (tmp_path / "report" / FILES[0]).read_text(encoding="utf-8").endswith("all pairs)\n\nNone.\n")
+    write_report(tmp_path / "report", "<b>one", blocks, runs, differences(runs))
+    text = (tmp_path / "report" / FILES[0]).read_text(encoding="utf-8")
+    assert text.startswith("# \\<b\\>one\n") and text.endswith("all pairs)\n\nNone.\n")

@@ -26,7 +26,7 @@ BROKEN = {
     "a function": b"name: !!python/object/apply:os.system [echo]",
     "bytes": b"name: !!binary aGk=",
     "a list of lists": b"name: [[1]]",
-    "deeply nested": b"[" * 20_000,
+    "deeply nested": b"a: " + b"[" * 20_000,
     "large": b"name: " + b"x" * MAX_BYTES,
 }
 

@@ -62,3 +62,15 @@ def test_a_run_recorded_with_shares_of_an_epoch_as_steps_can_be_restored(
     OmegaConf.save(OmegaConf.create(settings), tmp_path / "config.yaml")
     trainer = restore_config(tmp_path / "config.yaml", tmp_path).trainer
     assert (trainer.eval_every_epochs, trainer.eval_steps, trainer.save_steps) == (0.25, None, None)
+
+
+def test_recorded_settings_are_not_resolved_and_wrong_ones_are_refused(tiny_config: TinyConfig, tmp_path: Path) -> None:
+    settings = asdict(tiny_config())
+    settings["data"]["license"] = "${oc.env:HOME}"
+    path = tmp_path / "config.yaml"
+    OmegaConf.save(OmegaConf.create(settings), path)
+    assert restore_config(path, tmp_path).data.license == "${oc.env:HOME}"
+    settings["trainer"]["unknown"] = 1
+    OmegaConf.save(OmegaConf.create(settings), path)
+    with pytest.raises(UserError, match=r"expected the settings of a run of this version.*unknown"):
+        restore_config(path, tmp_path)

@@ -164,3 +164,20 @@ def test_no_pair_of_the_training_data_is_quoted(card: str, folder: Path) -> None
     pairs = pd.read_csv(folder.parent / "pairs.csv")
     assert len(pairs) == 40
     assert [text for text in (*pairs["sentence1"], *pairs["sentence2"]) if text in card] == []
+
+
+def test_names_and_texts_from_outside_are_shown_and_not_interpreted(tiny_encoder_folder: Path) -> None:
+    encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu")
+    pairs = Dataset.from_dict({"sentence1": ["a", "b", "c"], "sentence2": ["d", "e", "f"], "score": [0.0, 0.5, 1.0]})
+    evil = "x: [y](javascript:1)\n---\n# z <script>|`\x1b"
+    data = PairData(pairs, pairs, pairs, "files", Provenance(evil, None, evil, evil, evil), ())
+    init_model_card(encoder, "review_sts", data, BaseModel(evil, evil, evil))
+    for dataset in (*encoder.model_card_data.train_datasets, *encoder.model_card_data.eval_datasets):
+        dataset |= {"columns": ["sentence1", "sentence2", "score"], "loss": {"fullname": "Loss"}}
+    text = generate_model_card(encoder)
+    _, head, body = re.split(r"^---$", text, maxsplit=2, flags=re.MULTILINE)
+    assert yaml.safe_load(head)["base_model"] == evil
+    assert yaml.safe_load(head)["license"] == evil
+    assert r"x: \[y\](javascript:1) --- # z \<script\>\|\`\\x1b" in body
+    assert "# review_sts: x: " in body
+    assert "<script>" not in body and "\x1b" not in text and not re.search(r"(?m)^# z|^---$|(?<!\\)\[y", body)

@@ -41,3 +41,15 @@ def test_an_unfinished_run_is_one_sentence_and_exit_code_2(
         main([str(folder)])
     assert left.value.code == 2
     assert f"expected a finished run, found no {missing}: train it first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", ["trainer: {seed: '${oc.env:HOME}'}\npublished: {}", "name: x", "- 1"])
+def test_settings_that_are_not_those_of_a_run_are_one_sentence(
+    settings: str, make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("one", TABLE.assign(predicted=TABLE["gold"]))
+    (folder / "config.yaml").write_text(settings)
+    with pytest.raises(SystemExit) as left:
+        main([str(folder)])
+    assert left.value.code == 2
+    assert f"{folder}/config.yaml: expected" in capsys.readouterr().err

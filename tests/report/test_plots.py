@@ -14,7 +14,7 @@ from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
 from src.report import plots
-from src.report.plots import PLOTS, draw_plots, new_figure, plot_curve, save_figure
+from src.report.plots import PLOTS, draw_plots, finish_axes, new_figure, plot_curve, save_figure
 
 
 def pairs(count: int) -> pd.DataFrame:
@@ -93,3 +93,13 @@ def test_a_published_score_is_no_reference_for_pairs_written_for_this_project(
     published = {SPEARMAN: 0.8555}
     assert make_result(data_source="hub").comparable(published) == published
     assert make_result(data_source="sample").comparable(published) == {}
+
+
+def test_dollar_signs_in_a_name_are_no_formula(tmp_path: Path) -> None:
+    figure = new_figure()
+    axes = figure.subplots()
+    axes.plot([0, 1], label=r"$\frac$ and $x")
+    axes.set_yticks([0], ["$^$"])
+    finish_axes(axes, r"a$\b$", "$_$", "$")
+    save_figure(figure, tmp_path / "name.png")
+    assert (tmp_path / "name.png").stat().st_size > 1000

@@ -87,3 +87,17 @@ def test_a_log_file_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> Non
     (tmp_path / "train.log").mkdir()
     with pytest.raises(UserError, match=r"train\.log: expected a file that can be appended to, found Is a directory"):
         log_to_file(tmp_path / "train.log").__enter__()
+
+
+def test_control_characters_are_visible_on_the_terminal_and_in_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="2J"), log_to_file(tmp_path / "train.log"):
+        log.info("방\x1b]52;c;x\x07\u202e")
+        log_table("run \x1b[2J", {"a": "one\x9b", "b": "two"})
+        raise ValueError("\x1b[2J")
+    printed, written = capsys.readouterr().out, (tmp_path / "train.log").read_text(encoding="utf-8")
+    for text in (printed, written):
+        assert r"방\x1b]52;c;x\x07\u202e" in text and r"one\x9b" in text and r"run \x1b[2J" in text
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text)
+    assert "ValueError: \\x1b[2J" in written
