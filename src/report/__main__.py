@@ -19,7 +19,7 @@ def parser() -> Parser:
 
 
 def run(folder: Path) -> None:
-    """Draw plots/ of the run in `folder` from its files; raise `UserError` if one is missing."""
+    """Draw plots/ of the run in `folder` from its files; raise `UserError` if one is missing or damaged."""
     if missing := missing_file(folder):
         raise UserError(f"{folder}: expected a finished run, found no {missing}: train it first.")
     result = Result.load(folder)
@@ -32,7 +32,12 @@ def run(folder: Path) -> None:
             f"{folder}/config.yaml: expected trainer.seed and published with numbers, found {shorten(repr(error))}:"
             " train it again."
         ) from error
-    draw_plots(folder, result, seed, result.comparable(published).get(SPEARMAN))
+    try:
+        draw_plots(folder, result, seed, result.comparable(published).get(SPEARMAN))
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"{folder}: expected a complete result, found {type(error).__name__}: {shorten(error)}: train it again."
+        ) from error
 
 
 if __name__ == "__main__":

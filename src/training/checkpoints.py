@@ -77,17 +77,17 @@ def damage(checkpoint: Path) -> str | None:
 
 
 def _foreign_code(checkpoint: Path) -> str | None:
-    """Return what would run code other than the library's on loading, None if nothing would.
-
-    Raises the exception of a file that cannot be loaded as plain tensors.
-    """
+    """Return what would run code other than the library's on loading, None if nothing would."""
     modules = checkpoint / "modules.json"
     for module in json.loads(modules.read_text(encoding="utf-8")) if modules.exists() else []:
         if not str(module["type"]).startswith(LIBRARY):
             return f"modules.json names {module['type']}"
     with safe_globals():  # of NumPy, for the states of random number generators
         for path in (path for pattern in PICKLES for path in checkpoint.rglob(pattern) if path.name != NOT_LOADED):
-            torch.load(path, "cpu", weights_only=True, mmap=True)
+            try:
+                torch.load(path, "cpu", weights_only=True, mmap=True)  # reads no tensors
+            except Exception as error:
+                return f"{path.name} is not a file of plain tensors: {type(error).__name__}"
     return None
 
 

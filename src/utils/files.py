@@ -172,7 +172,7 @@ def set_aside(path: Path) -> Path:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary paths of this and dead processes; restore a previous folder if its replacement is missing."""
-    for temporary in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+    for temporary in path.parent.glob(f".{escape(path.name)}.*.tmp*"):  # SQLite appends -journal
         writer = temporary.name.removeprefix(f".{path.name}.").split(".")[0]
         if not writer.isdecimal() or (int(writer) != os.getpid() and psutil.pid_exists(int(writer))):
             continue

@@ -61,7 +61,7 @@ def test_a_moved_project_resumes_with_its_best_checkpoint(
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     config = tiny_config_in(here, *BEST)
-    killed_at(6, config, monkeypatch)
+    killed_at(10, config, monkeypatch)  # after the last step, so that no later checkpoint finds the best one again
     here.rename(there)
     moved = tiny_config_in(there, *BEST)
     src.train.run(moved)

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from src.cli import CONF, parser_command
+from src.evaluation.result import Result
 from src.report.__main__ import parser, run
 from src.report.plots import PLOTS
+from src.utils.staging import READY
 
 main = parser_command(run, parser())
 TABLE = pd.DataFrame({"sentence1": ["방"] * 20, "sentence2": ["집"] * 20, "gold": [0.0, 1.0] * 10})
@@ -53,3 +55,25 @@ def test_settings_that_are_not_those_of_a_run_are_one_sentence(
         main([str(folder)])
     assert left.value.code == 2
     assert f"{folder}/config.yaml: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{", "a: [", "\0"])
+@pytest.mark.parametrize("damaged", ["metrics.json", "config.yaml", "curve.csv", "predictions.parquet"])
+def test_a_damaged_file_is_one_sentence_and_exit_code_2(
+    damaged: str, content: str, make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_run("one", TABLE.assign(predicted=TABLE["gold"]))
+    (folder / damaged).write_text(content)
+    with pytest.raises(SystemExit) as left:
+        main([str(folder)])
+    assert left.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_replacement_that_was_interrupted_is_completed_first(make_run: Callable[..., Path]) -> None:
+    folder = make_run("one", TABLE.assign(predicted=TABLE["gold"] / 2))
+    new = make_run("new", TABLE.assign(predicted=TABLE["gold"] / 4))
+    new.rename(folder / READY)
+    run(folder)
+    assert Result.load(folder).run_id == "new"
+    assert pd.read_csv(folder / "plots" / "predictions.csv")["predicted"].max() == 0.25

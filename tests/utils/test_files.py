@@ -45,6 +45,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_was_writing_is_removed_and_that_of_a_live_one_stays(tmp_path: Path) -> None:
     (tmp_path / f".file.{DEAD}.tmp").touch()
+    (tmp_path / f".file.{DEAD}.tmp-journal").touch()
     (tmp_path / f".file.{os.getppid()}.tmp").touch()
     (tmp_path / f".file.csv.{DEAD}.tmp").touch()
     with atomic_write(tmp_path / "file") as temporary:
