@@ -1,7 +1,8 @@
 """Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow."""
 
+from src.tracking.opening import known_run
 from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
-from src.tracking.run import Run, known_run, run_tags, start_run
+from src.tracking.run import Run, run_tags, start_run
 from src.tracking.store import PARENT
 from src.tracking.sync import SyncReport, sync_journals
 

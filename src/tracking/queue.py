@@ -88,6 +88,12 @@ class WriteQueue:
         took = time.monotonic() - start
         self.next_attempt = time.monotonic() + PAUSE_FACTOR * (max(took, MIN_FAILURE_SECONDS) if self.problem else took)
 
+    def end(self, status: str) -> None:
+        """Record the end of the run, send what is pending, and close the journal."""
+        self.enqueue("end", status=status)
+        self.flush(FINAL_SECONDS)
+        self.close()
+
     def close(self, discard: bool = False) -> None:
         """Close the journal; with `discard` it is deleted in any case."""
         self.journal.close(discard)
@@ -112,7 +118,7 @@ class DiscardingQueue:
     def flush(self, seconds: float) -> None:
         """Do nothing."""
 
-    def close(self, discard: bool = False) -> None:
+    def end(self, status: str) -> None:
         """Do nothing."""
 
 

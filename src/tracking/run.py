@@ -1,7 +1,6 @@
 """Tracked runs: start, resume, record and end."""
 
 import getpass
-import logging
 import math
 import os
 from collections.abc import Iterator
@@ -11,38 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from filelock import Timeout
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 
 from src.config import Config
 from src.config.schema import config_hash, flatten
-from src.config.tracking import redact, redact_message, sqlite_path
+from src.config.tracking import redact_message
 from src.data import PairData, Provenance, digest
 from src.encoder import BaseModel
 from src.evaluation.metrics import VALIDATION_LOSS
-from src.tracking.database import database_lock, has_tables, set_damaged_aside
-from src.tracking.journal import Journal
-from src.tracking.journal_search import journal_of, open_journal
+from src.tracking.opening import open_queue
 from src.tracking.queue import FINAL_SECONDS, DiscardingQueue, WriteQueue
-from src.tracking.store import (
-    STORE_ERRORS,
-    connect,
-    find_run_id,
-    is_outage,
-    limit_requests_in_training,
-    store_error,
-)
-from src.tracking.sync import end_former_runs, is_meant_for, other_store
 from src.tracking.system_metrics import SystemMonitor
 from src.training.callbacks import CurveRow
 from src.utils.environment import device_name, dvc_state, git_state, library_versions
-from src.utils.errors import TrainingStopped, UserError, shorten
-from src.utils.files import set_aside
+from src.utils.errors import TrainingStopped
 from src.utils.processes import is_main_process, world_size
-
-log = logging.getLogger(__name__)
 
 
 class Run:
@@ -140,9 +124,7 @@ class Run:
 
     def end(self, status: str) -> None:
         """Record the end of the run, send what is pending, and close the journal."""
-        self.queue.enqueue("end", status=status)
-        self.queue.flush(FINAL_SECONDS)
-        self.queue.close()
+        self.queue.end(status)
 
     def _record(self, name: str, **values: Any) -> None:
         self.queue.enqueue(name, **values)
@@ -162,7 +144,7 @@ def start_run(config: Config, tags: dict[str, str], former: str | None = None, n
     if not is_main_process():
         yield Run(DiscardingQueue(), config)
         return
-    run = Run(_open_queue(config, tags, former, needed), config)
+    run = Run(open_queue(config, tags, former, needed), config)
     status = "FAILED"
     try:
         with SystemMonitor(run.enqueue_metrics) if config.tracking.system_metrics else nullcontext():
@@ -180,100 +162,6 @@ def start_run(config: Config, tags: dict[str, str], former: str | None = None, n
         raise
     finally:
         run.end(status)
-
-
-def _open_queue(config: Config, tags: dict[str, str], former: str | None, needed: bool) -> WriteQueue:
-    limit_requests_in_training()
-    folder, uri = Path(config.folder), config.tracking.uri
-    resumed, lost = _former_journal(config, former) if former else (None, False)
-    former = None if lost else former
-    if former is None:
-        end_former_runs(folder, config.tracking)
-    journal = resumed or _new_journal(config, former)
-    queue = WriteQueue(journal, config.tracking)
-    try:
-        queue.enqueue("open", new=former is None, tags=tags)
-        if former is None:
-            queue.enqueue("params", params={key: redact_setting(value) for key, value in flatten(asdict(config))})
-        queue.flush(FINAL_SECONDS)
-    except KeyboardInterrupt:  # the store may have the run already
-        Run(queue, config).end("KILLED")
-        raise
-    problem = queue.problem
-    if problem and (needed or not is_outage(problem, uri)):
-        queue.close(discard=resumed is None)
-        raise problem if isinstance(problem, UserError) else store_error(problem, uri) from problem
-    return queue
-
-
-def _former_journal(config: Config, run_id: str) -> tuple[Journal | None, bool]:
-    """Return the journal of the run to resume, if it has one, and whether the records of the run are lost.
-
-    They are if the journal or the store was damaged, or the journal was written for another store.
-    """
-    damaged = _store_was_damaged(config.tracking.uri)
-    known = journal_of(Path(config.folder), run_id)
-    try:
-        journal = open_journal(known) if known else None
-    except Timeout:
-        raise UserError(
-            f"{known}: expected to open the journal, found it in use by another process, such as python -m"
-            " src.sync: wait for it and give the same command again."
-        ) from None
-    if journal is None:
-        return None, damaged or known is not None
-    if is_meant_for(journal, config.tracking.uri) and not damaged:
-        return journal, False
-    if damaged:
-        log.warning(
-            f"{journal.folder}: the run that it continues was in the damaged store, kept as {set_aside(journal.folder)}"
-        )
-    else:
-        log.warning(f"{other_store(journal, config.tracking)}; the training continues as a new run")
-    journal.close()
-    return None, True
-
-
-def _new_journal(config: Config, key: str | None) -> Journal:
-    try:
-        return Journal.create(Path(config.folder), key, config.tracking.uri, config.name)
-    except OSError as error:
-        raise UserError(
-            f"{config.folder}: expected a folder in which a journal can be made, found {shorten(error)}: make it"
-            " writable, or give this run another name=NAME."
-        ) from error
-
-
-def _store_was_damaged(uri: str) -> bool:
-    """Set a damaged SQLite store aside, with a warning; return whether there was one."""
-    database = sqlite_path(uri)
-    if database is None or not database.is_file():
-        return False
-    try:
-        with database_lock(database):
-            return set_damaged_aside(database)
-    except OSError:  # not ours to repair; the first request says what is wrong
-        return False
-
-
-def known_run(config: Config, run_id: str | None) -> str | None:
-    """Return the run id if the run can be resumed, else None; changes nothing.
-
-    A run can be resumed if its journal is in the folder, or the store contains the run or is unreachable.
-    """
-    if run_id is None or journal_of(Path(config.folder), run_id):
-        return run_id
-    limit_requests_in_training()
-    uri = config.tracking.uri
-    try:
-        return find_run_id(connect(uri), run_id) if has_tables(uri) else None
-    except STORE_ERRORS as error:
-        return run_id if is_outage(error, uri) else None
-
-
-def redact_setting(value: Any) -> str:
-    """Return a setting as the text of a parameter, an address without its secrets."""
-    return redact(str(value)) if "://" in str(value) else str(value)
 
 
 def _without_secrets(message: str, config: Config) -> str:
