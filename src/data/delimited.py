@@ -40,7 +40,7 @@ class DelimitedFile:
         self.is_quoted, self.is_checked = quoting != "none", quoting == "auto"
         if quoting == "auto" and delimiter == "\t":
             self.is_quoted, self.notes = uses_quoting(path, lambda: read_lines(path), delimiter)
-        self.names = self._table().header
+        self.names = self._open().header
         self._check_header()
 
     @cached_property
@@ -55,11 +55,11 @@ class DelimitedFile:
         """
         at = range(len(self.names)) if names is None else [self.names.index(name) for name in names]
         schema = pa.schema([self.schema.field(i) for i in at])
-        for rows in self._table().batches():
+        for rows in self._open().batches():
             columns = list(zip(*rows, strict=True))
             yield pa.table([pa.array(columns[i], pa.string()) for i in at], schema=schema)
 
-    def _table(self) -> "_Rows":
+    def _open(self) -> "_Rows":
         return _Rows(self.path, self.delimiter, self.is_quoted, self.is_checked)
 
     def _check_header(self) -> None:
