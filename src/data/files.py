@@ -53,7 +53,8 @@ def open_file(path: Path, quoting: str = "auto") -> TableFile:
     """
     if suffix_of(path) not in FORMATS:
         raise UserError(
-            f"{path}: expected a file that ends in one of {list(FORMATS)}, found {path.suffix!r}: convert or rename it."
+            f"{path}: expected a file that ends in one of {list(FORMATS)}, found {suffix_of(path)!r}: convert or rename"
+            " it."
         )
     check_readable(path)
     kind = kind_of(path)

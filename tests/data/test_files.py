@@ -240,6 +240,13 @@ def test_the_size_of_a_row_is_limited(tmp_path: Path, name: str, content: str, m
         read_table(tmp_path / name, Columns())
 
 
+def test_any_number_of_blank_lines_is_skipped(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("src.data.delimited.BLOCK", 4096)
+    (tmp_path / "p.csv").write_text(HEADER + "\n" * 5000 + "a,b,1\n" + "\n" * 5000 + "a,b\n", "utf-8")
+    with pytest.raises(UserError, match=r"data row 2 \(line 10003\)"):
+        read_table(tmp_path / "p.csv", Columns())
+
+
 def test_utf8_across_blocks_is_read_and_a_late_error_has_its_line(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("src.data.text_files.BLOCK", 64)
     path = tmp_path / "p.csv"
