@@ -143,6 +143,9 @@ CONFIG = {
     "a reference to nothing": Case(f"train {TINY} 'loss.name=${{nowhere}}'", ("nowhere",)),
     "an open bracket": Case(f"train {TINY} 'data.sentence1=[a'", ("data.sentence1=[a",)),
     "an empty batch": Case(f"train {TINY} trainer.batch_size=0", ("trainer.batch_size", "at least 1", "found 0")),
+    "a ranking loss without a second pair": Case(
+        f"train {TINY} loss=angle trainer.batch_size=1", ("trainer.batch_size", "at least 2 with loss=angle", "found 1")
+    ),
     "a learning rate above 1": Case(f"train {TINY} trainer.learning_rate=2", ("trainer.learning_rate", "below 1")),
     "a learning rate of NaN": Case(f"train {TINY} trainer.learning_rate=nan", ("trainer.learning_rate", "nan")),
     "infinite epochs": Case(f"train {TINY} trainer.epochs=inf", ("trainer.epochs", "inf")),

@@ -15,8 +15,9 @@ from src.config.commands import BenchConfig, PredictConfig, SweepConfig
 from src.config.data import KlueSts, PairFiles, ProjectMatch
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.tracking import TrackingConfig
-from src.config.training import LossConfig, TrainerConfig
+from src.config.training import RANKING_LOSSES, LossConfig, TrainerConfig
 from src.utils.errors import require
+from src.utils.processes import world_size
 
 DataConfig = KlueSts | PairFiles | ProjectMatch
 ModelConfig = EmbeddedEncoder | HubEncoder
@@ -57,6 +58,10 @@ class Config:
         repeatable, seeds = type(self) is Config, self.trainer.seeds
         expected = "empty for a sweep (sweep.confirm.seeds) and a benchmark (bench.rounds)"
         require(repeatable or not seeds, "trainer.seeds", expected, seeds)
+        smallest, size = 2 * world_size(), self.trainer.batch_size
+        learns = self.loss.name not in RANKING_LOSSES or size >= smallest
+        reason = f"at least {smallest} with loss={self.loss.name}, which compares the pairs of a process's batch"
+        require(learns, "trainer.batch_size", reason, size)
 
 
 @dataclass

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from src.utils.errors import UserError, require, require_fields
 
 LOSS_NAMES = ("cosine_similarity", "cosent", "angle")
+RANKING_LOSSES = ("cosent", "angle")
+"""Losses that compare the pairs of a batch with each other; they are 0 for a single pair."""
 PRECISIONS = ("auto", "fp32", "bf16")
 BATCHINGS = ("packed", "padded")
 EVALUATIONS = ("direct", "dataloader")

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,15 @@ def _check_weights(module: ModuleFolder) -> None:
             )
         if is_transformer or _reads_weights(module.kind):
             raise UserError(f"expected *.safetensors in {path}, found none: {complete}")
-    if is_transformer and not any(file for pattern in TOKENIZERS for file in path.glob(pattern)):
+    tokenizers = [file.name for pattern in TOKENIZERS for file in path.glob(pattern)]
+    if is_transformer and not tokenizers:
         raise UserError(
             f"expected a tokenizer in {path}, found none of {list(TOKENIZERS)}: add the model's tokenizer files."
+        )
+    if is_transformer and all(name.endswith(".model") for name in tokenizers) and not find_spec("sentencepiece"):
+        raise UserError(
+            f"expected the package sentencepiece, which reads {tokenizers[0]}, the only tokenizer in {path}, found it"
+            " not installed: run `pip install sentencepiece`."
         )
 
 

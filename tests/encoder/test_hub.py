@@ -12,10 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer, models
 from torch import nn
+from transformers import AutoModel
 
 from src.config.model import HubEncoder
 from src.encoder import base_of, hub, load_encoder
+from src.encoder import folder as folder_module
 from src.utils.errors import UserError
 
 NAME = "someone/some-model"
@@ -161,3 +165,40 @@ def test_the_base_of_a_folder_has_the_licence_of_its_card(folder: Path) -> None:
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Mine\n")
     base = base_of(in_folder(folder))
     assert (base.name, base.license) == ("my-model", "apache-2.0")
+
+
+def test_a_tokenizer_larger_than_the_embedding_table_is_refused(folder: Path) -> None:
+    transformer = AutoModel.from_pretrained(folder)
+    transformer.resize_token_embeddings(500)
+    transformer.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"found 11,\d\d\d tokens and 500 rows"):
+        load_encoder(in_folder(folder))
+
+
+def test_a_table_larger_than_the_tokenizer_is_padding(folder: Path) -> None:
+    transformer = AutoModel.from_pretrained(folder)
+    transformer.resize_token_embeddings(12_000)
+    transformer.save_pretrained(folder)
+    assert load_encoder(in_folder(folder)).encode("방").shape == (32,)
+
+
+def test_static_embeddings_load_and_those_with_too_few_rows_are_refused(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "방": 1}, unk_token="[UNK]"))
+    for rows in (2, 1):
+        module = StaticEmbedding(tokenizer, torch.ones(rows, 4))
+        SentenceTransformer(modules=[module], device="cpu").save_pretrained(str(tmp_path / str(rows)))
+    assert load_encoder(in_folder(tmp_path / "2")).encode("방").shape == (4,)
+    with pytest.raises(UserError, match="found 2 tokens and 1 rows"):
+        load_encoder(in_folder(tmp_path / "1"))
+    with pytest.raises(UserError, match=r"model\.max_length must be empty for this model, found 9"):
+        load_encoder(in_folder(tmp_path / "2", max_length=9))
+
+
+def test_a_tokenizer_that_is_a_sentencepiece_file_alone_names_the_package(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "sentencepiece.bpe.model").write_bytes(b"")
+    monkeypatch.setattr(folder_module, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"reads sentencepiece\.bpe\.model.*run `pip install sentencepiece`"):
+        load_encoder(in_folder(folder))

@@ -60,3 +60,9 @@ def test_bf16_embeddings_are_close_and_returned_as_float32(embed: Embedder, enco
     assert close.dtype == torch.float32
     assert not torch.equal(close, embed(SENTENCES))
     assert torch.cosine_similarity(close, embed(SENTENCES)).min() == pytest.approx(1, abs=1e-2)
+
+
+def test_texts_that_the_encoder_does_not_see_in_full_are_counted(embed: Embedder) -> None:
+    embed(["ห้องสะอาดมาก", "방" * 600, "방", "방"])
+    unseen = embed.coverage
+    assert (unseen.texts, unseen.cut, unseen.unknown) == (3, 1, 1)

@@ -11,6 +11,7 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss
 
 import src.train
 from src.cli import handle_errors
@@ -121,3 +122,16 @@ def test_an_encoder_with_equal_similarities_is_refused_before_the_training(
         TrainingDiverged, match=r"tests/tiny: expected similarities that differ between pairs, found 1 to 1 for all 40"
     ):
         src.train.run(tiny_config(f"model.path={folder}"))
+
+
+def test_a_loss_that_is_zero_in_all_steps_is_told_once(
+    tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compute_loss = CosineSimilarityLoss.compute_loss_from_embeddings
+
+    def no_loss(self: CosineSimilarityLoss, *arguments: Any) -> torch.Tensor:
+        return compute_loss(self, *arguments) * 0
+
+    monkeypatch.setattr(CosineSimilarityLoss, "compute_loss_from_embeddings", no_loss)
+    src.train.run(tiny_config("trainer.precision=fp32"))
+    assert capsys.readouterr().out.count("the training loss was 0 in all steps up to 3: nothing has been learnt") == 1

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from src.config import Config
 from src.config.training import TrainerConfig
@@ -16,6 +19,7 @@ from src.evaluation.metrics import SPEARMAN
 from src.training import Training, fine_tune
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
 from src.training.losses import build_loss
+from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]
 FP32 = "trainer.precision=fp32"
@@ -158,3 +162,45 @@ def test_checkpoints_can_have_an_interval_of_their_own() -> None:
 def test_warmup_ratio_is_a_share_of_the_steps(ratio: float, steps: int, tmp_path: Path) -> None:
     arguments = build_arguments(TrainerConfig(warmup_ratio=ratio, precision="fp32"), 5371, tmp_path)
     assert arguments.get_warmup_steps(336) == steps
+
+
+@pytest.fixture
+def static_folder(tiny_encoder_folder: Path, tmp_path: Path) -> Path:
+    tokenizer = SentenceTransformer(str(tiny_encoder_folder), device="cpu").tokenizer
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = StaticEmbedding(tokenizer, embedding_dim=16)
+    SentenceTransformer(modules=[module], device="cpu").save_pretrained(str(tmp_path / "static"))
+    return tmp_path / "static"
+
+
+@pytest.mark.parametrize("trainer", ["default", "stock"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_static_embeddings_train(trainer: str, precision: str, static_folder: Path, tiny_config: TinyConfig) -> None:
+    places = (f"trainer={trainer}", f"model.path={static_folder}", f"trainer.precision={precision}")
+    training, _ = train(tiny_config(*places, "trainer.learning_rate=1e-2", "trainer.epochs=4"))
+    assert training.curve[-1].training_loss < training.curve[0].training_loss
+
+
+def test_a_router_is_refused_in_a_sentence(tiny_config: TinyConfig, static_folder: Path, tmp_path: Path) -> None:
+    routes = {name: [StaticEmbedding.load(str(static_folder))] for name in ("query", "document")}
+    router = Router.for_query_document(routes["query"], routes["document"])
+    SentenceTransformer(modules=[router], device="cpu").save_pretrained(str(tmp_path / "router"))
+    with pytest.raises(UserError, match="found a Router"):
+        train(tiny_config(f"model.path={tmp_path / 'router'}"))
+
+
+def test_packed_and_padded_training_agree_with_a_default_prompt(
+    tiny_config: TinyConfig, tiny_encoder_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "prompted"
+    encoder = SentenceTransformer(
+        str(tiny_encoder_folder), device="cpu", prompts={"q": "질문 "}, default_prompt_name="q"
+    )
+    encoder.save_pretrained(str(folder), create_model_card=False)
+    prompted = (FP32, "model.dropout=0", f"model.path={folder}")
+    _, packed = train(tiny_config(*prompted))
+    _, padded = train(tiny_config(*prompted, "trainer.batching=padded", "trainer.used_rows=false"))
+    _, without = train(tiny_config(FP32, "model.dropout=0"))
+    torch.testing.assert_close(packed, padded, atol=2e-3, rtol=0)
+    assert (packed - without).abs().max() > 4e-3

@@ -9,6 +9,7 @@ from datasets import Dataset
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
     ModernBertConfig,
@@ -232,3 +233,18 @@ def test_sentences_that_fill_most_of_a_short_bin_get_a_longer_one() -> None:
 def test_a_long_sentence_makes_the_bins_as_long_as_itself() -> None:
     bins, width = pack([10, 200, 10])
     assert (bins, width) == ([[1], [0, 2]], 208)
+
+
+@pytest.mark.parametrize("include_prompt", [True, False])
+def test_the_default_prompt_is_packed_as_it_is_encoded(encoder: SentenceTransformer, include_prompt: bool) -> None:
+    plain = encoder.encode(PAIRS["sentence1"])
+    encoder.prompts, encoder.default_prompt_name = {"query": "질문: "}, "query"
+    encoder[1] = Pooling(32, include_prompt=include_prompt)
+    expected = encoder.encode([*PAIRS["sentence1"], *PAIRS["sentence2"]])
+    pairs = tokenize(PAIRS, encoder)
+    check_packing(encoder, pairs)
+    batch = PackedCollator.for_encoder(encoder, torch.float32)(list(pairs))
+    with packed_attention(encoder, enabled=True):
+        packed = torch.cat(embed_packed(encoder, features_of(batch))).detach().numpy()
+    assert abs(packed - expected).max() < 1e-5
+    assert abs(packed[: len(plain)] - plain).max() > 1e-3
