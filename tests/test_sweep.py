@@ -199,6 +199,18 @@ def test_an_outage_of_the_store_during_the_trials_loses_none_of_them(
     assert not list((tmp_path / "result").rglob("journal"))
 
 
+def test_a_sweep_whose_database_is_damaged_starts_anew_with_the_finished_trainings(
+    sweep_config: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = sweep_config(trials=2, validation=0.4, pruner="none", confirm=ConfirmConfig(top_k=1, seeds=0))
+    result = src.sweep.run(config)
+    database = Path(config.folder) / "sweep" / "study.db"
+    database.write_bytes(b"")
+    monkeypatch.setattr(trainings, "run_training", lambda *_: pytest.fail("trained again"))
+    assert src.sweep.run(config) == result
+    assert "found a damaged file (it is empty), now study.db.damaged" in capsys.readouterr().out
+
+
 def test_the_next_best_trial_wins_if_the_winner_diverges_on_all_of_train(
     sweep_config: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

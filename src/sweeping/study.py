@@ -4,14 +4,13 @@ The database is an SQLite file for one machine, or a PostgreSQL server for sever
 """
 
 import socket
-import warnings
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.exceptions import DuplicatedStudyError
 from optuna.samplers import RandomSampler
 from optuna.storages import get_storage
 from optuna.trial import FrozenTrial, TrialState
@@ -35,7 +34,6 @@ MUTABLE_SETTINGS = (*LOCATIONS, "published", "trainer.threads", *(f"sweep.{key}"
 """Settings that may differ from one start of a sweep to the next."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.filterwarnings("ignore", category=ExperimentalWarning)
 
 
 class SweepStudy:

@@ -101,7 +101,7 @@ def test_a_trial_that_kills_its_workers_fails_and_the_sweep_ends_with_a_winner(
     while sweep.is_alive() and len(killed) < 2:
         for worker in psutil.Process(sweep.pid).children(recursive=True):
             with suppress(psutil.Error):
-                if worker.pid not in killed and any("/0001/" in file.path for file in worker.open_files()):
+                if worker.pid not in killed and any("/0001/train.log" in file.path for file in worker.open_files()):
                     worker.kill()
                     killed.append(worker.pid)
     sweep.join()

@@ -114,3 +114,11 @@ def test_other_errors_of_a_database_pass_through(sweep_config: Sweep) -> None:
 
     with pytest.raises(DatabaseError):
         patience.call(failing)
+
+
+def test_a_study_of_another_user_is_one_sentence(sweep_config: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = sweep_config()
+    SweepStudy(config).create()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(UserError, match=r"study\.db is not writable for this user: check the address and the perm"):
+        SweepStudy(config)
