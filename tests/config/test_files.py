@@ -87,3 +87,10 @@ def test_a_broken_best_yaml_concerns_only_those_who_want_it(tmp_path: Path, monk
     for name in ("broken", "folder"):
         with pytest.raises(UserError, match=rf"{name}.sweep.best\.yaml: expected"):
             register_tuned(tmp_path, {name})
+
+
+@pytest.mark.parametrize(("text", "words"), [("a: &a {x: 1}\nb: *a", "an alias"), ("a: " + "[" * 99, "10 levels")])
+def test_what_would_take_the_parser_long_is_not_parsed(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"found (more than )?{words}"):
+        read_settings(tmp_path / "config.yaml")
