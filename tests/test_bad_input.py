@@ -263,9 +263,9 @@ RUNS = {
 
 STORES = {
     "a store that is not a database": Case(
-        f"train {TINY} tracking.uri=sqlite:///bad.db",
-        ("bad.db", "tracking.uri"),
-        {"bad.db": b"no database, though longer than the hundred bytes of the head of one " * 9},
+        f"train {TINY} tracking.uri=sqlite:///bad.txt",
+        ("bad.txt", "tracking.uri"),
+        {"bad.txt": b"no database, though longer than the hundred bytes of the head of one " * 9},
     ),
     "a folder as store": Case(f"train {TINY} tracking.uri=sqlite:///encoder", ("encoder", "tracking.uri")),
     "a store in a read-only place": Case(

@@ -95,7 +95,7 @@ def test_telemetry_is_off_before_the_libraries_are_imported() -> None:
 def test_the_parent_of_a_sweep_shows_no_password_of_the_database(tiny_config: TinyConfig) -> None:
     sweep = SweepConfig(storage=f"postgresql://me:{SECRET}@host/trials")
     shown = parent_config(SweepSettings(**vars(tiny_config()), sweep=sweep))
-    assert dict(flatten(vars(shown.sweep)))["storage"] == "host/trials"
+    assert dict(flatten(vars(shown.sweep)))["storage"] == "postgresql://host/trials"
     assert SECRET not in repr(shown)
 
 

@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import Trial
 
 from src.config import Config, SweepSettings
-from src.config.commands import is_searchable
+from src.config.commands import SEARCHABLE, is_searchable
 from src.utils.errors import UserError
 
 Param = float | int | str | bool | None
@@ -120,7 +120,7 @@ def _flat_entries(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 def _distribution(key: str, entry: dict[str, Any]) -> BaseDistribution:
     name = f"sweep.space.{key}"
-    if not is_searchable(key):
+    if not is_searchable(key) and key not in SEARCHABLE:
         raise UserError(f"{name} must be a key that a trial may change, found one that is the same for all trials.")
     try:
         return SpaceEntry(**entry).distribution()
