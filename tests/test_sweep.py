@@ -32,7 +32,7 @@ from src.sweeping import coordinator, trainings
 from src.sweeping.space import build_space, current_params, training_config
 from src.sweeping.study import SweepStudy
 from src.sweeping.view import training_command
-from src.tracking import PARENT, store
+from src.tracking import PARENT
 from src.utils.errors import TrainingDiverged, UserError
 
 pytestmark = pytest.mark.slow
@@ -188,7 +188,7 @@ def test_an_outage_of_the_store_during_the_trials_loses_none_of_them(
             run_trials(*arguments)
 
     monkeypatch.setattr(coordinator, "run_trials", during_an_outage)
-    monkeypatch.setattr(store, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr("src.tracking.database.LOCK_TIMEOUT", 0.05)
     assert src.sweep.run(config) is not None
     client = MlflowClient(config.tracking.uri)
     (parent,), children = runs(client, "sweep"), runs(client, "trial")

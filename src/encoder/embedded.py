@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
@@ -21,7 +20,7 @@ from src.config.model import EmbeddedEncoder
 from src.encoder.q4_file import Q4File, model_file, read_q4
 from src.encoder.tokenizer import LATIN_WORDS, build_tokenizer, korean_pieces
 from src.utils.errors import UserError
-from src.utils.files import atomic_write, file_digest, file_digests
+from src.utils.files import atomic_write, file_digest, file_digests, shared_lock
 
 CACHE = Path("sentence-pair-tuning") / "encoders"
 FORMAT = 1
@@ -57,7 +56,7 @@ def load_embedded(model: EmbeddedEncoder) -> SentenceTransformer:
     if not _is_intact(folder):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{folder}.lock"):
+            with shared_lock(folder.with_name(f"{folder.name}.lock")):
                 if not _is_intact(folder):  # another process may have built it meanwhile
                     _build_anew(folder, model.vocabulary)
         except OSError as error:

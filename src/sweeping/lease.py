@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.sweeping.storage import DatabaseUnreachable, file_lock
 from src.sweeping.study import SweepStudy, trial_id
 from src.training.checkpoints import CHECKPOINTS
-from src.utils.files import remove
+from src.utils.files import remove, shared_lock
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ def _try_lock(study: SweepStudy, number: int) -> FileLock | None:
     """Return the acquired lock of a trial, None if another process holds it."""
     path = study.trial_folder(number) / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = shared_lock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:

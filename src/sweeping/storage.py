@@ -11,7 +11,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, NullPool, create_engine, text
@@ -19,7 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from src.config.tracking import SQLITE, engine_uri, redact, redact_message, sqlite_path
 from src.utils.errors import UserError, shorten
-from src.utils.files import set_aside
+from src.utils.files import set_aside, shared_lock
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -187,4 +186,4 @@ def server(url: str) -> Engine:
 def file_lock(url: str) -> AbstractContextManager[Any]:
     """Return the lock of an SQLite file; none for a server, which serializes writes itself."""
     database = sqlite_path(url)
-    return FileLock(f"{database}.lock") if database else nullcontext()
+    return shared_lock(Path(f"{database}.lock")) if database else nullcontext()

@@ -9,7 +9,7 @@ from filelock import FileLock
 from mlflow.tracking import MlflowClient
 
 from src.config.tracking import SQLITE, engine_uri, sqlite_path
-from src.utils.files import atomic_write, set_aside
+from src.utils.files import atomic_write, set_aside, shared_lock
 
 LOCK_TIMEOUT = 2.0
 """Seconds to wait for another process that has the SQLite file locked."""
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def database_lock(database: Path) -> FileLock:
     """Return the lock to hold while tables or experiments are created; all users of the file share it."""
-    return FileLock(f"{database}.lock", timeout=60, mode=0o666)
+    return shared_lock(Path(f"{database}.lock"), timeout=60)
 
 
 def probe_sqlite(uri: str) -> None:

@@ -14,13 +14,11 @@ from threading import Lock
 from typing import Any, Self
 from uuid import uuid4
 
-from filelock import FileLock
-
 from src.config.tracking import absolute_uri, sqlite_path
 from src.tracking.kept import UnusableOperation, keep, locate, sync_folders
 from src.tracking.operations import Confirmation, Header, Operation, Record, parse_line
 from src.utils.errors import UserError
-from src.utils.files import atomic_write, set_aside
+from src.utils.files import atomic_write, set_aside, shared_lock
 
 FOLDER = "journal"
 """Subfolder of an experiment's folder, with a folder for each run that is active or has unsent operations."""
@@ -63,7 +61,7 @@ class Journal:
         self._writing = Lock()
         if link := next((path for path in (folder, *folder.rglob("*")) if path.is_symlink()), None):
             raise DamagedJournal(f"{link}: expected files of the journal itself, found a link")
-        self._lock = FileLock(folder / ".lock", mode=0o666)
+        self._lock = shared_lock(folder / ".lock")
         self._lock.acquire(timeout=0)
         try:
             self._read()

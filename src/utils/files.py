@@ -182,6 +182,15 @@ def _remove_leftovers(path: Path) -> None:
             remove(temporary)
 
 
+def shared_lock(path: Path, timeout: float = -1) -> FileLock:
+    """Return a lock file that whoever may write into its folder can lock, also if another user has made it.
+
+    `timeout`: seconds to wait for it; negative: without limit.
+    """
+    mode = stat.S_IMODE(path.parent.stat().st_mode) & 0o666 | 0o600
+    return FileLock(path, timeout=timeout, mode=mode)
+
+
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
     """Lock `folder` for the duration of the block; the operating system releases the lock if the process dies.
@@ -191,9 +200,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
     Raises `UserError` if another process holds the lock, or there cannot be such a folder.
     """
     missing = _make_folder(folder)
-    # whoever may write into the folder may take the lock, also after another user's process was killed
-    mode = stat.S_IMODE(folder.stat().st_mode) & 0o666 | 0o600
-    holder, lock = folder / ".owner", FileLock(folder / ".lock", timeout=0, mode=mode)
+    holder, lock = folder / ".owner", shared_lock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
 from src.utils.errors import UserError
-from src.utils.files import atomic_write, disk_space_check, make_way, remove, settle, sync
+from src.utils.files import atomic_write, disk_space_check, make_way, remove, settle, shared_lock, sync
 
 STAGING = ".result.tmp"
 """Hidden folder that is being filled, or removed; its content is of no value."""
@@ -68,7 +66,7 @@ def roll_forward(folder: Path) -> None:
 
 def _move_entries(folder: Path, through_links: bool) -> None:
     ready, lock = folder / READY, folder / LOCK
-    with FileLock(lock):
+    with shared_lock(lock):
         entries = list(ready.iterdir()) if ready.is_dir() else []  # another process may have moved them meanwhile
         for entry in sorted(entries, key=lambda entry: (entry.suffix == ".json", entry.name)):  # metrics.json last
             _move(entry, folder / entry.name, through_links)
