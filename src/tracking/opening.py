@@ -53,7 +53,9 @@ def open_queue(config: Config, tags: dict[str, str], former: str | None, needed:
     problem = queue.problem
     if problem and (needed or not is_outage(problem, uri)):
         queue.close(discard=resumed is None)
-        raise problem if isinstance(problem, UserError) else store_error(problem, uri) from problem
+        if not isinstance(problem, STORE_ERRORS):
+            raise problem
+        raise store_error(problem, uri) from problem
     return queue
 
 

@@ -358,3 +358,14 @@ def test_a_user_without_a_name_is_recorded_by_number(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("getpass.getuser", unknown)
     assert user_name() == str(os.getuid())
+
+
+def test_an_error_of_our_own_while_a_run_is_opened_is_no_error_of_the_store(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise NameError("ours")
+
+    monkeypatch.setattr("src.tracking.writer.open_store", broken)
+    with pytest.raises(NameError, match="ours"), start_run(config, {}):
+        pass
