@@ -103,10 +103,12 @@ def test_the_run_holds_parameters_curves_data_and_provenance(finished: Finished)
     assert {"config.yaml", "curve.csv", "predictions.parquet", "metrics.json", "plots"} <= artifacts
 
 
-def test_the_registered_model_gives_the_same_embeddings_in_both_flavours(finished: Finished) -> None:
+def test_the_registered_model_gives_the_same_embeddings_in_both_flavours(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result, folder, _ = finished
     expected = SentenceTransformer(str(folder / "model"), device="cpu").encode(EXAMPLE)
-    mlflow.set_tracking_uri(finished.client.tracking_uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", finished.client.tracking_uri)
     address = f"models:/tiny/{result.model_version}"
     np.testing.assert_allclose(mlflow.sentence_transformers.load_model(address).encode(EXAMPLE), expected, atol=1e-6)
     np.testing.assert_allclose(mlflow.pyfunc.load_model(address).predict(EXAMPLE), expected, atol=1e-6)
