@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from src.tracking.operations import is_inside
 from src.utils.errors import shorten
+from src.utils.files import sync
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +63,7 @@ def sync_folders(*folders: Path) -> None:
     """Write the entries of folders to the disk, so that a power cut cannot lose them; some file systems cannot."""
     for folder in folders:
         with suppress(OSError):
-            opened = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(opened)
-            finally:
-                os.close(opened)
+            sync(folder)
 
 
 def _link(source: str | Path, target: str | Path) -> None:

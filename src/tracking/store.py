@@ -85,7 +85,7 @@ def store_error(error: Exception, uri: str) -> UserError:
 
 
 def connect(uri: str) -> MlflowClient:
-    """Return a client of the store, also for registered models; mend the paths of artifacts of a moved SQLite file."""
+    """Return a client of the store and its registry; correct the paths of artifacts of a moved SQLite file."""
     mend_paths(uri)
     return MlflowClient(engine_uri(uri), registry_uri=engine_uri(uri))
 
