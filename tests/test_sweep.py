@@ -208,7 +208,7 @@ def test_a_sweep_whose_database_is_damaged_starts_anew_with_the_finished_trainin
     database.write_bytes(b"")
     monkeypatch.setattr(trainings, "run_training", lambda *_: pytest.fail("trained again"))
     assert src.sweep.run(config) == result
-    assert "found a damaged file (it is empty), now study.db.damaged" in capsys.readouterr().out
+    assert "found an empty file: it is kept as" in capsys.readouterr().out
 
 
 def test_the_next_best_trial_wins_if_the_winner_diverges_on_all_of_train(

@@ -14,7 +14,7 @@ from src.report.console import log_behind, log_sources
 from src.sweeping.leadership import Leadership
 from src.sweeping.report import log_report, save_best, save_report
 from src.sweeping.space import current_params, sweep_folder, training_config
-from src.sweeping.storage import database_lock, set_aside_damaged
+from src.sweeping.storage import database_lock, set_damaged_study_aside
 from src.sweeping.study import LEADER, SweepStudy, plan_sweep, storage_url
 from src.sweeping.trainings import Trainings, split_validation
 from src.sweeping.trials import TrialRunner
@@ -36,7 +36,7 @@ def run_sweep(config: SweepSettings, pairs: PairData) -> Result | None:
     Raises `UserError` if train cannot be split, the study belongs to other settings, or too many trials fail.
     """
     parts = split_validation(config, pairs)
-    damaged = set_aside_damaged(storage_url(config))
+    damaged = set_damaged_study_aside(storage_url(config))
     study = SweepStudy(config)
     with closing(Leadership(study)) as leadership:
         join_study(study, leadership, keep_results=damaged)

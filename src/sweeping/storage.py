@@ -6,7 +6,7 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from src.config.tracking import SQLITE, engine_uri, redact, redact_message, sqlite_path
 from src.utils.errors import UserError, shorten
-from src.utils.files import set_aside, shared_lock
+from src.utils.files import shared_lock
+from src.utils.sqlite import set_damaged_aside
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -27,8 +28,6 @@ PATIENCE = 60.0
 """Seconds for which a database that does not answer is waited for."""
 LOCK_TIMEOUT = 60.0
 """Seconds for which SQLite itself waits for a lock."""
-DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
-"""SQLite's names of errors for a file that is damaged or no database; a locked one has another."""
 REPEATED = (
     "create_new_study", "create_new_trial", "_create_new_trial", "set_study_user_attr", "get_study_id_from_name",
     "get_study_name_from_id", "get_study_directions", "get_study_user_attrs", "get_study_system_attrs", "get_trial",
@@ -135,32 +134,18 @@ def open_storage(url: str, heartbeat: int) -> RDBStorage:
         ) from error
 
 
-def set_aside_damaged(url: str) -> bool:
+def set_damaged_study_aside(url: str) -> bool:
     """Rename an SQLite file that is empty, damaged or no database, and return whether that was necessary."""
     database = sqlite_path(url)
     if database is None or not database.is_file():
         return False
     with file_lock(url):
-        reason = _damage(database)
-        if reason is None:
-            return False
-        moved = set_aside(database)
-        for log_file in database.parent.glob(f"{database.name}-*"):  # SQLite would apply it to the next database
-            set_aside(log_file)
-    log.warning(f"{database}: expected the database of the sweep, found a damaged file ({reason}), now {moved.name}.")
+        found = set_damaged_aside(database, LOCK_TIMEOUT)
+    if found is None:
+        return False
+    aside, problem = found
+    log.warning(f"{database}: expected the database of the sweep, found {problem}: it is kept as {aside}")
     return True
-
-
-def _damage(database: Path) -> str | None:
-    """Return what is wrong with an SQLite file, None if nothing is, or if it cannot be checked because it is locked."""
-    if database.stat().st_size == 0:
-        return "it is empty"
-    try:
-        with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT)) as connection:
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.Error as error:
-        return str(error) if getattr(error, "sqlite_errorname", "") in DAMAGED else None
-    return None if found == "ok" else shorten(found)
 
 
 @contextmanager

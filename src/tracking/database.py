@@ -9,14 +9,13 @@ from filelock import FileLock
 from mlflow.tracking import MlflowClient
 
 from src.config.tracking import SQLITE, engine_uri, sqlite_path
-from src.utils.files import atomic_write, set_aside, shared_lock
+from src.utils.files import atomic_write, shared_lock
+from src.utils.sqlite import set_damaged_aside
 
 LOCK_TIMEOUT = 2.0
 """Seconds to wait for another process that has the SQLite file locked."""
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
 """Only files named like a database are set aside: a mistyped address must not rename any other file."""
-COMPANIONS = ("", "-wal", "-shm", "-journal")
-"""Endings of the files that belong to a database."""
 
 log = logging.getLogger(__name__)
 
@@ -60,29 +59,13 @@ def create_database(database: Path) -> None:
             MlflowClient(engine_uri(f"{SQLITE}{temporary}")).search_experiments()
 
 
-def set_damaged_aside(database: Path) -> bool:
+def set_damaged_store_aside(database: Path) -> bool:
     """Set a damaged file aside, with a warning, and return whether it was damaged; needs `database_lock`."""
-    problem = _damage(database)
-    if problem is None:
+    if database.suffix not in SUFFIXES:
         return False
-    kept = [set_aside(path) for end in COMPANIONS if (path := database.with_name(database.name + end)).exists()]
-    log.warning(f"{database}: expected an MLflow store, found {problem}: it is kept as {kept[0]}, a new one is made")
+    found = set_damaged_aside(database, LOCK_TIMEOUT)
+    if found is None:
+        return False
+    aside, problem = found
+    log.warning(f"{database}: expected an MLflow store, found {problem}: it is kept as {aside}, a new one is made")
     return True
-
-
-def _damage(database: Path) -> str | None:
-    """Return what is wrong with the content of the file; None for a file that is sound, locked or unreadable."""
-    if not database.is_file() or database.suffix not in SUFFIXES:
-        return None
-    try:
-        with closing(sqlite3.connect(database, timeout=LOCK_TIMEOUT, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            connection.execute("ROLLBACK")
-    except sqlite3.OperationalError:
-        return None
-    except sqlite3.DatabaseError as error:
-        return str(error)
-    if database.stat().st_size == 0:
-        return "an empty file"
-    return None if found == "ok" else str(found)

@@ -10,7 +10,7 @@ from filelock import Timeout
 from src.config import Config
 from src.config.schema import flatten
 from src.config.tracking import redact, sqlite_path
-from src.tracking.database import database_lock, has_tables, set_damaged_aside
+from src.tracking.database import database_lock, has_tables, set_damaged_store_aside
 from src.tracking.journal import Journal
 from src.tracking.journal_search import journal_of, open_journal
 from src.tracking.queue import FINAL_SECONDS, WriteQueue
@@ -104,7 +104,7 @@ def _store_was_damaged(uri: str) -> bool:
         return False
     try:
         with database_lock(database):
-            return set_damaged_aside(database)
+            return set_damaged_store_aside(database)
     except OSError:  # not ours to repair; the first request says what is wrong
         return False
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.config.tracking import SQLITE, TrackingConfig, engine_uri, redact, redact_message, sqlite_path
 from src.evaluation.metrics import METRICS
-from src.tracking.database import create_database, database_lock, probe_sqlite, set_damaged_aside
+from src.tracking.database import create_database, database_lock, probe_sqlite, set_damaged_store_aside
 from src.tracking.relocation import mend_paths
 from src.utils.errors import UserError, shorten
 
@@ -116,7 +116,7 @@ def open_store(tracking: TrackingConfig, experiment: str) -> tuple[MlflowClient,
     database.parent.mkdir(parents=True, exist_ok=True)
     # MLflow creates the tables on the first request, which fails if two processes do so at the same time
     with database_lock(database):
-        set_damaged_aside(database)
+        set_damaged_store_aside(database)
         create_database(database)
         probe_sqlite(tracking.uri)
         client = connect(tracking.uri)

@@ -13,7 +13,7 @@ from src.config import Config
 from src.config.tracking import engine_uri
 from src.tracking import database as databases
 from src.tracking import start_run
-from src.tracking.database import set_damaged_aside
+from src.tracking.database import set_damaged_store_aside
 from tests.tracking.conftest import killed_run, recorded_runs
 
 
@@ -63,12 +63,12 @@ def test_a_sound_a_locked_and_another_file_are_left_alone(
     notes = tmp_path / "notes.txt"
     notes.write_text("no database" * 100)
     before = sorted(tmp_path.iterdir())
-    assert not set_damaged_aside(store)
-    assert not set_damaged_aside(notes)
-    assert not set_damaged_aside(tmp_path / "missing.db")
+    assert not set_damaged_store_aside(store)
+    assert not set_damaged_store_aside(notes)
+    assert not set_damaged_store_aside(tmp_path / "missing.db")
     with closing(sqlite3.connect(store, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        assert not set_damaged_aside(store)
+        assert not set_damaged_store_aside(store)
     assert sorted(path for path in tmp_path.iterdir() if path.suffix != ".db-journal") == before
 
 
@@ -76,4 +76,4 @@ def test_a_sound_a_locked_and_another_file_are_left_alone(
 def test_a_file_that_the_user_cannot_write_is_left_alone(store: Path) -> None:
     damage(store, "page")
     store.chmod(0o444)
-    assert not set_damaged_aside(store)
+    assert not set_damaged_store_aside(store)
