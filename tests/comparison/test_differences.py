@@ -1,11 +1,12 @@
 """Differences between runs: the verdict, its correction for their number, and the pairs ranked most differently."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from src.comparison.differences import Difference, differences, disagreements
+from src.comparison.differences import differences, disagreements
 from src.comparison.runs import ComparedRun, read_runs
 
 Read = Callable[..., list[ComparedRun]]
@@ -40,7 +41,7 @@ def test_runs_that_differ_in_noise_only_are_not_distinguished(read: Read) -> Non
 
 def test_a_run_does_not_differ_from_itself(read: Read) -> None:
     (run,) = read(0.4)
-    (found,) = differences([run, ComparedRun(**{**vars(run), "letter": "B"})])
+    (found,) = differences([run, replace(run, letter="B")])
     assert found.estimate.value == 0 and found.p_value == 1 and not found.significant
 
 
@@ -52,15 +53,15 @@ def test_three_runs_give_three_corrected_differences(read: Read) -> None:
 
 def test_a_difference_needs_both_interval_and_p_value(read: Read) -> None:
     (found,) = differences(read(0.6, 0.2))
-    assert not Difference(**{**vars(found), "p_value": 0.05}).significant
-    assert not Difference(**{**vars(found), "estimate": found.estimate._replace(low=0.0)}).significant
+    assert not replace(found, p_value=0.05).significant
+    assert not replace(found, estimate=found.estimate._replace(low=0.0)).significant
 
 
 def test_the_pairs_ranked_most_differently_come_first(read: Read) -> None:
     runs = read(0.3, 0.31)
-    predictions = runs[1].predictions
-    lowest = int(predictions["predicted"].argmin())
-    predictions.loc[lowest, "predicted"] = 9.0
+    predicted = runs[1].predicted[0]
+    lowest = int(predicted.argmin())
+    predicted[lowest] = 9.0
     found = disagreements(runs, 3)
     assert len(found) == 3 and found.index[0] == lowest
     assert found["spread"].is_monotonic_decreasing and found["B"].iloc[0] == 9.0

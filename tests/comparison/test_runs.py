@@ -45,14 +45,16 @@ def test_runs_on_other_pairs_are_refused(
 def test_the_order_of_the_pairs_does_not_matter(make_run: MakeRun) -> None:
     shuffled = noisy_predictions(0.4).sample(frac=1, random_state=1)
     first, other = read(make_run("one", 0.4), make_run("shuffled", shuffled))
-    pd.testing.assert_frame_equal(first.predictions, other.predictions)
+    pd.testing.assert_frame_equal(first.pairs, other.pairs)
+    assert (first.predicted == other.predicted).all()
 
 
 def test_scores_stored_in_single_precision_are_the_same(make_run: MakeRun) -> None:
     table = noisy_predictions(0.4)
     single = table.assign(gold=table["gold"].astype(np.float32))
     first, other = read(make_run("one", table), make_run("other", single))
-    pd.testing.assert_frame_equal(first.predictions, other.predictions)
+    pd.testing.assert_frame_equal(first.pairs, other.pairs)
+    assert (first.predicted == other.predicted).all()
 
 
 def test_runs_are_found_by_id_name_experiment_model_and_folder(
