@@ -61,7 +61,8 @@ def _differences(found: list[Difference]) -> Block:
     for each in found:
         value, low, high = (f"{number:+.4f}" for number in each.estimate)
         name, interval = f"{each.second} − {each.first}", f"[{low}, {high}]"
-        rows.append([name, value, interval, f"{each.p_value:.4f}", each.verdict])
+        p_value = f"{each.p_value:.4f}" if each.p_value >= 1e-4 else "< 0.0001"
+        rows.append([name, value, interval, p_value, each.verdict])
     seeds = any(each.seeds != (1, 1) for each in found)
     title = f"Differences (paired bootstrap, {'Welch’s t over pairs and seeds' if seeds else 'permutation test'})"
     return Block(title, header, rows)
@@ -136,7 +137,7 @@ def _plot_curves(axes: Axes, run: ComparedRun) -> None:
     seeds = len(run.curves)
     by_epoch = pd.concat(run.curves).groupby("epoch")[SPEARMAN]
     mean = by_epoch.mean()[by_epoch.size() == seeds]
-    label = f"{run.letter}  {run.reference[-40:]}" if seeds == 1 else f"{run.letter}  {seeds} seeds"
-    (line,) = axes.plot(mean.index, mean, "o-", label=label)
+    name = run.reference[-40:] if seeds == 1 else f"{run.reference.partition(' ')[0]}, {seeds} seeds"
+    (line,) = axes.plot(mean.index, mean, "o-", label=f"{run.letter}  {name}")
     for curve in run.curves if seeds > 1 else ():
         axes.plot(curve["epoch"], curve[SPEARMAN], color=line.get_color(), linewidth=0.8, alpha=0.5)

@@ -12,7 +12,7 @@ SHOWN = 5
 """Maximum number of candidates in a message."""
 MAX_RUNS = 50_000
 """Maximum number of runs that MLflow returns at once."""
-ADVICE = "`make ui` shows recipes as groups of runs by the tag `recipe`"
+ADVICE = "see recipes with `make ui`, the runs of an experiment grouped by the tag `recipe`"
 
 
 def find_recipe(given: str, uri: str) -> tuple[str, list[str]]:
@@ -25,7 +25,7 @@ def find_recipe(given: str, uri: str) -> tuple[str, list[str]]:
     start = given.partition(" ")[0]
     if not HASH.fullmatch(start):
         raise UserError(
-            f"recipe:{given}: expected the hash of a recipe, or 4 to 8 hexadecimal digits of its start,"
+            f"recipe:{given}: expected the 8 hexadecimal digits of a recipe's hash, or at least the first 4,"
             f" found {start or 'nothing'}: {ADVICE}."
         )
     expected = f"recipe:{given}: expected a recipe with finished runs in {redact(uri)}"
