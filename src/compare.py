@@ -1,6 +1,7 @@
 """Compare finished runs on the same evaluation pairs: python -m src.compare RUN RUN [RUN …].
 
-A RUN is an experiment folder, its name, a run id, a run name, an MLflow experiment (its latest run), or models:/NAME/3.
+A RUN is an experiment folder, its name, a run id, a run name, an MLflow experiment (its latest run), models:/NAME/3,
+or recipe:HASH for all seeds of a recipe: the tag `recipe` of its runs, or at least 4 digits of it.
 """
 
 import argparse
@@ -45,11 +46,12 @@ def run(runs: list[str], uri: str, output: Path | None = None, log: bool = False
         print_blocks(blocks)
         if output or log:
             folder = output or Path(scratch) / "report"
-            write_report(folder, " against ".join(runs), blocks, compared, found)
+            title = " against ".join(one.reference for one in compared)
+            write_report(folder, title, blocks, compared, found)
         if log:
             from src.tracking import log_files  # imports MLflow, which takes seconds: only if needed
 
-            tags = {f"compared.{one.letter}": one.result.run_id for one in compared}
+            tags = {f"compared.{one.letter}": " ".join(one.run_ids) for one in compared}
             log_files(uri, "comparisons", [folder / name for name in FILES], tags)
     return found
 

@@ -114,7 +114,7 @@ def noisy_predictions(noise: float) -> pd.DataFrame:
 def make_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[..., Path]:
     """Write the files of a finished run with these predictions, or with noisy ones: the more noise the worse."""
 
-    def made(name: str, predictions: pd.DataFrame | float, rate: str = "5e-05", **values: Any) -> Path:
+    def made(name: str, predictions: pd.DataFrame | float, rate: str = "5e-05", seed: int = 42, **values: Any) -> Path:
         folder = tmp_path / name
         folder.mkdir(parents=True)
         if not isinstance(predictions, pd.DataFrame):
@@ -122,7 +122,7 @@ def make_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[...
         predictions.to_parquet(folder / "predictions.parquet", index=False)
         columns = f"epoch,step,training_loss,validation_loss,{SPEARMAN},{PEARSON}"
         (folder / "curve.csv").write_text(f"{columns}\n0.5,4,0.2,0.2,0.7,0.6\n1.0,8,0.1,0.1,0.8,0.7\n")
-        trainer = f"trainer:\n  learning_rate: {rate}\n  seed: 42\n"
+        trainer = f"trainer:\n  learning_rate: {rate}\n  seed: {seed}\n"
         (folder / "config.yaml").write_text(f"name: x\nfolder: {folder}\n{trainer}published: {{}}\n")
         make_result(run_id=name, evaluated_pairs=len(predictions), **values).save(folder)
         return folder
@@ -155,6 +155,28 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture
+def log_seed(make_run: Callable[..., Path], empty_store: Path, tmp_path: Path) -> Callable[..., str]:
+    """Log a finished run of a recipe in mlflow.db below tmp_path, and return its id."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+
+    def logged(
+        recipe: str, seed: int, predictions: pd.DataFrame | float | None = None, name: str = "tiny", **given: Any
+    ) -> str:
+        known = client.get_experiment_by_name(name)
+        location = (tmp_path / "artifacts" / name).as_uri()
+        experiment = known.experiment_id if known else client.create_experiment(name, artifact_location=location)
+        run_id = str(client.create_run(experiment, given.get("start_time"), {"recipe": recipe}).info.run_id)
+        client.log_param(run_id, "trainer.seed", seed)
+        if predictions is not None:
+            client.log_artifacts(run_id, str(make_run(run_id, predictions, seed=seed)))
+        client.set_terminated(run_id, given.get("status", "FINISHED"))
+        return run_id
+
+    return logged
 
 
 @pytest.fixture(scope="session")

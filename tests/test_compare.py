@@ -39,6 +39,23 @@ def test_a_comparison_is_recorded_as_a_run(make_run: MakeRun, empty_store: Path,
     assert sorted(item.path for item in client.list_artifacts(logged.info.run_id)) == sorted(FILES)
 
 
+def test_recipes_are_compared_written_and_recorded(
+    log_seed: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [log_seed("3fa9c21b lr 5e-05, 1 epoch", seed, 0.6 + seed / 1000) for seed in (42, 43, 44)]
+    other = [log_seed("77aa0000 lr 1e-03, 1 epoch", seed, 0.2 + seed / 1000) for seed in (42, 43)]
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    client.create_experiment("comparisons", artifact_location=(tmp_path / "artifacts").as_uri())
+    main(["recipe:3fa9", "recipe:77aa0000 lr 1e-03, 1 epoch", "--uri", uri, "--output", f"{tmp_path}/report", "--log"])
+    assert "B is better than A" in " ".join(capsys.readouterr().out.split())
+    text = (tmp_path / "report" / FILES[0]).read_text(encoding="utf-8")
+    assert text.startswith("# recipe:3fa9c21b lr 5e-05, 1 epoch against recipe:77aa0000 lr 1e-03, 1 epoch\n")
+    assert "| 3 seeds: 42, 43, 44 |" in text and "| 2 seeds: 42, 43 |" in text
+    (logged,) = client.search_runs([client.get_experiment_by_name("comparisons").experiment_id])
+    assert (logged.data.tags["compared.A"], logged.data.tags["compared.B"]) == (" ".join(ids), " ".join(other))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -46,6 +63,10 @@ def test_a_comparison_is_recorded_as_a_run(make_run: MakeRun, empty_store: Path,
         ([], "the following arguments are required: RUN"),
         (["one", "two", "--paris", "3"], "unrecognized arguments: --paris 3"),
         (["one", "two", "--uri", STORE], "one: expected an experiment folder, or a run"),
+        (
+            ["recipe:3fa9", "two", "--uri", STORE],
+            "recipe:3fa9: expected a recipe with finished runs in sqlite:///nowhere",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(

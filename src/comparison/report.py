@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from rich.table import Table
 
 from src.comparison.differences import Difference
 from src.comparison.runs import ComparedRun
 from src.evaluation.metrics import METRICS, SPEARMAN
+from src.evaluation.seeds import SeedScores
 from src.report.plots import finish_axes, new_figure, plot_interval, save_figure
 from src.utils.console import console
 from src.utils.files import write_text
@@ -39,10 +42,17 @@ def _runs(runs: list[ComparedRun]) -> Block:
 
 
 def _run(run: ComparedRun) -> list[str]:
-    result = run.result
-    scores = [str(result.scores[name]) for name in METRICS]
-    cost = [str(result.steps), f"{result.train_seconds:.0f}"]
-    return [run.letter, run.reference, result.run_id, result.base_model, *scores, *cost]
+    steps = ", ".join(dict.fromkeys(str(result.steps) for result in run.results))
+    seconds = f"{np.mean([result.train_seconds for result in run.results]):.0f}"
+    one = [run.letter, run.reference, run.result.run_id, run.result.base_model]
+    if len(run.results) == 1:
+        return [*one, *(str(run.result.scores[name]) for name in METRICS), steps, seconds]
+    one[2] = f"{len(run.results)} seeds: {run.parameters.get('trainer.seed', 'unknown')}"
+    return [*one, *(_mean(run.scores(name)) for name in METRICS), steps, f"{seconds} each"]
+
+
+def _mean(scores: SeedScores) -> str:
+    return f"{scores.mean}, deviation {scores.deviation:.4f}"
 
 
 def _differences(found: list[Difference]) -> Block:
@@ -51,8 +61,11 @@ def _differences(found: list[Difference]) -> Block:
     for each in found:
         value, low, high = (f"{number:+.4f}" for number in each.estimate)
         name, interval = f"{each.second} − {each.first}", f"[{low}, {high}]"
-        rows.append([name, value, interval, f"{each.p_value:.4f}", each.verdict])
-    return Block("Differences (paired bootstrap, permutation test)", header, rows)
+        p_value = f"{each.p_value:.4f}" if each.p_value >= 1e-4 else "< 0.0001"
+        rows.append([name, value, interval, p_value, each.verdict])
+    seeds = any(each.seeds != (1, 1) for each in found)
+    title = f"Differences (paired bootstrap, {'Welch’s t over pairs and seeds' if seeds else 'permutation test'})"
+    return Block(title, header, rows)
 
 
 def _parameters(runs: list[ComparedRun]) -> Block:
@@ -108,8 +121,7 @@ def plot_comparison(runs: list[ComparedRun], found: list[Difference], path: Path
     figure = new_figure(12, 4.5)
     curves, intervals = figure.subplots(1, 2)
     for run in runs:
-        label = f"{run.letter}  {run.reference[-40:]}"
-        curves.plot(run.curve["epoch"], run.curve[SPEARMAN], "o-", label=label)
+        _plot_curves(curves, run)
     finish_axes(curves, "Spearman on dev", "epoch", "Spearman")
     for height, each in enumerate(reversed(found)):
         plot_interval(intervals, each.estimate, height, "C2" if each.significant else "grey")
@@ -118,3 +130,14 @@ def plot_comparison(runs: list[ComparedRun], found: list[Difference], path: Path
     intervals.margins(y=0.3)
     finish_axes(intervals, "Difference in Spearman, 95 % interval (green: significant)", "difference", "")
     save_figure(figure, path)
+
+
+def _plot_curves(axes: Axes, run: ComparedRun) -> None:
+    """Draw the mean curve of all seeds where all have been evaluated, and a thin line for each of several."""
+    seeds = len(run.curves)
+    by_epoch = pd.concat(run.curves).groupby("epoch")[SPEARMAN]
+    mean = by_epoch.mean()[by_epoch.size() == seeds]
+    name = run.reference[-40:] if seeds == 1 else f"{run.reference.partition(' ')[0]}, {seeds} seeds"
+    (line,) = axes.plot(mean.index, mean, "o-", label=f"{run.letter}  {name}")
+    for curve in run.curves if seeds > 1 else ():
+        axes.plot(curve["epoch"], curve[SPEARMAN], color=line.get_color(), linewidth=0.8, alpha=0.5)

@@ -1,50 +1,112 @@
-"""Finished runs for a comparison, read from their folders or from copies of the MLflow store's files."""
+"""Finished runs and recipes for a comparison, read from folders or from copies of the MLflow store's files."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from string import ascii_uppercase
 
+import numpy as np
 import pandas as pd
 
 from src.config.files import read_settings
 from src.config.schema import LOCATIONS, settings_without
 from src.config.tracking import is_missing, redact
-from src.evaluation.metrics import as_labels
+from src.evaluation.metrics import PEARSON, SPEARMAN, Floats, as_labels
 from src.evaluation.result import RUN_FILES, Result, missing_file
+from src.evaluation.seeds import SeedScores, seed_scores
+from src.evaluation.statistics import pearson, spearman
 from src.utils.errors import UserError, shorten
 
 PAIR = ["sentence1", "sentence2", "gold"]
 """Columns of predictions.parquet that identify an evaluation pair."""
 EXPERIMENTS = Path("experiments")
+RECIPE_PREFIX = "recipe:"
+"""Start of a reference to all seeds of a recipe."""
+STATISTICS = {SPEARMAN: spearman, PEARSON: pearson}
+SEED = 42
+"""Seed of bootstrap and permutations, so that a comparison can be repeated."""
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run with its result."""
+    """One run, or the runs of one recipe with several seeds, with the results."""
 
     letter: str
     """Short name in tables and verdicts: A, B, C, …"""
     reference: str
-    """The run as named on the command line."""
-    result: Result
+    """The run as named on the command line, or the recipe with its words."""
+    results: list[Result]
+    """One for each seed, as in `curves` and `predicted`."""
     parameters: dict[str, str]
-    """Its configuration under dotted names, without `LOCATIONS`."""
-    curve: pd.DataFrame
-    predictions: pd.DataFrame
-    """Columns `PAIR` and predicted, sorted by `PAIR`."""
+    """Its configuration under dotted names, without `LOCATIONS`; values that differ between seeds are listed."""
+    curves: list[pd.DataFrame]
+    pairs: pd.DataFrame
+    """Columns `PAIR`, sorted by them."""
+    predicted: Floats
+    """Predicted similarities of `pairs`, shape (seeds, pairs)."""
+
+    @property
+    def result(self) -> Result:
+        """The result of the first seed, which describes data and encoder of all."""
+        return self.results[0]
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The ids of the runs in the store."""
+        return [result.run_id for result in self.results]
+
+    @property
+    def gold(self) -> Floats:
+        """Gold scores of `pairs`."""
+        return self.pairs["gold"].to_numpy()
+
+    @cached_property
+    def scores(self) -> Callable[[str], SeedScores]:
+        """A metric by name, of all seeds, on the same resampled pairs for all runs; computed once."""
+        return cache(lambda metric: seed_scores(STATISTICS[metric], self.gold, self.predicted, SEED))
 
 
 def read_runs(references: list[str], uri: str, scratch: Path) -> list[ComparedRun]:
-    """Return the runs in the order given; runs that are only in the store `uri` are copied into `scratch`.
+    """Return runs and recipes in the order given; runs that are only in the store `uri` are copied into `scratch`.
 
-    Raises `UserError` if a run cannot be found or read, or the evaluation pairs of two runs differ.
+    Raises `UserError` if one cannot be found or read, or the evaluation pairs of two differ.
     """
-    named = list(zip(ascii_uppercase, references, strict=False))
-    folders = [find_folder(reference, uri, scratch / letter) for letter, reference in named]
-    runs = [read_run(*name, folder) for name, folder in zip(named, folders, strict=True)]
+    runs = [
+        _read(letter, reference, uri, scratch / letter)
+        for letter, reference in zip(ascii_uppercase, references, strict=False)
+    ]
     for other in runs[1:]:
         check_same_pairs(runs[0], other)
     return runs
+
+
+def _read(letter: str, reference: str, uri: str, scratch: Path) -> ComparedRun:
+    """Return a run, or the runs of a recipe, each of which is copied into a folder of its own."""
+    if not reference.startswith(RECIPE_PREFIX):
+        return read_run(letter, reference, find_folder(reference, uri, scratch))
+    from src.tracking import find_recipe  # imports MLflow, which takes seconds: only for a recipe
+
+    recipe, run_ids = find_recipe(reference.removeprefix(RECIPE_PREFIX), uri)
+    folders = {run_id: find_folder(run_id, uri, scratch / run_id) for run_id in run_ids}
+    runs = [read_run(letter, f"{reference}, run {run_id}", folder) for run_id, folder in folders.items()]
+    return _join(f"{RECIPE_PREFIX}{recipe}", runs)
+
+
+def _join(reference: str, seeds: list[ComparedRun]) -> ComparedRun:
+    """Return runs with one seed each as one; raise `UserError` if their evaluation pairs differ."""
+    for other in seeds[1:]:
+        check_same_pairs(seeds[0], other)
+    names = dict.fromkeys(name for seed in seeds for name in seed.parameters)
+    values = {name: dict.fromkeys(seed.parameters.get(name, "–") for seed in seeds) for name in names}
+    return replace(
+        seeds[0],
+        reference=reference,
+        results=[result for seed in seeds for result in seed.results],
+        parameters={name: ", ".join(different) for name, different in values.items()},
+        curves=[curve for seed in seeds for curve in seed.curves],
+        predicted=np.concatenate([seed.predicted for seed in seeds]),
+    )
 
 
 def find_folder(reference: str, uri: str, scratch: Path) -> Path:
@@ -73,7 +135,8 @@ def read_run(letter: str, reference: str, folder: Path) -> ComparedRun:
         # rounded as for the metrics; earlier versions stored the scores in that precision
         predictions["gold"] = as_labels(predictions["gold"].to_numpy())
         predictions = predictions.sort_values(PAIR, kind="stable", ignore_index=True)
-        return ComparedRun(letter, reference, result, parameters, pd.read_csv(folder / "curve.csv"), predictions)
+        curve, predicted = pd.read_csv(folder / "curve.csv"), predictions.pop("predicted").to_numpy()
+        return ComparedRun(letter, reference, [result], parameters, [curve], predictions, predicted[None])
     except (ValueError, KeyError, OSError) as error:
         raise UserError(
             f"{reference}: expected a complete result in {folder}, found {shorten(error)}: train it again."
@@ -82,9 +145,9 @@ def read_run(letter: str, reference: str, folder: Path) -> ComparedRun:
 
 def check_same_pairs(first: ComparedRun, other: ComparedRun) -> None:
     """Raise `UserError` unless both were evaluated on the same pairs with the same gold scores, in any order."""
-    if first.predictions[PAIR].equals(other.predictions[PAIR]):
+    if first.pairs.equals(other.pairs):
         return
-    shared = len(first.predictions[PAIR].merge(other.predictions[PAIR]).drop_duplicates())
+    shared = len(first.pairs.merge(other.pairs).drop_duplicates())
     raise UserError(
         f"expected runs evaluated on the same pairs, found {_evaluated(first)} and {_evaluated(other)}, {shared:,} of"
         " them in common: compare runs on the same data, or train one again on the data of the other."
@@ -93,4 +156,4 @@ def check_same_pairs(first: ComparedRun, other: ComparedRun) -> None:
 
 def _evaluated(run: ComparedRun) -> str:
     result = run.result
-    return f"{run.reference} on {len(run.predictions):,} ({result.data_source}, {result.evaluated_on})"
+    return f"{run.reference} on {len(run.pairs):,} ({result.data_source}, {result.evaluated_on})"

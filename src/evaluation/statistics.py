@@ -1,7 +1,7 @@
 """Correlations, bootstrap confidence intervals, paired permutation tests and Holm correction."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ ROUNDING = 1e-12
 """Differences between correlations up to this size count as equal."""
 
 Rows = NDArray[np.int64]
-Statistic = Callable[..., Floats]
+Statistic = Callable[[Floats, Floats], Floats]
 """A function of gold scores and predictions, computed along their last axis."""
 
 
@@ -70,22 +70,12 @@ def pearson(x: Floats, y: Floats) -> Floats:
     return correlation
 
 
-def pearson_difference(gold: Floats, a: Floats, b: Floats) -> Floats:
-    """Return pearson(gold, b) - pearson(gold, a) along the last axis."""
-    return pearson(gold, b) - pearson(gold, a)
-
-
 def spearman(x: Floats, y: Floats) -> Floats:
     """Return Spearman's rank correlation along the last axis; ties get their mean rank."""
     return pearson(rankdata(x, axis=-1), rankdata(y, axis=-1))
 
 
-def spearman_difference(gold: Floats, a: Floats, b: Floats) -> Floats:
-    """Return spearman(gold, b) - spearman(gold, a) along the last axis."""
-    return pearson_difference(*(rankdata(values, axis=-1) for values in (gold, a, b)))
-
-
-OF_RANKS: dict[Statistic, Statistic] = {spearman: pearson, spearman_difference: pearson_difference}
+OF_RANKS: dict[Statistic, Statistic] = {spearman: pearson}
 """Statistics that depend on ranks only, as functions of the ranks."""
 
 
@@ -101,51 +91,66 @@ def tie_ceiling(gold: Floats) -> float:
 
 
 def bootstrap_interval(
-    statistic: Statistic, gold: Floats, *predicted: Floats, seed: int, resamples: int = 2000
+    statistic: Statistic, gold: Floats, predicted: Floats, seed: int, resamples: int = 2000
 ) -> Interval:
     """Return the 95 % percentile bootstrap interval of a statistic over resampled pairs (Efron, 1979).
 
-    `statistic` takes `gold` and each of `predicted`, all of shape (pairs,); pairs are resampled jointly.
+    `statistic` takes `gold` and `predicted`, both of shape (pairs,); pairs are resampled jointly.
     """
-    return percentile_interval(_bootstrap(statistic, gold, [predicted], np.random.default_rng(seed), resamples)[:, 0])
+    return percentile_interval(resample(statistic, gold, predicted[None], seed, resamples).trainings[:, 0])
+
+
+class Resamples(NamedTuple):
+    """Bootstrap values of a statistic of several trainings of one recipe."""
+
+    trainings: Floats
+    """Each training on resampled pairs, shape (resamples, trainings)."""
+    means: Floats
+    """Means over resampled trainings, on the same resampled pairs, shape (resamples,)."""
+
+
+def resample(statistic: Statistic, gold: Floats, predicted: Floats, seed: int, resamples: int = 2000) -> Resamples:
+    """Return a statistic of `gold` of shape (pairs,) and `predicted` of shape (trainings, pairs) on resampled pairs.
+
+    The same `seed` resamples the pairs in the same way for every recipe, so that differences are paired.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = _bootstrap(statistic, gold, predicted, rng, resamples)
+    trainings = len(predicted)
+    weights = rng.multinomial(trainings, np.full(trainings, 1 / trainings), size=resamples) / trainings
+    return Resamples(drawn, (drawn * weights).sum(axis=1))
 
 
 def resampled_means(statistic: Statistic, gold: Floats, predicted: Floats, seed: int, resamples: int = 2000) -> Floats:
     """Return bootstrap means of a correlation over several trainings of one recipe, shape (resamples,).
 
-    `gold` has shape (pairs,), `predicted` (trainings, pairs). Pairs and trainings are resampled together, so that the
-    spread covers both the choice of the pairs and the variance between seeds. The same `seed` resamples every recipe in
-    the same way.
+    Pairs and trainings are resampled together, so that the spread covers both the choice of the pairs and the variance
+    between seeds, the latter reduced by (n - 1) / n for n trainings.
     """
-    rng = np.random.default_rng(seed)
-    trainings = len(predicted)
-    by_training = _bootstrap(statistic, gold, [(one,) for one in predicted], rng, resamples)
-    weights = rng.multinomial(trainings, np.full(trainings, 1 / trainings), size=resamples) / trainings
-    means: Floats = (by_training * weights).sum(axis=1)
-    return means
+    return resample(statistic, gold, predicted, seed, resamples).means
 
 
 def _bootstrap(
-    statistic: Statistic, gold: Floats, models: Sequence[Sequence[Floats]], rng: np.random.Generator, resamples: int
+    statistic: Statistic, gold: Floats, predicted: Floats, rng: np.random.Generator, resamples: int
 ) -> Floats:
-    """Return a statistic of `gold` and the predictions of each model on resampled pairs, shape (resamples, models)."""
+    """Return a statistic of `gold` and each training on resampled pairs, shape (resamples, trainings)."""
     of_ranks = OF_RANKS.get(statistic)
     sample = _sample_ranks if of_ranks else _sample_values
-    sample_gold, samples = sample(gold), [[sample(one) for one in model] for model in models]
+    sample_gold, samples = sample(gold), [sample(one) for one in predicted]
     compute = of_ranks or statistic
     found = []
     with np.errstate(invalid="ignore"):  # a resample with constant scores has no correlation
-        for size in _chunks(resamples, len(gold)):
+        for size in _chunks(resamples, len(gold), len(predicted)):
             rows = rng.integers(len(gold), size=size)
             drawn = sample_gold(rows)
-            found.append(np.stack([compute(drawn, *(each(rows) for each in model)) for model in samples], axis=1))
+            found.append(np.stack([compute(drawn, each(rows)) for each in samples], axis=1))
     return np.concatenate(found)
 
 
-def _chunks(resamples: int, pairs: int) -> Iterator[tuple[int, int]]:
+def _chunks(resamples: int, pairs: int, trainings: int = 1) -> Iterator[tuple[int, int]]:
     """Yield the shapes of consecutive groups of resamples; random numbers drawn in groups are those drawn at once."""
-    if resamples * pairs > LONG:
-        log.info(f"computing {resamples:,} resamples of {pairs:,} pairs")
+    if resamples * pairs * trainings > LONG:
+        log.info(f"computing {resamples:,} resamples of {pairs:,} pairs{f' for {trainings} seeds' * (trainings > 1)}")
     each = max(1, CHUNK // pairs)
     for first in range(0, resamples, each):
         yield min(each, resamples - first), pairs

@@ -1,6 +1,7 @@
 """Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow."""
 
 from src.tracking.opening import known_run
+from src.tracking.recipes import find_recipe
 from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
 from src.tracking.run import Run, run_tags, start_run
 from src.tracking.store import PARENT
@@ -13,6 +14,7 @@ __all__ = [
     "SyncReport",
     "download_model",
     "download_result",
+    "find_recipe",
     "known_run",
     "log_files",
     "recorded_provenance",

@@ -27,6 +27,8 @@ PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
 JOURNAL_TAG = "journal"
 """Tag with the key of the run's journal, which identifies the run before it has an id."""
+RECIPE = "recipe"
+"""Tag with a hash and words of all settings that decide a training but the seed."""
 SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)

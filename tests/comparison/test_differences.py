@@ -1,12 +1,18 @@
 """Differences between runs: the verdict, its correction for their number, and the pairs ranked most differently."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
-from src.comparison.differences import Difference, differences, disagreements
-from src.comparison.runs import ComparedRun, read_runs
+from src.comparison.differences import differences, disagreements
+from src.comparison.runs import SEED, ComparedRun, read_runs
+from src.evaluation.metrics import SPEARMAN
+from src.evaluation.seeds import difference_over_seeds
+from src.evaluation.statistics import percentile_interval, permutation_p_value, spearman
 
 Read = Callable[..., list[ComparedRun]]
 
@@ -40,7 +46,7 @@ def test_runs_that_differ_in_noise_only_are_not_distinguished(read: Read) -> Non
 
 def test_a_run_does_not_differ_from_itself(read: Read) -> None:
     (run,) = read(0.4)
-    (found,) = differences([run, ComparedRun(**{**vars(run), "letter": "B"})])
+    (found,) = differences([run, replace(run, letter="B")])
     assert found.estimate.value == 0 and found.p_value == 1 and not found.significant
 
 
@@ -52,16 +58,61 @@ def test_three_runs_give_three_corrected_differences(read: Read) -> None:
 
 def test_a_difference_needs_both_interval_and_p_value(read: Read) -> None:
     (found,) = differences(read(0.6, 0.2))
-    assert not Difference(**{**vars(found), "p_value": 0.05}).significant
-    assert not Difference(**{**vars(found), "estimate": found.estimate._replace(low=0.0)}).significant
+    assert not replace(found, p_value=0.05).significant
+    assert not replace(found, estimate=found.estimate._replace(low=0.0)).significant
 
 
 def test_the_pairs_ranked_most_differently_come_first(read: Read) -> None:
     runs = read(0.3, 0.31)
-    predictions = runs[1].predictions
-    lowest = int(predictions["predicted"].argmin())
-    predictions.loc[lowest, "predicted"] = 9.0
-    found = disagreements(runs, 3)
+    lowest = int(runs[1].predicted.argmin())
+    predicted = np.where(np.arange(120) == lowest, 9.0, runs[1].predicted)
+    found = disagreements([runs[0], replace(runs[1], predicted=predicted)], 3)
     assert len(found) == 3 and found.index[0] == lowest
     assert found["spread"].is_monotonic_decreasing and found["B"].iloc[0] == 9.0
     assert disagreements([runs[0]], 3).empty
+
+
+def test_with_one_seed_each_the_numbers_are_those_of_scipy(read: Read) -> None:
+    first, second = read(0.4, 0.3)
+    scores = (first.gold, first.predicted[0], second.predicted[0])
+
+    def difference(gold: np.ndarray, a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return spearman(gold, b) - spearman(gold, a)
+
+    drawn = bootstrap(scores, difference, paired=True, n_resamples=2000, rng=np.random.default_rng(SEED))
+    (found,) = differences([first, second])
+    expected = percentile_interval(drawn.bootstrap_distribution)
+    assert found.estimate == (difference(*scores), *expected)
+    assert found.p_value == permutation_p_value(*scores, SEED)
+
+
+def test_several_seeds_differ_over_pairs_and_seeds(read: Read) -> None:
+    runs = read(0.6, 0.601, 0.602, 0.2, 0.201)
+    noisy, sharp = together("A", runs[:3]), together("B", runs[3:])
+    (found,) = differences([noisy, sharp])
+    assert (found.estimate, found.p_value) == difference_over_seeds(noisy.scores(SPEARMAN), sharp.scores(SPEARMAN))
+    assert found.significant and found.seeds == (3, 2)
+    (found,) = differences([noisy, runs[0]])
+    assert found.verdict == "A and A: no significant difference on 120 pairs with 3 and 1 seeds"
+
+
+def test_of_several_seeds_the_mean_rank_counts(read: Read) -> None:
+    runs = read(0.3, 0.3, 0.3)
+    first, *others = runs
+    one, other = first.predicted.copy(), first.predicted.copy()
+    lowest, highest = int(one.argmin()), int(one.argmax())
+    one[0, lowest], other[0, highest] = 9.0, -9.0  # in one seed each: half the way from first to last
+    seeds = together("B", [replace(others[0], predicted=one), replace(others[1], predicted=other)])
+    found = disagreements([first, seeds], 120)
+    assert set(found.index[:2]) == {lowest, highest}
+    assert found["spread"].iloc[0] == pytest.approx(((120 + 2) / 2 - 1) / 120)
+    assert found.loc[lowest, "B"] == pytest.approx((9 + first.predicted.min()) / 2)
+
+
+def together(letter: str, runs: list[ComparedRun]) -> ComparedRun:
+    return replace(
+        runs[0],
+        letter=letter,
+        results=[run.result for run in runs],
+        predicted=np.concatenate([run.predicted for run in runs]),
+    )

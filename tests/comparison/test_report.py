@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from src.comparison.differences import differences, disagreements
 from src.comparison.report import FILES, print_blocks, report_blocks, write_report
 from src.comparison.runs import read_runs
+from src.evaluation.statistics import spearman
+from tests.conftest import noisy_predictions
 
 STORE = "sqlite:///nowhere/mlflow.db"
 
@@ -53,3 +56,27 @@ def test_tables_without_rows_say_so(
     write_report(tmp_path / "report", "<b>one", blocks, runs, differences(runs))
     text = (tmp_path / "report" / FILES[0]).read_text(encoding="utf-8")
     assert text.startswith("# \\<b\\>one\n") and text.endswith("all pairs)\n\nNone.\n")
+
+
+def test_a_recipe_is_shown_with_the_mean_of_its_seeds(
+    log_seed: Callable[..., str], make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    noises = {42: 0.3, 43: 0.31, 44: 0.32}
+    for seed, noise in noises.items():
+        log_seed("3fa9c21b lr 5e-05, 1 epoch", seed, noise)
+    single = make_run("single", 0.6, rate="0.001")
+    runs = read_runs(["recipe:3fa9c21b", str(single)], f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "scratch")
+    found = differences(runs)
+    blocks = report_blocks(runs, found, disagreements(runs, 3))
+    write_report(tmp_path / "report", "recipe against single", blocks, runs, found)
+    recipe, one = blocks[0].rows
+    assert recipe[:3] == ["A", "recipe:3fa9c21b lr 5e-05, 1 epoch", "3 seeds: 42, 43, 44"]
+    each = [spearman(table["gold"], table["predicted"]) for table in map(noisy_predictions, noises.values())]
+    assert recipe[4].startswith(f"{np.mean(each):.4f} [") and recipe[4].endswith(
+        f"deviation {np.std(each, ddof=1):.4f}"
+    )
+    assert recipe[6:] == ["10", "2 each"]
+    assert one[2:] == ["single", "tests/tiny", "0.8000 [0.7000, 0.9000]", "0.8000 [0.7000, 0.9000]", "10", "2"]
+    assert blocks[1].title == "Differences (paired bootstrap, Welch’s t over pairs and seeds)"
+    assert blocks[2].rows == [["trainer.learning_rate", "5e-05", "0.001"], ["trainer.seed", "42, 43, 44", "42"]]
+    assert (tmp_path / "report" / FILES[1]).read_bytes().startswith(b"\x89PNG")

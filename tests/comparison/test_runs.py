@@ -15,6 +15,7 @@ from src.utils.errors import UserError
 from tests.conftest import noisy_predictions
 
 MakeRun = Callable[..., Path]
+RECIPE = "3fa9c21b lr 5e-05, 1 epoch"
 
 
 def read(*references: Path | str, uri: str = "sqlite:///nowhere/mlflow.db") -> list[ComparedRun]:
@@ -45,14 +46,16 @@ def test_runs_on_other_pairs_are_refused(
 def test_the_order_of_the_pairs_does_not_matter(make_run: MakeRun) -> None:
     shuffled = noisy_predictions(0.4).sample(frac=1, random_state=1)
     first, other = read(make_run("one", 0.4), make_run("shuffled", shuffled))
-    pd.testing.assert_frame_equal(first.predictions, other.predictions)
+    pd.testing.assert_frame_equal(first.pairs, other.pairs)
+    assert (first.predicted == other.predicted).all()
 
 
 def test_scores_stored_in_single_precision_are_the_same(make_run: MakeRun) -> None:
     table = noisy_predictions(0.4)
     single = table.assign(gold=table["gold"].astype(np.float32))
     first, other = read(make_run("one", table), make_run("other", single))
-    pd.testing.assert_frame_equal(first.predictions, other.predictions)
+    pd.testing.assert_frame_equal(first.pairs, other.pairs)
+    assert (first.predicted == other.predicted).all()
 
 
 def test_runs_are_found_by_id_name_experiment_model_and_folder(
@@ -77,6 +80,24 @@ def test_runs_are_found_by_id_name_experiment_model_and_folder(
     assert [run.letter for run in runs] == list("ABCDEF")
     assert [run.result.run_id for run in runs] == ["source"] * 5 + ["latest"]
     assert [run.reference for run in runs] == names
+
+
+def test_a_recipe_holds_all_its_seeds(log_seed: Callable[..., str], make_run: MakeRun, tmp_path: Path) -> None:
+    shuffled = noisy_predictions(0.401).sample(frac=1, random_state=1)
+    second = log_seed(RECIPE, 43, shuffled, name="other")
+    first = log_seed(RECIPE, 42, 0.4)
+    recipe, one = read("recipe:3fa9", make_run("one", 0.401), uri=f"sqlite:///{tmp_path}/mlflow.db")
+    assert (recipe.letter, recipe.reference) == ("A", f"recipe:{RECIPE}")
+    assert recipe.run_ids == [first, second] and len(recipe.curves) == 2
+    assert recipe.parameters["trainer.seed"] == "42, 43"
+    assert recipe.predicted.shape == (2, 120) and (recipe.predicted[1] == one.predicted[0]).all()
+
+
+def test_seeds_on_other_pairs_are_refused(log_seed: Callable[..., str], tmp_path: Path) -> None:
+    log_seed(RECIPE, 42, 0.4)
+    other = log_seed(RECIPE, 43, noisy_predictions(0.4).iloc[:100])
+    with pytest.raises(UserError, match=rf"recipe:3fa9, run {other} on 100 \(files, dev\), 100 of them in common"):
+        read("recipe:3fa9", "recipe:3fa9", uri=f"sqlite:///{tmp_path}/mlflow.db")
 
 
 @pytest.mark.parametrize("name", RUN_FILES)

@@ -13,12 +13,11 @@ from src.evaluation.statistics import (
     bootstrap_interval,
     holm,
     pearson,
-    pearson_difference,
     percentile_interval,
     permutation_p_value,
+    resample,
     resampled_means,
     spearman,
-    spearman_difference,
 )
 
 RNG = np.random.default_rng(7)
@@ -45,16 +44,26 @@ def test_interval_holds_the_estimate_and_follows_the_seed() -> None:
 
 
 @pytest.mark.parametrize("pairs", [30, 255, 1000])
-@pytest.mark.parametrize(("statistic", "models"), [(spearman, 1), (pearson, 1), (spearman_difference, 2)])
-def test_interval_equals_that_of_scipy_to_the_last_digit(
-    pairs: int, statistic: Callable[..., np.ndarray], models: int
-) -> None:
-    scores = two_models(np.random.default_rng(pairs), pairs, 0.4)[: models + 1]
-    drawn = bootstrap(
-        scores, lambda *of, axis: statistic(*of), paired=True, n_resamples=500, rng=np.random.default_rng(3)
-    )
-    expected = percentile_interval(drawn.bootstrap_distribution)
-    assert bootstrap_interval(statistic, *scores, seed=3, resamples=500) == expected
+@pytest.mark.parametrize("statistic", [spearman, pearson])
+def test_intervals_equal_those_of_scipy_to_the_last_digit(pairs: int, statistic: Callable[..., np.ndarray]) -> None:
+    gold, a, b = two_models(np.random.default_rng(pairs), pairs, 0.4)
+
+    def expected(of: Callable[..., np.ndarray], *scores: np.ndarray) -> Interval:
+        drawn = bootstrap(
+            scores, lambda *each, axis: of(*each), paired=True, n_resamples=500, rng=np.random.default_rng(3)
+        )
+        return percentile_interval(drawn.bootstrap_distribution)
+
+    assert bootstrap_interval(statistic, gold, a, seed=3, resamples=500) == expected(statistic, gold, a)
+    difference = expected(lambda gold, a, b: statistic(gold, b) - statistic(gold, a), gold, a, b)
+    assert difference_interval(statistic, gold, a, b, seed=3, resamples=500) == difference
+
+
+def difference_interval(
+    statistic: Callable[..., np.ndarray], gold: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int, resamples: int
+) -> Interval:
+    before, after = (resample(statistic, gold, one[None], seed, resamples).trainings for one in (a, b))
+    return percentile_interval(after - before)
 
 
 @pytest.mark.parametrize("pairs", [30, 255, 1000])
@@ -63,7 +72,7 @@ def test_p_value_equals_that_of_scipy(pairs: int) -> None:
     ranked = rankdata(gold)
     expected = permutation_test(
         (rankdata(a), rankdata(b)),
-        lambda a, b, axis: pearson_difference(ranked, a, b),
+        lambda a, b, axis: pearson(ranked, b) - pearson(ranked, a),
         permutation_type="samples",
         n_resamples=999,
         rng=np.random.default_rng(3),
@@ -76,7 +85,7 @@ def test_memory_does_not_grow_with_the_number_of_resamples() -> None:
     predicted = np.stack([a, b])
     for compute in (
         lambda: bootstrap_interval(spearman, gold, a, seed=1, resamples=500),
-        lambda: bootstrap_interval(spearman_difference, gold, a, b, seed=1, resamples=500),
+        lambda: resampled_means(spearman, gold, predicted, seed=1, resamples=500),
         lambda: resampled_means(pearson, gold, predicted, seed=1, resamples=500),
         lambda: permutation_p_value(gold, a, b, seed=1, resamples=500),
     ):
@@ -135,7 +144,7 @@ def test_coverage_of_the_interval_of_a_difference(second_noise: float) -> None:
     truth = float(spearman(truth_of[0], truth_of[2]) - spearman(truth_of[0], truth_of[1]))
     rng, trials = np.random.default_rng(11), 400
     intervals = [
-        bootstrap_interval(spearman_difference, *two_models(rng, 120, second_noise), seed=trial, resamples=300)
+        difference_interval(spearman, *two_models(rng, 120, second_noise), seed=trial, resamples=300)
         for trial in range(trials)
     ]
     assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
@@ -151,8 +160,7 @@ def test_p_values_are_uniform_under_no_difference() -> None:
 def test_p_value_is_small_where_one_model_is_clearly_better() -> None:
     gold, better, worse = two_models(np.random.default_rng(2), 250, 0.5)
     assert permutation_p_value(gold, better, worse, seed=1) < 0.001
-    high = bootstrap_interval(spearman_difference, gold, better, worse, seed=1).high
-    assert high < 0
+    assert difference_interval(spearman, gold, better, worse, seed=1, resamples=2000).high < 0
 
 
 def test_p_value_does_not_depend_on_the_scale_of_a_model() -> None:

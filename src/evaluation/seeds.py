@@ -1,0 +1,70 @@
+"""Scores of recipes over seeds, and the difference of their means over both evaluation pairs and seeds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t
+
+from src.evaluation.metrics import Floats
+from src.evaluation.statistics import ROUNDING, Estimate, Resamples, Statistic, percentile_interval, resample
+
+
+@dataclass(frozen=True)
+class SeedScores:
+    """A statistic of the trainings of one recipe, one for each seed."""
+
+    values: Floats
+    """Shape (seeds,)."""
+    resamples: Resamples
+
+    @property
+    def mean(self) -> Estimate:
+        """The mean over the seeds, with its 95 % bootstrap interval over pairs and seeds."""
+        return Estimate(float(self.values.mean()), *percentile_interval(self.resamples.means))
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation over the seeds; at least two are needed."""
+        return float(self.values.std(ddof=1))
+
+    @property
+    def explained(self) -> float:
+        """The part of the variance between seeds that is due to the choice of the pairs: seeds err on other pairs."""
+        errors = self.resamples.trainings - np.nanmean(self.resamples.trainings, axis=0)
+        return float(np.nanmean(errors.var(axis=1, ddof=1)))
+
+
+def seed_scores(statistic: Statistic, gold: Floats, predicted: Floats, seed: int, resamples: int = 2000) -> SeedScores:
+    """Return the scores of predictions of shape (seeds, pairs); `seed` is that of the bootstrap."""
+    values = np.array([statistic(gold, one) for one in predicted])
+    return SeedScores(values, resample(statistic, gold, predicted, seed, resamples))
+
+
+def difference_over_seeds(first: SeedScores, second: SeedScores) -> tuple[Estimate, float]:
+    """Return the mean of `second` minus that of `first` with its 95 % interval, and the two-sided p-value of equality.
+
+    Pairs are the same for all trainings, seeds are not paired. The variance is that over pairs with these trainings
+    (paired bootstrap), plus for each recipe the variance between its seeds beyond what the pairs explain, divided by
+    their number: the analysis of several readers and cases of Obuchowski and Rockette (1995), with readers nested in
+    tests. Interval and p-value follow Student's t with Satterthwaite's degrees of freedom, as in Welch's test (1947)
+    and by Hillis (2007), so that the interval excludes 0 if and only if p < 0.05. A recipe with one seed is taken to
+    vary between seeds as the other does; one of the two needs at least two.
+
+    In simulations without a difference, 1 to 5 % have p < 0.05, but 12 % for two seeds against five of a recipe whose
+    seeds vary a quarter as much. Resampling seeds as well as pairs gives up to 19 % for three seeds.
+    """
+    value = float(second.values.mean() - first.values.mean())
+    variance = float(
+        np.nanvar(second.resamples.trainings.mean(axis=1) - first.resamples.trainings.mean(axis=1), ddof=1)
+    )
+    uncertainty = 0.0
+    for own, other in ((first, second), (second, first)):
+        seeds = len(own.values)
+        if seeds > 1:
+            share = 1 / seeds + (len(other.values) == 1)
+            variance += share * max(own.deviation**2 - own.explained, 0.0)
+            uncertainty += (share * own.deviation**2) ** 2 / (seeds - 1)
+    freedom = variance**2 / uncertainty if uncertainty else np.inf
+    error = max(np.sqrt(variance), ROUNDING)
+    half = float(t.isf(0.025, freedom) * error)
+    return Estimate(value, value - half, value + half), float(2 * t.sf(abs(value) / error, freedom))
