@@ -1,16 +1,14 @@
 """Connection to the MLflow store: timeouts, detection of outages, experiments, and lookup of runs."""
 
 import errno
-import json
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import mlflow
-from mlflow.entities import LifecycleStage
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import InvalidUrlException, MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
@@ -18,21 +16,21 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.config.tracking import SQLITE, TrackingConfig, engine_uri, redact, redact_message, sqlite_path
-from src.evaluation.metrics import METRICS
 from src.tracking.database import create_database, database_lock, probe_sqlite, set_damaged_aside
 from src.tracking.relocation import mend_paths
+from src.tracking.views import changed_tags
 from src.utils.errors import UserError, shorten
 
 PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
+RECIPE = "recipe"
+"""Tag with the recipe of a run: hash and words of all that decides a training but the seed."""
 JOURNAL_TAG = "journal"
 """Tag with the key of the run's journal, which identifies the run before it has an id."""
 SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 """Exceptions raised for a store that cannot be used."""
-VIEW_COLUMNS = [*(f"metrics.`{name}`" for name in METRICS)]
-VIEW_COLUMNS += ["params.`trainer.learning_rate`", "tags.`model.base`", "tags.`data.source`"]
 
 logging.getLogger("alembic").setLevel(logging.ERROR)
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -128,25 +126,21 @@ def _experiment_id(client: MlflowClient, name: str, tracking: TrackingConfig) ->
     if known is None:
         folder = tracking.artifacts_folder
         location = folder and (folder / name).resolve().as_uri()
-        return str(client.create_experiment(name, artifact_location=location, tags=_view_tags()))
+        return str(client.create_experiment(name, artifact_location=location, tags=changed_tags({}, RECIPE)))
     if known.lifecycle_stage == LifecycleStage.DELETED:
         restore = f"MLFLOW_TRACKING_URI={tracking.uri} mlflow experiments restore --experiment-id {known.experiment_id}"
         raise UserError(
             f"name={name}: expected an experiment in {redact(tracking.uri)}, found it deleted: restore it with"
             f" {restore}, or give the run another name=NAME."
         )
+    set_views(client, known)
     return str(known.experiment_id)
 
 
-def _view_tags() -> dict[str, str]:
-    """Return the tags of a new experiment: its kind, and a saved view in the format of the MLflow UI.
-
-    The view shows metrics, base encoder and data as columns of the list of runs, which has none of them by default.
-    """
-    now = int(time.time() * 1000)
-    state = json.dumps({"selectedColumns": VIEW_COLUMNS})
-    view = {"name": "Scores", "createdAt": now, "updatedAt": now, "state": state}
-    return {"mlflow.experimentKind": "custom_model_development", "mlflow.sharedViewState.scores": json.dumps(view)}
+def set_views(client: MlflowClient, experiment: Experiment) -> None:
+    """Give an experiment, which an earlier version may have made, the views of this version."""
+    for key, value in changed_tags(experiment.tags, RECIPE).items():
+        client.set_experiment_tag(experiment.experiment_id, key, value)
 
 
 def find_run_id(client: MlflowClient, name: str, experiment_ids: list[str] | None = None) -> str | None:
