@@ -142,7 +142,8 @@ class TrackingConfig:
         check_uri(self.uri, "tracking.uri")
         name = "x" if self.run_name is None else self.run_name
         shown = visible(name[:40])
-        require(bool(name.strip()) and name.isprintable(), "tracking.run_name", "a text, or null", shown)
+        valid = bool(name.strip()) and visible(name) == name and not {"\n", "\t"} & set(name)
+        require(valid, "tracking.run_name", "a text on one line, or null", shown)
         require(len(name) <= NAME_LENGTH, "tracking.run_name", f"at most {NAME_LENGTH} characters long", shown)
 
     @property

@@ -27,7 +27,7 @@ LABELS: dict[str, Callable[[Any], str]] = {
     "data.seed": lambda seed: f"data seed {seed}",
     "processes": lambda number: f"{number} processes",
 }
-"""Words for the usual settings by dotted key, in the order of a description; others are named by the end of their key."""
+"""Words for the usual settings by dotted key, in the order of a description; others have the last part of their key."""
 
 
 def describe(params: Mapping[str, Any]) -> str:
@@ -62,8 +62,6 @@ def _words(key: str, value: Any) -> str:
 
 def _short(value: Any) -> str:
     """Return a value as text: a fraction with three digits, a long text cut off."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_short, value))
     if value is None or isinstance(value, bool):
         return {None: "none", True: "on", False: "off"}[value]
     if isinstance(value, float) and 0 < abs(value) < 0.001:
@@ -71,7 +69,7 @@ def _short(value: Any) -> str:
         return f"{digits.rstrip('0').rstrip('.')}e{exponent}"
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.3g}"
-    text = " ".join(visible(str(value)).split())
+    text = ", ".join(map(_short, value)) if isinstance(value, list) else " ".join(visible(str(value)).split())
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
