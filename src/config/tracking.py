@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
 from src.utils.errors import require
+from src.utils.text import visible
 
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -21,6 +22,8 @@ SECRET = re.compile(
 """A key and its secret value, in the query of an address or in a connection string."""
 USERINFO = re.compile(r"(\w+://)[^/@\s]+@")
 HIDDEN = "***"
+NAME_LENGTH = 250
+"""Longest name of a run that MLflow stores, in characters."""
 
 
 def default_uri() -> str:
@@ -128,6 +131,8 @@ class TrackingConfig:
     """Log the trained model in the run."""
     register: bool = True
     """Register the logged model as a new version under the experiment's name."""
+    run_name: str | None = None
+    """Name of the run; empty: what differs from the defaults of its experiment, else its seed and the time."""
     system_metrics: bool = True
     """Log CPU and memory use."""
 
@@ -135,6 +140,11 @@ class TrackingConfig:
         local = self.artifacts is None or "://" not in self.artifacts
         require(local, "tracking.artifacts", "a folder, or empty for a server", redact(self.artifacts or ""))
         check_uri(self.uri, "tracking.uri")
+        name = "x" if self.run_name is None else self.run_name
+        shown = visible(name[:40])
+        valid = bool(name.strip()) and visible(name) == name and not {"\n", "\t"} & set(name)
+        require(valid, "tracking.run_name", "a text on one line, or null", shown)
+        require(len(name) <= NAME_LENGTH, "tracking.run_name", f"at most {NAME_LENGTH} characters long", shown)
 
     @property
     def artifacts_folder(self) -> Path | None:

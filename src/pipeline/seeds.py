@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from src.config import Config
+from src.config.words import describe
 from src.data import PairData
 from src.encoder import base_of, load_encoder
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, as_labels
@@ -18,6 +19,7 @@ from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_
 from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
 from src.report.files import ARTIFACTS
 from src.report.plots import finish_axes, new_figure, save_figure
+from src.report.sentence import describe_result
 from src.tracking import PARENT, Run, known_run, run_tags, start_run
 from src.training.checkpoints import CHECKPOINTS
 from src.utils.console import BOLD, log_table, log_to_file, relative_to_cwd
@@ -64,6 +66,7 @@ def run_seeds(config: Config, pairs: PairData) -> Result:
                 train_seed(seed_config(config, seed), pairs, parent)
             result = collect_seeds(config, parent.run_id)
             log_seeds(parent, config, result)
+            parent.set_description(describe_result(result, pairs))
         store.save(plan.state(parent.run_id, done=True))
         log_summary(config, result)
     return result
@@ -78,12 +81,12 @@ def delete_seed_results(folder: Path) -> None:
 
 def seed_config(config: Config, seed: int) -> Config:
     """Return the settings of the training with one seed; only the first seed's model is registered."""
-    first = config.trainer.seeds[0]
+    first, name = config.trainer.seeds[0], describe({"trainer.seed": seed})
     return replace(
         config,
         folder=str(Path(config.folder) / SEEDS / str(seed)),
         trainer=replace(config.trainer, seed=seed, seeds=[], resume="auto"),
-        tracking=replace(config.tracking, register=config.tracking.register and seed == first),
+        tracking=replace(config.tracking, register=config.tracking.register and seed == first, run_name=name),
     )
 
 
@@ -92,7 +95,7 @@ def train_seed(config: Config, pairs: PairData, parent: Run) -> None:
     if load_completed(Path(config.folder), fingerprint_of(config, pairs)):
         log.info("already trained")
         return
-    tags = {"role": "seed", "mlflow.runName": f"seed {config.trainer.seed}", PARENT: parent.run_id}
+    tags = {"role": "seed", PARENT: parent.run_id}
     run_training(config, pairs, load_encoder(config.model), tags=tags)
 
 

@@ -1,14 +1,16 @@
 """Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow."""
 
 from src.tracking.opening import known_run
+from src.tracking.provenance import run_tags
 from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
-from src.tracking.run import Run, run_tags, start_run
-from src.tracking.store import PARENT
+from src.tracking.run import Run, start_run
+from src.tracking.store import PARENT, RECIPE
 from src.tracking.sync import SyncReport, sync_journals
 
 __all__ = [
     "EXAMPLE",
     "PARENT",
+    "RECIPE",
     "Run",
     "SyncReport",
     "download_model",

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +25,7 @@ from src.utils.errors import UserError, shorten
 PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
 RECIPE = "recipe"
-"""Tag with the recipe of a run: hash and words of all that decides a training but the seed."""
+"""Tag with hash and words of all that decides a training but the seed; equal for all seeds of a recipe."""
 JOURNAL_TAG = "journal"
 """Tag with the key of the run's journal, which identifies the run before it has an id."""
 SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
@@ -170,12 +171,12 @@ def resolve_run(client: MlflowClient, reference: str) -> str:
     experiment = client.get_experiment_by_name(reference)
     ids = [experiment.experiment_id] if experiment else [each.experiment_id for each in client.search_experiments()]
     finished = "attributes.status = 'FINISHED'"
-    name = reference.replace("'", "")
-    condition = finished if experiment else f"{finished} AND attributes.run_name = '{name}'"
-    found = client.search_runs(ids, condition, order_by=["attributes.start_time DESC"], max_results=1)
-    if not found:
-        raise MlflowException("no finished run")
-    return str(found[0].info.run_id)
+    pattern = re.sub(r"['\"\\]", "_", reference)  # a filter cannot hold every name
+    condition = finished if experiment else f"{finished} AND attributes.run_name LIKE '{pattern}'"
+    for run in client.search_runs(ids, condition, order_by=["attributes.start_time DESC"]):
+        if experiment or run.info.run_name == reference:
+            return str(run.info.run_id)
+    raise MlflowException("no finished run")
 
 
 def _run_of_model(client: MlflowClient, address: str) -> str:

@@ -10,7 +10,7 @@ from src.config.tracking import TrackingConfig, redact
 from src.tracking.database import probe_sqlite
 from src.tracking.journal import Journal
 from src.tracking.operations import Operation
-from src.tracking.registry import log_model, register_model
+from src.tracking.registry import Measured, log_model, register_model
 from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store
 from src.utils.errors import UserError
 
@@ -123,13 +123,22 @@ class StoreWriter:
         self.client.log_artifact(self.run_id, str(self.journal.locate(kept, late)), parent)
 
     def _model(
-        self, at: int, kept: str, step: int, register: bool, scores: dict[str, float], late: bool = False
+        self,
+        at: int,
+        kept: str,
+        step: int,
+        register: bool,
+        scores: dict[str, float],
+        late: bool = False,
+        metrics: dict[str, float] | None = None,
+        evaluated: dict[str, str] | None = None,
     ) -> Facts:
-        folder = self.journal.locate(kept, late)
-        model_id = log_model(self.client, self.experiment_id, self.run_id, folder, step)
+        folder, name = self.journal.locate(kept, late), self.journal.header.experiment
+        measured = Measured(scores if metrics is None else metrics, evaluated, step, at)
+        model_id = log_model(self.client, self.run_id, folder, name, measured)
         if not (register and self.tracking.register):
             return None
-        version = register_model(self.client, self.run_id, model_id, self.journal.header.experiment, scores)
+        version = register_model(self.client, self.run_id, model_id, name, scores)
         self.client.set_tag(self.run_id, "result.model_version", version)
         return {"model_version": version}
 
