@@ -128,6 +128,8 @@ class TrackingConfig:
     """Log the trained model in the run."""
     register: bool = True
     """Register the logged model as a new version under the experiment's name."""
+    champion: str = "off"
+    """auto: at the end of a training, models:/NAME@champion moves to its model if that has earned it; off: it stays."""
     system_metrics: bool = True
     """Log CPU and memory use."""
 
@@ -135,6 +137,9 @@ class TrackingConfig:
         local = self.artifacts is None or "://" not in self.artifacts
         require(local, "tracking.artifacts", "a folder, or empty for a server", redact(self.artifacts or ""))
         check_uri(self.uri, "tracking.uri")
+        allowed = ("off", "auto") if self.models and self.register else ("off",)
+        reason = "off or auto" if "auto" in allowed else "off without tracking.models and tracking.register"
+        require(self.champion in allowed, "tracking.champion", reason, self.champion)
 
     @property
     def artifacts_folder(self) -> Path | None:

@@ -51,7 +51,7 @@ def trial_config(
         resume="if_same",  # starts anew if `trainer.threads` has changed
         seed=config.trainer.seed if seed is None else seed,
     )
-    tracking = replace(config.tracking, models=False, system_metrics=False)
+    tracking = replace(config.tracking, models=False, champion="off", system_metrics=False)
     # published metrics belong to another dev set
     return replace(config, folder=str(folder), trainer=trainer, tracking=tracking, published={})
 
