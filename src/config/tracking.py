@@ -133,6 +133,8 @@ class TrackingConfig:
     """Register the logged model as a new version under the experiment's name."""
     run_name: str | None = None
     """Name of the run; empty: what differs from the defaults of its experiment, else its seed and the time."""
+    champion: str = "off"
+    """auto: at the end of a training, models:/NAME@champion moves to its model if that has earned it; off: it stays."""
     system_metrics: bool = True
     """Log CPU and memory use."""
 
@@ -145,6 +147,9 @@ class TrackingConfig:
         valid = bool(name.strip()) and visible(name) == name and not {"\n", "\t"} & set(name)
         require(valid, "tracking.run_name", "a text on one line, or null", shown)
         require(len(name) <= NAME_LENGTH, "tracking.run_name", f"at most {NAME_LENGTH} characters long", shown)
+        allowed = ("off", "auto") if self.models and self.register else ("off",)
+        reason = "off or auto" if "auto" in allowed else "off without tracking.models and tracking.register"
+        require(self.champion in allowed, "tracking.champion", reason, self.champion)
 
     @property
     def artifacts_folder(self) -> Path | None:

@@ -15,6 +15,7 @@ from src.encoder import base_of, load_encoder
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, as_labels
 from src.evaluation.result import Result, SeedSummary
 from src.evaluation.statistics import Estimate, pearson, percentile_interval, resampled_means, spearman
+from src.pipeline.promotion import promote_trained
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
 from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
 from src.report.files import ARTIFACTS
@@ -68,7 +69,7 @@ def run_seeds(config: Config, pairs: PairData) -> Result:
             log_seeds(parent, config, result)
             parent.set_description(describe_result(result, pairs))
         store.save(plan.state(parent.run_id, done=True))
-        log_summary(config, result)
+        log_summary(config, result, promote_trained(config, result, parent.behind))
     return result
 
 
@@ -81,12 +82,13 @@ def delete_seed_results(folder: Path) -> None:
 
 def seed_config(config: Config, seed: int) -> Config:
     """Return the settings of the training with one seed; only the first seed's model is registered."""
-    first, name = config.trainer.seeds[0], describe({"trainer.seed": seed})
+    registered = config.tracking.register and seed == config.trainer.seeds[0]
+    name = describe({"trainer.seed": seed})
     return replace(
         config,
         folder=str(Path(config.folder) / SEEDS / str(seed)),
         trainer=replace(config.trainer, seed=seed, seeds=[], resume="auto"),
-        tracking=replace(config.tracking, register=config.tracking.register and seed == first, run_name=name),
+        tracking=replace(config.tracking, register=registered, champion="off", run_name=name),
     )
 
 
@@ -151,8 +153,8 @@ def log_seeds(parent: Run, config: Config, result: Result) -> None:
     parent.log_result(Path(config.folder), [*ARTIFACTS, TABLE, CURVES], values)
 
 
-def log_summary(config: Config, result: Result) -> None:
-    """Log the mean and spread of the seeds, and the locations of their models."""
+def log_summary(config: Config, result: Result, champion: dict[str, str]) -> None:
+    """Log the mean and spread of the seeds, and the locations of their models, and the row about the champion."""
     summary, folder = result.seeds, relative_to_cwd(Path(config.folder))
     assert summary
     table = pd.read_csv(folder / TABLE)
@@ -168,5 +170,6 @@ def log_summary(config: Config, result: Result) -> None:
             "seeds": each,
             **spreads,
             "model": f"{folder}/model, of seed {config.trainer.seeds[0]}; the others in {folder}/{SEEDS}",
+            **champion,
         },
     )

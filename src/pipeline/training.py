@@ -14,6 +14,7 @@ from src.evaluation.evaluate import Evaluation, evaluate
 from src.evaluation.metrics import PEARSON, SPEARMAN, as_labels
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate, bootstrap_interval, pearson, spearman, tie_ceiling
+from src.pipeline.promotion import promote_trained
 from src.pipeline.state import plan_run, recipe_of, state_file
 from src.report.card import finalize_model_card, init_model_card
 from src.report.console import ProgressView, log_behind, log_sources, log_summary
@@ -84,7 +85,7 @@ def run_training(
             run.set_description(describe_result(result, pairs))
         store.save(plan.state(result.run_id, done=True))
         delete_checkpoints(checkpoints)
-        log_summary(result, config, run.behind)
+        log_summary(result, config, run.behind, promote_trained(config, result, run.behind))
     return result
 
 

@@ -78,10 +78,13 @@ def log_behind(behind: str | None) -> None:
         log.warning(f"  note: tracking is behind: {behind}")
 
 
-def log_summary(result: Result, config: Config, behind: str | None = None) -> None:
+def log_summary(
+    result: Result, config: Config, behind: str | None = None, champion: dict[str, str] | None = None
+) -> None:
     """Log the scores of a run, its cost, and the location of its model and its curves.
 
-    `behind`: message about operations not yet sent to the tracking store, None if all are sent.
+    `behind`: message about operations not yet sent to the tracking store, None if all are sent. `champion`: the row
+    about the champion, if any.
     """
     rows = {
         "data": f"{result.data_source}, {result.train_pairs:,} train and {result.dev_pairs:,} dev pairs",
@@ -93,6 +96,7 @@ def log_summary(result: Result, config: Config, behind: str | None = None) -> No
         "throughput": f"{result.pairs_per_second:.1f} pairs a second in {result.precision}",
         "peak memory": f"{result.peak_memory_mb:,.0f} MB",
         "model": _model(result, config),
+        **(champion or {}),
         "look at it": _page(config),
     }
     log_table(f"{result.experiment}: run {result.run_id}", rows | ({"tracking": f"behind: {behind}"} if behind else {}))

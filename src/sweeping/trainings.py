@@ -58,7 +58,7 @@ def trial_config(
         resume="if_same",  # starts anew if `trainer.threads` has changed
         seed=config.trainer.seed if seed is None else seed,
     )
-    tracking = replace(config.tracking, models=False, system_metrics=False, run_name=name)
+    tracking = replace(config.tracking, models=False, champion="off", system_metrics=False, run_name=name)
     # published metrics belong to another dev set
     return replace(config, folder=str(folder), trainer=trainer, tracking=tracking, published={})
 

@@ -1,5 +1,6 @@
 """Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow."""
 
+from src.tracking.champion import registered_model
 from src.tracking.opening import known_run
 from src.tracking.provenance import run_tags
 from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
@@ -18,6 +19,7 @@ __all__ = [
     "known_run",
     "log_files",
     "recorded_provenance",
+    "registered_model",
     "run_tags",
     "start_run",
     "sync_journals",
