@@ -18,10 +18,12 @@ from src.evaluation.statistics import Estimate, pearson, percentile_interval, re
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
 from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
+from src.report.console import log_pages
 from src.report.files import ARTIFACTS
 from src.report.plots import finish_axes, new_figure, save_figure
 from src.report.sentence import describe_result
 from src.tracking import PARENT, Run, known_run, run_tags, start_run
+from src.tracking.views import RECIPES
 from src.training.checkpoints import CHECKPOINTS
 from src.utils.console import BOLD, log_table, log_to_file, relative_to_cwd
 from src.utils.files import atomic_write, remove, size_of
@@ -70,6 +72,7 @@ def run_seeds(config: Config, pairs: PairData) -> Result:
             parent.set_description(describe_result(result, pairs))
         store.save(plan.state(parent.run_id, done=True))
         log_summary(config, result, promote_trained(config, result, parent.behind))
+        log_pages(parent, RECIPES)
     return result
 
 

@@ -17,7 +17,7 @@ from src.evaluation.statistics import Estimate, bootstrap_interval, pearson, spe
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import plan_run, recipe_of, state_file
 from src.report.card import finalize_model_card, init_model_card
-from src.report.console import ProgressView, log_behind, log_sources, log_summary
+from src.report.console import ProgressView, log_behind, log_pages, log_sources, log_summary
 from src.report.files import ARTIFACTS, save_result
 from src.report.sentence import describe_result
 from src.tracking import RECIPE, run_tags, start_run
@@ -86,6 +86,7 @@ def run_training(
         store.save(plan.state(result.run_id, done=True))
         delete_checkpoints(checkpoints)
         log_summary(result, config, run.behind, promote_trained(config, result, run.behind))
+        log_pages(run)
     return result
 
 

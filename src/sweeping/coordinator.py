@@ -11,7 +11,7 @@ from src.config.words import describe
 from src.data import PairData
 from src.encoder import base_of
 from src.evaluation.result import Result
-from src.report.console import log_behind, log_sources
+from src.report.console import log_behind, log_pages, log_sources
 from src.report.sentence import describe_result
 from src.sweeping.leadership import Leadership
 from src.sweeping.report import log_report, save_best, save_report
@@ -153,6 +153,7 @@ def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: R
     log_winning_model(winner, trainings, parent)
     study.set_end(winner.number)
     log_winner(study, ranking, best)
+    log_pages(parent, view=parent.run_id)
     return result
 
 

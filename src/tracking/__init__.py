@@ -5,7 +5,7 @@ from src.tracking.opening import known_run
 from src.tracking.provenance import run_tags
 from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
 from src.tracking.run import Run, start_run
-from src.tracking.store import PARENT, RECIPE
+from src.tracking.store import PARENT, RECIPE, experiments_of, list_experiments
 from src.tracking.sync import SyncReport, sync_journals
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "SyncReport",
     "download_model",
     "download_result",
+    "experiments_of",
     "known_run",
+    "list_experiments",
     "log_files",
     "recorded_provenance",
     "registered_model",

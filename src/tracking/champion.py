@@ -8,8 +8,8 @@ from datetime import datetime
 from mlflow.tracking import MlflowClient
 
 from src.config.tracking import redact, redact_message
+from src.tracking.provenance import user_name
 from src.tracking.registry_lock import registry_lock
-from src.tracking.run import user_name
 from src.tracking.store import STORE_ERRORS, connect, find_run_id, limit_requests_outside_training, store_error
 from src.utils.errors import UserError
 from src.utils.text import escape_markdown

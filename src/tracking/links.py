@@ -1,10 +1,11 @@
 """Addresses of pages of the MLflow UI that show on the first visit, without a click, what they are printed for."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
-from src.config.tracking import TrackingConfig, redact
+from src.config.tracking import TrackingConfig, absolute_uri, default_uri, redact
 from src.evaluation.metrics import SPEARMAN
 from src.tracking.views import RECIPES, SCORES
 
@@ -18,6 +19,15 @@ def ui_address(tracking: TrackingConfig) -> str:
     """Return the address of the UI: the one configured, that of the server with the store, or that of `make ui`."""
     served = redact(tracking.uri) if tracking.uri.startswith("http") else LOCAL
     return (tracking.ui or served).rstrip("/")
+
+
+def ui_title(tracking: TrackingConfig) -> str:
+    """Return the title of a list of addresses: what they show, and what must be running for it."""
+    if tracking.ui or tracking.uri.startswith("http"):
+        return "in MLflow:"
+    default = absolute_uri(tracking.uri) == absolute_uri(default_uri())
+    command = "make ui" if default else f"python -m src.ui --uri {shlex.quote(redact(tracking.uri))}"
+    return f"in MLflow, while {command} is running:"
 
 
 def runs_page(ui: str, experiment_id: str, view: str = SCORES) -> str:

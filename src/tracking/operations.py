@@ -178,7 +178,7 @@ def _is_dataset(value: Any) -> bool:
     )
 
 
-FACTS = {"run_id": RUN_ID, "model_version": re.compile(r"\d{1,9}")}
+FACTS = {"run_id": RUN_ID, "experiment_id": re.compile(r"\d{1,19}"), "model_version": re.compile(r"\d{1,9}")}
 """Values that the store returns, by name."""
 SOURCE: dict[str, Callable[[Any], bool]] = {"kept": is_inside, "late": _is_flag}
 """A file or folder in the journal's folder; `late`: in the experiment's folder, as no copy could be made."""

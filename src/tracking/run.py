@@ -20,9 +20,11 @@ from src.data import PairData, digest
 from src.encoder import BaseModel
 from src.evaluation.metrics import METRICS, VALIDATION_LOSS
 from src.evaluation.result import tracked_name
+from src.tracking.links import run_page, runs_page, ui_address, version_page
 from src.tracking.opening import open_queue
 from src.tracking.queue import FINAL_SECONDS, DiscardingQueue, WriteQueue
 from src.tracking.system_metrics import SystemMonitor
+from src.tracking.views import SCORES
 from src.training.callbacks import CurveRow
 from src.utils.errors import TrainingStopped
 from src.utils.processes import is_main_process
@@ -45,6 +47,18 @@ class Run:
     def run_id(self) -> str:
         """The run's id in the store, or a key that identifies it until the store has given one."""
         return self.queue.run_id
+
+    def pages(self, view: str = SCORES) -> dict[str, str]:
+        """Return the addresses of the run's pages in the MLflow UI; empty until the store has recorded the run.
+
+        `view`: that of the list of runs.
+        """
+        experiment_id, ui = self.queue.experiment_id, ui_address(self.config.tracking)
+        if experiment_id is None:
+            return {}
+        pages = {"runs": runs_page(ui, experiment_id, view), "run": run_page(ui, experiment_id, self.run_id)}
+        version = self.queue.model_version
+        return pages | ({"version": version_page(ui, self.config.name, version)} if version else {})
 
     @property
     def behind(self) -> str | None:

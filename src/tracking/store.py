@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import mlflow
@@ -17,9 +17,9 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.config.tracking import SQLITE, TrackingConfig, engine_uri, redact, redact_message, sqlite_path
-from src.tracking.database import create_database, database_lock, probe_sqlite, set_damaged_aside
+from src.tracking.database import create_database, database_lock, has_tables, probe_sqlite, set_damaged_aside
 from src.tracking.relocation import mend_paths
-from src.tracking.views import changed_tags
+from src.tracking.views import SCORES, TAG, changed_tags
 from src.utils.errors import UserError, shorten
 
 PARENT = "mlflow.parentRunId"
@@ -142,6 +142,42 @@ def set_views(client: MlflowClient, experiment: Experiment) -> None:
     """Give an experiment, which an earlier version may have made, the views of this version."""
     for key, value in changed_tags(experiment.tags, RECIPE).items():
         client.set_experiment_tag(experiment.experiment_id, key, value)
+
+
+def list_experiments(uri: str) -> dict[str, str]:
+    """Return the ids of the project's experiments by name, the last used first; give them the views of this version.
+
+    Experiments of others on the same server have none of its views, and are left out.
+
+    Raises `UserError` if the store cannot be used.
+    """
+    limit_requests_outside_training()
+    try:
+        probe_sqlite(uri)
+        client = connect(uri)
+        found = client.search_experiments(order_by=["last_update_time DESC"])
+        ours = [each for each in found if f"{TAG}{SCORES}" in each.tags]
+        for each in ours:
+            set_views(client, each)
+    except STORE_ERRORS as error:
+        raise store_error(error, uri) from error
+    return {each.name: str(each.experiment_id) for each in ours}
+
+
+def experiments_of(uri: str, runs: Iterable[str]) -> dict[str, str]:
+    """Return the experiments of runs by run id; empty if the store cannot be read or lacks one of the runs.
+
+    `runs`: ids or journal keys.
+    """
+    limit_requests_in_training()
+    try:
+        if not has_tables(uri):
+            return {}
+        client = connect(uri)
+        found = [client.get_run(find_run_id(client, each) or each).info for each in runs]
+    except STORE_ERRORS:
+        return {}
+    return {each.run_id: each.experiment_id for each in found}
 
 
 def find_run_id(client: MlflowClient, name: str, experiment_ids: list[str] | None = None) -> str | None:
