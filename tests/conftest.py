@@ -143,11 +143,11 @@ def register(make_run: Callable[..., Path], empty_store: Path, tmp_path: Path) -
             client.create_experiment("tiny", artifact_location=location)
             client.create_registered_model("tiny")
             experiment = client.get_experiment_by_name("tiny")
-        run_id = client.create_run(experiment.experiment_id, run_name=name, tags={"journal": name}).info.run_id
+        info = client.create_run(experiment.experiment_id, run_name=name, tags={"journal": name}).info
         for file in RUN_FILES:
-            client.log_artifact(run_id, str(folder / file))
-        client.set_terminated(run_id)
-        return str(client.create_model_version("tiny", source=folder.as_uri(), run_id=run_id).version)
+            client.log_artifact(info.run_id, str(folder / file))
+        client.set_terminated(info.run_id)
+        return str(client.create_model_version("tiny", source=info.artifact_uri, run_id=info.run_id).version)
 
     return registered
 

@@ -25,9 +25,9 @@ RELEASED = "lock.released"
 """Tag of a registered model: number of the last lock on it that was released."""
 HOLDER = "holder"
 """Tag of a lock: the process that holds it."""
-DEAD_SECONDS = 30.0
+DEAD_SECONDS = 60.0
 """A lock that one process has held for this long is that of a dead process: a change takes less than a second."""
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 180.0
 """Longest time to wait for a lock."""
 PAUSE_SECONDS = 0.1
 OTHERS = [ErrorCode.Name(code) for code in (RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST)]

@@ -55,7 +55,7 @@ def die(folder: Path) -> None:
 
 def test_processes_hold_it_one_after_the_other(client: MlflowClient, tmp_path: Path) -> None:
     context = get_context("forkserver")
-    context.set_forkserver_preload(["src.train"])
+    context.set_forkserver_preload(["src.tracking"])
     (tmp_path / "count").write_text("0")
     barrier = context.Barrier(3)
     processes = [context.Process(target=count_up, args=(tmp_path, barrier)) for _ in range(3)]
