@@ -1,7 +1,7 @@
 # make setup   create a virtual environment with pinned dependencies
 # make train   train the experiment review_sts
 # make test    check format, lint and types, and run the tests
-# make ui      serve the MLflow UI on port 5000 or PORT=…
+# make ui      serve the MLflow UI on port 5000 or PORT=…, and print the addresses to open
 # make soak    kill thirty trainings at random moments and resume each
 # make audit   check the pinned dependencies for known vulnerabilities (needs the network)
 # make lock    update constraints.txt to the newest versions that pyproject.toml allows
@@ -29,8 +29,7 @@ test: setup
 	$(BIN)/pytest -n 2 --dist loadfile
 
 ui: setup
-	MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port $(PORT) --workers 1 \
-		--backend-store-uri sqlite:///mlruns/mlflow.db --artifacts-destination mlruns/artifacts
+	$(BIN)/python -m src.ui --port $(PORT)
 
 soak: setup
 	SOAK=30 $(BIN)/pytest tests/test_soak.py

@@ -13,7 +13,8 @@ from src.cli import Parser, parser_command
 from src.comparison.differences import Difference, differences, disagreements
 from src.comparison.report import FILES, print_blocks, report_blocks, write_report
 from src.comparison.runs import read_runs
-from src.config.tracking import VARIABLE, check_uri, default_uri
+from src.config.tracking import VARIABLE, TrackingConfig, check_uri, default_uri, is_missing
+from src.utils.console import log_links
 from src.utils.errors import UserError
 
 MAX_RUNS = len(ascii_uppercase)
@@ -53,7 +54,20 @@ def run(runs: list[str], uri: str, output: Path | None = None, log: bool = False
 
             tags = {f"compared.{one.letter}": " ".join(one.run_ids) for one in compared}
             log_files(uri, "comparisons", [folder / name for name in FILES], tags)
+    log_curves(uri, [one.result.run_id for one in compared])
     return found
+
+
+def log_curves(uri: str, run_ids: list[str]) -> None:
+    """Log the address of the chart with the curves of the runs; nothing unless all of them are in the store."""
+    if is_missing(uri):
+        return
+    from src.tracking import experiments_of  # imports MLflow, which takes seconds: after everything else is printed
+    from src.tracking.links import curves_page, ui_address, ui_title
+
+    if experiments := experiments_of(uri, run_ids):
+        tracking = TrackingConfig(uri=uri)
+        log_links(f"\n{ui_title(tracking)}", {"curves": curves_page(ui_address(tracking), experiments)})
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from src.cli import CONF
 from src.config import Config, SweepSettings, register_schemas, to_config
 from src.config.commands import ConfirmConfig, SweepConfig
 from src.evaluation.metrics import PEARSON, SPEARMAN
-from src.evaluation.result import Result
+from src.evaluation.result import RUN_FILES, Result
 from src.evaluation.statistics import Estimate
 from src.utils.console import setup_logging
 
@@ -128,6 +128,28 @@ def make_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[...
         return folder
 
     return made
+
+
+@pytest.fixture
+def register(make_run: Callable[..., Path], empty_store: Path, tmp_path: Path) -> Callable[..., str]:
+    """Make a run as `make_run` does, in the store `mlflow.db` of tmp_path too, with a version of the model `tiny`."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+
+    def registered(name: str, predictions: pd.DataFrame | float, uri: str = uri) -> str:
+        folder, client = make_run(name, predictions), MlflowClient(uri, registry_uri=uri)
+        if (experiment := client.get_experiment_by_name("tiny")) is None:
+            location = (tmp_path / "artifacts").as_uri() if uri.startswith("sqlite") else None
+            client.create_experiment("tiny", artifact_location=location)
+            client.create_registered_model("tiny")
+            experiment = client.get_experiment_by_name("tiny")
+        info = client.create_run(experiment.experiment_id, run_name=name, tags={"journal": name}).info
+        for file in RUN_FILES:
+            client.log_artifact(info.run_id, str(folder / file))
+        client.set_terminated(info.run_id)
+        return str(client.create_model_version("tiny", source=info.artifact_uri, run_id=info.run_id).version)
+
+    return registered
 
 
 def write_pairs(path: Path) -> Path:

@@ -160,7 +160,7 @@ def test_the_database_has_one_study(finished: Finished) -> None:
 
 def test_the_console_shows_a_line_for_each_trial(finished: Finished) -> None:
     lines = re.findall(
-        r"^trial +\d+  (?:finished|pruned) .* best .*(\d)/5 done, .* left  learning_rate=", finished.printed, re.M
+        r"^trial +\d+  (?:finished|pruned) .* best .*(\d)/5 done, .* left  lr [\d.e-]+, ", finished.printed, re.M
     )
     assert lines == ["1", "2", "3", "4", "5"]
     assert "24 pairs to train on, 16 held out for validation; 0 of 5 trials done" in finished.printed

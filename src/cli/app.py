@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.cli.jobs import INTERRUPTED, MISTAKE, Jobs, job_folder, scratch_folder
 from src.cli.overrides import chosen_options, prepare_overrides, swept_keys
+from src.cli.run_names import name_run
 from src.config import register_schemas, register_tuned, to_config
 from src.config.schema import register_predict
 from src.utils.console import ignore_output_errors, setup_logging
@@ -58,7 +59,10 @@ def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[
     def composed(config: DictConfig) -> None:
         with jobs.job(), handle_errors():  # before Hydra reports a failed job in its own way
             settings = to_config(config)
-            run(settings if name == "predict" else replace(settings, folder=job_folder(settings.folder)))
+            if name != "predict":
+                tracking = replace(settings.tracking, run_name=name_run(settings))
+                settings = replace(settings, folder=job_folder(settings.folder), tracking=tracking)
+            run(settings)
 
     def command() -> None:
         with _session():

@@ -62,6 +62,19 @@ def chosen_options(group: str, overrides: Iterable[str]) -> set[str]:
     return found
 
 
+def override_key(override: str) -> str:
+    """Return the key or config group of an override, empty if Hydra cannot read it."""
+    parsed = _parse(override)
+    return parsed.key_or_group if parsed else ""
+
+
+def override_value(override: str) -> str:
+    """Return the value of an override as text, without quotation marks."""
+    parsed = _parse(override)
+    value = parsed.value() if parsed else None
+    return str(getattr(value, "text", value))
+
+
 def _value(override: str) -> str:
     return override.partition("=")[2]
 

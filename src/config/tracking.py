@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
 from src.utils.errors import require
+from src.utils.text import visible
 
 SQLITE = "sqlite:///"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -20,7 +21,11 @@ SECRET = re.compile(
 )
 """A key and its secret value, in the query of an address or in a connection string."""
 USERINFO = re.compile(r"(\w+://)[^/@\s]+@")
+PAGE = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
+"""Address of a UI: without user, query and fragment."""
 HIDDEN = "***"
+NAME_LENGTH = 250
+"""Longest name of a run that MLflow stores, in characters."""
 
 
 def default_uri() -> str:
@@ -128,6 +133,12 @@ class TrackingConfig:
     """Log the trained model in the run."""
     register: bool = True
     """Register the logged model as a new version under the experiment's name."""
+    run_name: str | None = None
+    """Name of the run; empty: what differs from the defaults of its experiment, else its seed and the time."""
+    champion: str = "off"
+    """auto: at the end of a training, models:/NAME@champion moves to its model if that has earned it; off: it stays."""
+    ui: str | None = None
+    """Address of the MLflow UI, for printed links; empty: the server's own, or http://127.0.0.1:5000 of `make ui`."""
     system_metrics: bool = True
     """Log CPU and memory use."""
 
@@ -135,6 +146,18 @@ class TrackingConfig:
         local = self.artifacts is None or "://" not in self.artifacts
         require(local, "tracking.artifacts", "a folder, or empty for a server", redact(self.artifacts or ""))
         check_uri(self.uri, "tracking.uri")
+        shown = self.ui is None or (
+            bool(PAGE.fullmatch(self.ui)) and self.ui.isprintable() and redact(self.ui) == self.ui
+        )
+        require(shown, "tracking.ui", "http(s)://HOST:PORT without user and query, or null", redact(self.ui or ""))
+        name = "x" if self.run_name is None else self.run_name
+        shown = visible(name[:40])
+        valid = bool(name.strip()) and visible(name) == name and not {"\n", "\t"} & set(name)
+        require(valid, "tracking.run_name", "a text on one line, or null", shown)
+        require(len(name) <= NAME_LENGTH, "tracking.run_name", f"at most {NAME_LENGTH} characters long", shown)
+        allowed = ("off", "auto") if self.models and self.register else ("off",)
+        reason = "off or auto" if "auto" in allowed else "off without tracking.models and tracking.register"
+        require(self.champion in allowed, "tracking.champion", reason, self.champion)
 
     @property
     def artifacts_folder(self) -> Path | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from src.evaluation.metrics import METRICS, SPEARMAN
+from src.evaluation.metrics import METRICS, SPEARMAN, VALIDATION_LOSS
 from src.evaluation.statistics import Estimate
 from src.utils.errors import UserError, shorten
 from src.utils.files import write_text
@@ -17,6 +17,19 @@ RUN_FILES = (RESULT_FILE, "config.yaml", "curve.csv", "predictions.parquet")
 """Files that a comparison or a report needs of a finished run."""
 BEFORE = f"{SPEARMAN}_before"
 """Key of the Spearman of the base encoder."""
+
+REPORTED = (*(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")), VALIDATION_LOSS)
+"""Keys of the values measured on the pairs of the final score."""
+
+
+def tracked_name(name: str, evaluated_on: str | None, keep: str = "last") -> str:
+    """Return the name of a value of a result in its tracked run, where the curve on dev has the plain name.
+
+    One of `REPORTED` has a prefix if it is no value of the curve's end: measured on test, or of the best checkpoint.
+    """
+    if name not in REPORTED:
+        return name
+    return f"test_{name}" if evaluated_on == "test" else f"best_{name}" if keep == "best" else name
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,12 @@ class Result:
     def spearman(self) -> Estimate:
         """Spearman with its interval."""
         return self.scores[SPEARMAN]
+
+    @property
+    def reported(self) -> dict[str, float]:
+        """The values of `REPORTED` by key."""
+        values = self.to_dict()
+        return {name: values[name] for name in REPORTED}
 
     def comparable(self, published: Mapping[str, float]) -> Mapping[str, float]:
         """Return a published card's metrics, empty if the pairs of this result were written for this project."""

@@ -9,16 +9,21 @@ import numpy as np
 import pandas as pd
 
 from src.config import Config
+from src.config.words import describe
 from src.data import PairData
 from src.encoder import base_of, load_encoder
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, as_labels
 from src.evaluation.result import Result, SeedSummary
 from src.evaluation.statistics import Estimate, pearson, percentile_interval, resampled_means, spearman
+from src.pipeline.promotion import promote_trained
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
 from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
+from src.report.console import log_pages
 from src.report.files import ARTIFACTS
 from src.report.plots import finish_axes, new_figure, save_figure
+from src.report.sentence import describe_result
 from src.tracking import PARENT, Run, known_run, run_tags, start_run
+from src.tracking.views import RECIPES
 from src.training.checkpoints import CHECKPOINTS
 from src.utils.console import BOLD, log_table, log_to_file, relative_to_cwd
 from src.utils.files import atomic_write, remove, size_of
@@ -64,8 +69,10 @@ def run_seeds(config: Config, pairs: PairData) -> Result:
                 train_seed(seed_config(config, seed), pairs, parent)
             result = collect_seeds(config, parent.run_id)
             log_seeds(parent, config, result)
+            parent.set_description(describe_result(result, pairs))
         store.save(plan.state(parent.run_id, done=True))
-        log_summary(config, result)
+        log_summary(config, result, promote_trained(config, result, parent.behind))
+        log_pages(parent, RECIPES)
     return result
 
 
@@ -78,12 +85,13 @@ def delete_seed_results(folder: Path) -> None:
 
 def seed_config(config: Config, seed: int) -> Config:
     """Return the settings of the training with one seed; only the first seed's model is registered."""
-    first = config.trainer.seeds[0]
+    registered = config.tracking.register and seed == config.trainer.seeds[0]
+    name = describe({"trainer.seed": seed})
     return replace(
         config,
         folder=str(Path(config.folder) / SEEDS / str(seed)),
         trainer=replace(config.trainer, seed=seed, seeds=[], resume="auto"),
-        tracking=replace(config.tracking, register=config.tracking.register and seed == first),
+        tracking=replace(config.tracking, register=registered, champion="off", run_name=name),
     )
 
 
@@ -92,7 +100,7 @@ def train_seed(config: Config, pairs: PairData, parent: Run) -> None:
     if load_completed(Path(config.folder), fingerprint_of(config, pairs)):
         log.info("already trained")
         return
-    tags = {"role": "seed", "mlflow.runName": f"seed {config.trainer.seed}", PARENT: parent.run_id}
+    tags = {"role": "seed", PARENT: parent.run_id}
     run_training(config, pairs, load_encoder(config.model), tags=tags)
 
 
@@ -148,8 +156,8 @@ def log_seeds(parent: Run, config: Config, result: Result) -> None:
     parent.log_result(Path(config.folder), [*ARTIFACTS, TABLE, CURVES], values)
 
 
-def log_summary(config: Config, result: Result) -> None:
-    """Log the mean and spread of the seeds, and the locations of their models."""
+def log_summary(config: Config, result: Result, champion: dict[str, str]) -> None:
+    """Log the mean and spread of the seeds, and the locations of their models, and the row about the champion."""
     summary, folder = result.seeds, relative_to_cwd(Path(config.folder))
     assert summary
     table = pd.read_csv(folder / TABLE)
@@ -165,5 +173,6 @@ def log_summary(config: Config, result: Result) -> None:
             "seeds": each,
             **spreads,
             "model": f"{folder}/model, of seed {config.trainer.seeds[0]}; the others in {folder}/{SEEDS}",
+            **champion,
         },
     )

@@ -4,6 +4,7 @@ A single training run, a run with several seeds and a sweep each have one `RunSt
 their results, a sweep in the database of its study.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable
@@ -14,7 +15,10 @@ from typing import Any
 import pandas as pd
 
 from src.config import Config
-from src.config.schema import LOCATIONS, describe_differences, settings_without
+from src.config.model import EmbeddedEncoder, HubEncoder
+from src.config.schema import LOCATIONS, describe_differences, flatten, settings_without
+from src.config.training import LossConfig, TrainerConfig
+from src.config.words import describe
 from src.data import PairData, digest
 from src.encoder import base_of
 from src.evaluation.result import RESULT_FILE, Result
@@ -29,6 +33,11 @@ THREADS = "trainer.threads"
 BASE = "base encoder"
 PAIR_PATHS = ("data.train", "data.dev", "data.test")
 """Settings that the digests of the pairs stand for."""
+NO_RECIPE = ("name", "data", "published", "trainer.seed", "trainer.seeds", THREADS)
+"""Settings that are no part of a recipe: the digests of the pairs stand for those of the data."""
+UNUSED_WITHOUT_SELECTION = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs", "checkpoints")
+"""Keys of `trainer` that do not affect the last weights, as evaluations and checkpoints use no random numbers."""
+ALWAYS_NAMED = ("trainer.learning_rate", "trainer.warmup_ratio", "trainer.batch_size")
 TABLES: dict[str, Callable[[Path], Any]] = {"curve.csv": pd.read_csv, "predictions.parquet": pd.read_parquet}
 """Tables of a result, with the functions that read them."""
 
@@ -115,6 +124,31 @@ def fingerprint_of(config: Config, pairs: PairData, excluded: Iterable[str] = LO
     settings = settings_without(asdict(config), excluded)
     base = base_of(config.model).digest
     return {**settings, "pairs": digests, "processes": str(world_size())} | ({BASE: base} if base else {})
+
+
+def recipe_of(config: Config, fingerprint: Fingerprint) -> str:
+    """Return hash and words of all that decides a training but the seed, such as `3fa9c21b lr 5e-05, …, batch 16`.
+
+    `config` has the settings of the fingerprint. The words are a function of what is hashed.
+    """
+    unused = [] if config.trainer.keep == "best" else [f"trainer.{key}" for key in UNUSED_WITHOUT_SELECTION]
+    excluded = (*NO_RECIPE, *unused, *(["model.path"] if BASE in fingerprint else []))
+    decisive = settings_without(fingerprint, excluded)
+    digits = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
+    values = {key: value for key, value in flatten(asdict(config)) if key in decisive}
+    return f"{digits} {describe(_recipe_words(config, values))}"
+
+
+def _recipe_words(config: Config, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the usual settings among the values, and those that differ from their defaults."""
+    model = EmbeddedEncoder() if isinstance(config.model, EmbeddedEncoder) else HubEncoder(name="any")
+    usual = EmbeddedEncoder().name
+    parts = {"model": asdict(model) | {"name": usual}, "loss": asdict(LossConfig()), "trainer": asdict(TrainerConfig())}
+    defaults = dict(flatten(parts))
+    length = "trainer.epochs" if config.trainer.max_steps < 0 else "trainer.max_steps"
+    unnamed = {"trainer.epochs", "trainer.max_steps", PRECISION, "model.revision"}
+    changed = {key for key, default in defaults.items() if values.get(key, default) != default}
+    return {key: values[key] for key in values if key in {*ALWAYS_NAMED, length} | changed - unnamed}
 
 
 def resolve_precision(config: Any, former: RunState | None = None) -> Any:

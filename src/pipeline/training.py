@@ -14,11 +14,13 @@ from src.evaluation.evaluate import Evaluation, evaluate
 from src.evaluation.metrics import PEARSON, SPEARMAN, as_labels
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate, bootstrap_interval, pearson, spearman, tie_ceiling
-from src.pipeline.state import plan_run, state_file
+from src.pipeline.promotion import promote_trained
+from src.pipeline.state import plan_run, recipe_of, state_file
 from src.report.card import finalize_model_card, init_model_card
-from src.report.console import ProgressView, log_behind, log_sources, log_summary
+from src.report.console import ProgressView, log_behind, log_pages, log_sources, log_summary
 from src.report.files import ARTIFACTS, save_result
-from src.tracking import run_tags, start_run
+from src.report.sentence import describe_result
+from src.tracking import RECIPE, run_tags, start_run
 from src.training import Training, TrainingCallback, fine_tune
 from src.training.callbacks import check_similarities
 from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, has_checkpoint
@@ -62,6 +64,7 @@ def run_training(
             log_behind(run.behind)
             store.save(plan.state(run.run_id))
             run.log_sources(pairs, base)
+            run.set_tags({RECIPE: recipe_of(config, plan.fingerprint)})
             init_model_card(encoder, config.name, pairs, base)
             check_texts(encoder, {"train": pairs.train, "dev": pairs.dev, "test": pairs.test}, config.trainer)
             loss = build_loss(encoder, config.loss.name)
@@ -75,13 +78,15 @@ def run_training(
             finalize_model_card(encoder, training.curve, pairs, after.metrics)
             result = build_result(config, pairs, base, training, before, after, run.run_id)
             save_result(folder, encoder, config, result, training.curve, pairs.reported, after)
-            if version := run.log_model(folder / "model", training.steps, after.metrics):
+            if version := run.log_model(folder / "model", training.steps, result.reported, pairs):
                 result = replace(result, model_version=version)
                 result.save(folder)
             run.log_result(folder, ARTIFACTS, result.to_dict())
+            run.set_description(describe_result(result, pairs))
         store.save(plan.state(result.run_id, done=True))
         delete_checkpoints(checkpoints)
-        log_summary(result, config, run.behind)
+        log_summary(result, config, run.behind, promote_trained(config, result, run.behind))
+        log_pages(run)
     return result
 
 

@@ -1,20 +1,21 @@
 """Console messages of a training run: data and encoder, progress and curve, and the final summary."""
 
 import logging
-import os
 from pathlib import Path
 from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from src.config import Config
-from src.config.tracking import SQLITE, VARIABLE, redact
 from src.data import PairData
 from src.encoder import BaseModel
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, TRAINING_LOSS
 from src.evaluation.result import Result
+from src.tracking import Run
+from src.tracking.links import ui_title
+from src.tracking.views import SCORES
 from src.training.callbacks import CurveRow
-from src.utils.console import console, log_table, relative_to_cwd
+from src.utils.console import console, log_links, log_table, relative_to_cwd
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +79,13 @@ def log_behind(behind: str | None) -> None:
         log.warning(f"  note: tracking is behind: {behind}")
 
 
-def log_summary(result: Result, config: Config, behind: str | None = None) -> None:
-    """Log the scores of a run, its cost, and the location of its model and its curves.
+def log_summary(
+    result: Result, config: Config, behind: str | None = None, champion: dict[str, str] | None = None
+) -> None:
+    """Log the scores of a run, its cost, and the location of its model.
 
-    `behind`: message about operations not yet sent to the tracking store, None if all are sent.
+    `behind`: message about operations not yet sent to the tracking store, None if all are sent. `champion`: the row
+    about the champion, if any.
     """
     rows = {
         "data": f"{result.data_source}, {result.train_pairs:,} train and {result.dev_pairs:,} dev pairs",
@@ -93,7 +97,7 @@ def log_summary(result: Result, config: Config, behind: str | None = None) -> No
         "throughput": f"{result.pairs_per_second:.1f} pairs a second in {result.precision}",
         "peak memory": f"{result.peak_memory_mb:,.0f} MB",
         "model": _model(result, config),
-        "look at it": _page(config),
+        **(champion or {}),
     }
     log_table(f"{result.experiment}: run {result.run_id}", rows | ({"tracking": f"behind: {behind}"} if behind else {}))
 
@@ -114,10 +118,10 @@ def _model(result: Result, config: Config) -> str:
     return folder + (f", registered as models:/{config.name}/{result.model_version}" if result.model_version else "")
 
 
-def _page(config: Config) -> str:
-    uri = config.tracking.uri
-    if uri == os.environ.get(VARIABLE):
-        return f"experiment {config.name} in {redact(uri)}, the store of {VARIABLE}"
-    if uri.startswith(SQLITE):
-        return f"make ui, Model training, experiment {config.name}, Views, Scores"
-    return redact(uri)
+def log_pages(run: Run, view: str = SCORES) -> None:
+    """Log the addresses of the run's pages in the MLflow UI; nothing until the store has recorded the run.
+
+    `view`: that of the list of runs.
+    """
+    if pages := run.pages(view):
+        log_links(ui_title(run.config.tracking), pages)

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from src.config import SweepSettings
 from src.config.tracking import redact
+from src.config.words import describe
 from src.data import PairData
 from src.encoder import base_of
 from src.evaluation.result import Result
-from src.report.console import log_behind, log_sources
+from src.report.console import log_behind, log_pages, log_sources
+from src.report.sentence import describe_result
 from src.sweeping.leadership import Leadership
 from src.sweeping.report import log_report, save_best, save_report
 from src.sweeping.space import current_params, sweep_folder, training_config
@@ -143,11 +145,15 @@ def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: R
         with suppress(TrainingDiverged):  # this trial is now excluded: choose among the others
             result = train_winner(ranking[0], trainings, pairs, parent)
             break
-    best = save_best(study, ranking[0])
+    winner = ranking[0]
+    won = f"Trial {winner.number:03d} has won with {describe(winner.params)}"
+    parent.set_description(f"{won}: {describe_result(result, pairs)}")
+    best = save_best(study, winner)
     log_report(parent, study, ranking, save_report(study, ranking), best)
-    log_winning_model(ranking[0], trainings, parent)
-    study.set_end(ranking[0].number)
+    log_winning_model(winner, trainings, parent)
+    study.set_end(winner.number)
     log_winner(study, ranking, best)
+    log_pages(parent, view=parent.run_id)
     return result
 
 

@@ -185,11 +185,3 @@ def current_params(config: Config, space: Space) -> Params | None:
     composed = OmegaConf.structured(config)
     params = {key: OmegaConf.select(composed, key) for key in space}
     return params if all(contains(space[key], value) for key, value in params.items()) else None
-
-
-def format_params(params: dict[str, Any]) -> str:
-    """Return the params as `learning_rate=3.1e-05 epochs=2`."""
-    return " ".join(
-        f"{key.rpartition('.')[2]}={f'{value:.3g}' if isinstance(value, float) else value}"
-        for key, value in params.items()
-    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config, SweepSettings
+from src.config.words import describe
 from src.data import PairData, split_off
 from src.encoder import load_encoder
 from src.evaluation.result import Result
@@ -35,8 +36,14 @@ def split_validation(config: SweepSettings, pairs: PairData) -> PairData:
     return replace(pairs, train=rest, dev=validation, test=None, warnings=())
 
 
+def trial_name(number: int, params: Params, seed: int | None = None) -> str:
+    """Return the name of a trial's run, or of its confirmation with a seed: `trial 007, seed 43: lr 8e-05, …`."""
+    with_seed = "" if seed is None else f", {describe({'trainer.seed': seed})}"
+    return f"trial {number:03d}{with_seed}: {describe(params)}"
+
+
 def trial_config(
-    study: SweepStudy, params: Params, pairs: int, folder: Path, seed: int | None = None, keep: str = "best"
+    study: SweepStudy, params: Params, pairs: int, folder: Path, name: str, seed: int | None = None, keep: str = "best"
 ) -> Config:
     """Return the settings of a training run on `pairs` pairs with these params, evaluated at equal intervals."""
     config = with_params(training_config(study.config), params)
@@ -51,7 +58,7 @@ def trial_config(
         resume="if_same",  # starts anew if `trainer.threads` has changed
         seed=config.trainer.seed if seed is None else seed,
     )
-    tracking = replace(config.tracking, models=False, system_metrics=False)
+    tracking = replace(config.tracking, models=False, champion="off", system_metrics=False, run_name=name)
     # published metrics belong to another dev set
     return replace(config, folder=str(folder), trainer=trainer, tracking=tracking, published={})
 
@@ -86,7 +93,8 @@ class Trainings:
 
         `seed` replaces the configured one; `keep` is best or last, as in `TrainerConfig`.
         """
-        config = trial_config(self.study, params, len(self.pairs.train), folder, seed, keep)
+        name = trial_name(int(tags["trial.number"]), params, seed)
+        config = trial_config(self.study, params, len(self.pairs.train), folder, name, seed, keep)
         with quiet_console():
             return self.load_or_train(config, self.pairs, tags, callbacks)
 

@@ -9,14 +9,16 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from optuna.trial import FrozenTrial
 
+from src.config.words import describe
 from src.data import PairData
-from src.sweeping.space import Params, format_params
+from src.sweeping.space import Params
 from src.sweeping.study import STATES, SweepStudy
 from src.sweeping.winner import Finalist
 from src.utils.console import log_table, relative_to_cwd
 
 log = logging.getLogger(__name__)
 
+RUN_NAME = "tracking.run_name"
 PLAIN = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 """Names that Hydra reads as a text without quotation marks."""
 
@@ -37,7 +39,7 @@ class TrialView:
         log.info(
             f"trial {number:3d}  {STATES.get(trial.state, 'interrupted'):8} {_best_value(trial):>7}"
             f"  best {_best_value(best) if best else '–':>7} {f'(trial {best.number})' if best else '':11}"
-            f"  {done}/{sweep.trials} done, {format_duration(left)} left  {format_params(params)}"
+            f"  {done}/{sweep.trials} done, {format_duration(left)} left  {describe(params)}"
         )
 
 
@@ -66,7 +68,7 @@ def log_search(study: SweepStudy, pairs: PairData) -> None:
 def format_ties(ranking: list[Finalist]) -> str:
     """Return the trials that are tied with the winner, each with the interval of the difference."""
     return "; ".join(
-        f"trial {one.number} ({format_params(one.params)}), behind by {one.behind}" for one in ranking[1:] if one.tied
+        f"trial {one.number} ({describe(one.params)}), behind by {one.behind}" for one in ranking[1:] if one.tied
     )
 
 
@@ -74,7 +76,7 @@ def training_command(study: SweepStudy) -> str:
     """Return the shell command that trains with the winner's params and this sweep's overrides of other keys."""
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     keys = {one: one.lstrip("+~").partition("=")[0] for one in overrides}
-    kept = [one for one, key in keys.items() if not key.startswith("sweep.") and key not in study.space]
+    kept = [one for one, key in keys.items() if not key.startswith("sweep.") and key not in (*study.space, RUN_NAME)]
     name = study.folder.parent.name
     tuned = name if PLAIN.fullmatch(name) else f'"{name}"'  # a text for Hydra, also 1.10
     return shlex.join(["python", "-m", "src.train", *kept, f"+tuned={tuned}"])
@@ -84,7 +86,7 @@ def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:
     """Log the winner, its scores and the command that trains with its params; `best`: file with these params."""
     winner, seeds = ranking[0], study.config.sweep.confirm.seeds
     rows = {
-        "winner": f"trial {winner.number}: {format_params(winner.params)}",
+        "winner": f"trial {winner.number}: {describe(winner.params)}",
         "validation": f"{winner.found:.4f}, not confirmed with further seeds",
     }
     if not math.isnan(winner.confirmed.low):

@@ -11,13 +11,14 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from src.config import Config
+from src.config.words import describe
 from src.data import PairData
 from src.evaluation.metrics import Floats
-from src.evaluation.result import Result
+from src.evaluation.result import Result, tracked_name
 from src.evaluation.statistics import Estimate, Interval, percentile_interval, resampled_means, spearman
-from src.sweeping.space import Params, format_params, training_config, with_params
+from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import Trainings, excluded_if_diverged
+from src.sweeping.trainings import Trainings, excluded_if_diverged, trial_name
 from src.tracking import PARENT, Run, known_run, start_run
 from src.training.fine_tune import save_interval, total_steps
 from src.utils.errors import TrainingDiverged, UserError, shorten
@@ -111,7 +112,7 @@ def _train_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_ru
         gold = pairs["gold"].to_numpy(float)
         predicted.append(pairs["predicted"].to_numpy(float))
         spearmans.append(result.spearman.value)
-        log.info(f"trial {number:3d}  confirmed with seed {seed}: {spearmans[-1]:.4f}  {format_params(params)}")
+        log.info(f"trial {number:3d}  confirmed with seed {seed}: {spearmans[-1]:.4f}  {describe(params)}")
     found = trial.value or 0.0
     return Finalist(number, params, found, spearmans, gold, np.array(predicted), Estimate(found, *UNKNOWN))
 
@@ -151,7 +152,8 @@ def train_winner(winner: Finalist, trainings: Trainings, pairs: PairData, parent
     tags = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
     with excluded_if_diverged(study, winner.number, Path(config.folder)):
         result = trainings.load_or_train(config, pairs, tags)
-    parent.log_metrics({name: score.value for name, score in result.scores.items()})
+    scores = {name: score.value for name, score in result.scores.items()}
+    parent.log_metrics({tracked_name(name, result.evaluated_on): value for name, value in scores.items()})
     return result
 
 
@@ -168,21 +170,23 @@ def winner_config(study: SweepStudy, winner: Finalist, pairs: int) -> Config:
         keep="last",
         resume="if_same",  # starts anew if the winner has changed
     )
-    return replace(config, folder=str(study.folder / "winner"), trainer=once)
+    tracking = replace(config.tracking, run_name=f"winner, {trial_name(winner.number, winner.params)}")
+    return replace(config, folder=str(study.folder / "winner"), trainer=once, tracking=tracking)
 
 
 def log_winning_model(winner: Finalist, trainings: Trainings, parent: Run) -> None:
     """Record the winning trial's model in its MLflow run, unless it is recorded already."""
     study = trainings.study
-    tracking = replace(study.config.tracking, models=True, register=False)
+    tracking = replace(study.config.tracking, models=True, register=False, champion="off")
     folder = str(study.trial_folder(winner.number))
     config = replace(training_config(study.config), folder=folder, tracking=tracking)
     run_id = known_run(config, study.trials()[winner.number].user_attrs.get("run_id"))
     if run_id is None or study.get_attr("logged_model_of") == winner.number:
         return
     result_folder = retrain_missing(winner, trainings, parent.run_id)
+    result = Result.load(result_folder)
     with start_run(config, {}, run_id) as run:
-        run.log_model(result_folder / "model", Result.load(result_folder).steps, {})
+        run.log_model(result_folder / "model", result.steps, result.reported, trainings.pairs)
         run.set_tags({"sweep.winner": "true"})
     study.set_attr("logged_model_of", winner.number)
 

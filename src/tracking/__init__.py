@@ -1,23 +1,29 @@
 """Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow."""
 
+from src.tracking.champion import registered_model
 from src.tracking.opening import known_run
+from src.tracking.provenance import run_tags
 from src.tracking.recipes import find_recipe
 from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
-from src.tracking.run import Run, run_tags, start_run
-from src.tracking.store import PARENT
+from src.tracking.run import Run, start_run
+from src.tracking.store import PARENT, RECIPE, experiments_of, list_experiments
 from src.tracking.sync import SyncReport, sync_journals
 
 __all__ = [
     "EXAMPLE",
     "PARENT",
+    "RECIPE",
     "Run",
     "SyncReport",
     "download_model",
     "download_result",
+    "experiments_of",
     "find_recipe",
     "known_run",
+    "list_experiments",
     "log_files",
     "recorded_provenance",
+    "registered_model",
     "run_tags",
     "start_run",
     "sync_journals",

@@ -52,7 +52,7 @@ class Journal:
         self.pending: deque[Operation] = deque()
         """Operations that the store has not confirmed."""
         self.facts: dict[str, str] = {}
-        """Values returned by the store: `run_id`, `model_version`."""
+        """Values returned by the store: `run_id`, `experiment_id`, `model_version`."""
         self.ended = False
         self.header = Header("", "")
         self.last, self._last_at = 0, 0

@@ -114,7 +114,7 @@ def _operation(values: dict[str, Any]) -> Operation:
     _expect("a time", _is_number(values["at"]) and values["at"] < MAX_TIME, values["at"])
     _expect(f"one of {sorted(VALUES)}", isinstance(name, str) and name in VALUES, name)
     checks = VALUES[name]
-    complete = isinstance(given, dict) and checks.keys() - {"late"} <= given.keys() <= checks.keys()
+    complete = isinstance(given, dict) and checks.keys() - OPTIONAL <= given.keys() <= checks.keys()
     _expect(f"the values {sorted(checks)} of {name}", complete, given)
     for key, value in given.items():
         _expect(f"a valid value {key} of {name}", checks[key](value), value)
@@ -159,6 +159,14 @@ def _are_numbers(value: Any) -> bool:
     return _all_named(value, _is_finite)
 
 
+def _is_dataset_key(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and value.keys() == {"name", "digest"}
+        and all(_is_text(text, DATASET[name]) for name, text in value.items())
+    )
+
+
 def _is_dataset(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -170,7 +178,7 @@ def _is_dataset(value: Any) -> bool:
     )
 
 
-FACTS = {"run_id": RUN_ID, "model_version": re.compile(r"\d{1,9}")}
+FACTS = {"run_id": RUN_ID, "experiment_id": re.compile(r"\d{1,19}"), "model_version": re.compile(r"\d{1,9}")}
 """Values that the store returns, by name."""
 SOURCE: dict[str, Callable[[Any], bool]] = {"kept": is_inside, "late": _is_flag}
 """A file or folder in the journal's folder; `late`: in the experiment's folder, as no copy could be made."""
@@ -181,8 +189,17 @@ VALUES: dict[str, dict[str, Callable[[Any], bool]]] = {
     "metrics": {"values": _are_numbers, "step": _is_number},
     "dataset": {"dataset": _is_dataset, "context": _is_text},
     "artifact": {**SOURCE, "parent": lambda value: value is None or is_inside(value)},
-    "model": {**SOURCE, "step": _is_number, "register": _is_flag, "scores": _are_numbers},
+    "model": {
+        **SOURCE,
+        "step": _is_number,
+        "register": _is_flag,
+        "scores": _are_numbers,
+        "metrics": _are_numbers,
+        "evaluated": _is_dataset_key,
+    },
     "close_children": {},
     "end": {"status": STATUSES.__contains__},
 }
 """Values of each operation, with their checks."""
+OPTIONAL = {"late", "metrics", "evaluated"}
+"""Values that the operations of earlier versions lack."""

@@ -39,6 +39,11 @@ class WriteQueue:
         return self.journal.run_id
 
     @property
+    def experiment_id(self) -> str | None:
+        """Id of the experiment in the store; None until the store has recorded the run."""
+        return self.journal.facts.get("experiment_id")
+
+    @property
     def model_version(self) -> str | None:
         """Version under which the model is registered; None if it is not."""
         return self.journal.facts.get("model_version")
@@ -103,6 +108,7 @@ class DiscardingQueue:
     """Stand-in for `WriteQueue` that records nothing, for all processes but the main one."""
 
     run_id = ""
+    experiment_id = None
     model_version = None
     behind = None
 

@@ -2,21 +2,24 @@
 
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 from mlflow.tracking import MlflowClient
 from sentence_transformers import SentenceTransformer
 
 from src.config.model import HubEncoder
-from src.config.tracking import TrackingConfig, is_missing, redact, redact_message
+from src.config.tracking import NAME_LENGTH, TrackingConfig, is_missing, redact, redact_message
 from src.encoder.hub import load_hub
 from src.tracking.kept import UnusableOperation
 from src.tracking.store import (
+    PARENT,
+    RECIPE,
     STORE_ERRORS,
     connect,
     default_store,
@@ -33,17 +36,35 @@ from src.utils.files import follow_umask
 
 EXAMPLE = ["호스트가 친절하고 방이 깨끗했어요.", "숙소가 청결하고 주인분도 다정하셨습니다."]
 """Input example of logged models, written for this project."""
+SCORES_OF = "scores_of"
+"""Tag of the run that logs the metrics of a model: the run of its training."""
 MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
 
-def log_model(client: MlflowClient, experiment_id: str, run_id: str, folder: Path, step: int) -> str:
-    """Log the encoder in a folder with signature and input example, unless the run has a model; return the model's id.
+@dataclass(frozen=True)
+class Measured:
+    """Metrics of a model."""
+
+    metrics: dict[str, float]
+    dataset: dict[str, str] | None
+    """Name and digest of the data set they were measured on, None if unknown."""
+    step: int
+    at: int
+    """Unix time in milliseconds."""
+
+
+def log_model(client: MlflowClient, run_id: str, folder: Path, name: str, measured: Measured) -> str:
+    """Log the encoder in a folder with signature, input example and metrics; return the model's id.
+
+    A run that has a model already keeps it. A point in `name`, which MLflow does not accept, becomes an underscore.
 
     The remains of an interrupted upload are deleted. MLflow's own `log_model` would use and change the active run,
     experiment and store of the process, which may belong to a notebook.
 
     Raises `UnusableOperation` if the encoder cannot be loaded.
     """
+    run = client.get_run(run_id)
+    experiment_id = run.info.experiment_id
     for model in list(client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")):
         if model.status == LoggedModelStatus.READY:
             return str(model.model_id)
@@ -52,18 +73,37 @@ def log_model(client: MlflowClient, experiment_id: str, run_id: str, folder: Pat
         encoder = load_hub(HubEncoder(path=str(folder)))
     except UserError as error:
         raise UnusableOperation(str(error)) from error
-    data = client.get_run(run_id).data
-    model = client.create_logged_model(experiment_id, "model", run_id, params=data.params)
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=step)])
-    points = [point for name in data.metrics for point in client.get_metric_history(run_id, name) if point.step == step]
-    metrics = [Metric(each.key, each.value, each.timestamp, step, model.model_id, run_id=run_id) for each in points]
-    client.log_batch(run_id, metrics=metrics)
+    model = client.create_logged_model(experiment_id, name.replace(".", "_"), run_id, params=run.data.params)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=measured.step)])
+    _log_metrics(client, run, str(model.model_id), measured)
     with TemporaryDirectory() as scratch, upload_timeout():
         save_logged_model(encoder, model, run_id, Path(scratch) / "model")
         follow_umask(Path(scratch) / "model")
         client.log_model_artifacts(model.model_id, str(Path(scratch) / "model"))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)
+
+
+def _log_metrics(client: MlflowClient, run: Run, model_id: str, measured: Measured) -> None:
+    """Log the metrics of a model.
+
+    MLflow also records them as metrics of the run that logs them. In the training's own run, a score on test or of an
+    earlier step would be one more point of the curve on dev; so a run of their own logs them, which is deleted then.
+    """
+    key, parent = measured.dataset or {}, run.info
+    former = client.search_runs([parent.experiment_id], f"tags.`{SCORES_OF}` = '{parent.run_id}'")
+    run_ids = [each.info.run_id for each in former]  # left over from an interruption
+    if not run_ids:
+        tags = {SCORES_OF: parent.run_id, PARENT: parent.run_id}
+        run_name = f"scores of {parent.run_name}"[:NAME_LENGTH]
+        run_ids = [client.create_run(parent.experiment_id, tags=tags, run_name=run_name).info.run_id]
+    metrics = [
+        Metric(name, value, measured.at, measured.step, model_id, key.get("name"), key.get("digest"))
+        for name, value in measured.metrics.items()
+    ]
+    client.log_batch(run_ids[0], metrics=metrics)
+    client.set_terminated(run_ids[0])
+    client.delete_run(run_ids[0])
 
 
 def save_logged_model(encoder: SentenceTransformer, model: LoggedModel, run_id: str, folder: Path) -> None:
@@ -82,14 +122,15 @@ def save_logged_model(encoder: SentenceTransformer, model: LoggedModel, run_id: 
 def register_model(client: MlflowClient, run_id: str, model_id: str, name: str, scores: dict[str, float]) -> str:
     """Register the model of a run as a new version of `name`, unless it is registered; return the version.
 
-    The scores become tags of the version, because its page in the MLflow UI shows no metrics.
+    The scores and the recipe become tags of the version, because its page in the MLflow UI shows no metrics.
     """
     found = client.search_model_versions(f"run_id = '{run_id}'")
     if found:
         return str(found[0].version)
     with suppress(MlflowException):  # the name exists from an earlier run
         client.create_registered_model(name)
-    tags = {score: f"{value:.4f}" for score, value in scores.items()}
+    recipe = client.get_run(run_id).data.tags.get(RECIPE)
+    tags = {score: f"{value:.4f}" for score, value in scores.items()} | ({RECIPE: recipe} if recipe else {})
     with default_store(client):  # an SQLite store looks the model up in MLflow's default store
         version = client.create_model_version(name, f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id)
     return str(version.version)

@@ -1,8 +1,6 @@
 """Tracked runs: start, resume, record and end."""
 
-import getpass
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -15,18 +13,24 @@ from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 
 from src.config import Config
-from src.config.schema import config_hash, flatten
+from src.config.schema import flatten
 from src.config.tracking import redact_message
-from src.data import PairData, Provenance, digest
+from src.config.words import default_run_name
+from src.data import PairData, digest
 from src.encoder import BaseModel
-from src.evaluation.metrics import VALIDATION_LOSS
+from src.evaluation.metrics import METRICS, VALIDATION_LOSS
+from src.evaluation.result import tracked_name
+from src.tracking.links import run_page, runs_page, ui_address, version_page
 from src.tracking.opening import open_queue
 from src.tracking.queue import FINAL_SECONDS, DiscardingQueue, WriteQueue
 from src.tracking.system_metrics import SystemMonitor
+from src.tracking.views import SCORES
 from src.training.callbacks import CurveRow
-from src.utils.environment import device_name, dvc_state, git_state, library_versions
 from src.utils.errors import TrainingStopped
-from src.utils.processes import is_main_process, world_size
+from src.utils.processes import is_main_process
+
+RUN_NAME, NOTE = "mlflow.runName", "mlflow.note.content"
+"""MLflow's own tags with the name and the description of a run."""
 
 
 class Run:
@@ -43,6 +47,18 @@ class Run:
     def run_id(self) -> str:
         """The run's id in the store, or a key that identifies it until the store has given one."""
         return self.queue.run_id
+
+    def pages(self, view: str = SCORES) -> dict[str, str]:
+        """Return the addresses of the run's pages in the MLflow UI; empty until the store has recorded the run.
+
+        `view`: that of the list of runs.
+        """
+        experiment_id, ui = self.queue.experiment_id, ui_address(self.config.tracking)
+        if experiment_id is None:
+            return {}
+        pages = {"runs": runs_page(ui, experiment_id, view), "run": run_page(ui, experiment_id, self.run_id)}
+        version = self.queue.model_version
+        return pages | ({"version": version_page(ui, self.config.name, version)} if version else {})
 
     @property
     def behind(self) -> str | None:
@@ -67,26 +83,28 @@ class Run:
 
     def enqueue_metrics(self, values: dict[str, float], step: int) -> None:
         """Enqueue finite values without sending them; safe in any thread."""
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        self.queue.enqueue("metrics", values=finite, step=step)
+        self.queue.enqueue("metrics", values=_finite(values), step=step)
 
     def log_sources(self, pairs: PairData, base: BaseModel) -> None:
-        """Record the train and dev pairs as inputs, and data and base model as tags."""
+        """Record the pairs of each split as inputs, and data and base model as tags."""
         data = pairs.provenance
-        self._log_dataset(pairs.train, data, "training")
-        self._log_dataset(pairs.dev, data, "evaluation")
+        source = resolve_dataset_source(data.url) if data.url else CodeDatasetSource(tags={})
+        for split, context in ((pairs.train, "training"), (pairs.dev, "evaluation"), (pairs.test, "test")):
+            if split is not None:
+                dataset = MetaDataset(source, **_dataset_key(data.name, split, context)).to_dict()
+                self._record("dataset", dataset=dataset, context=context)
         tags = {"data.source": pairs.source, "data.name": data.name, "data.note": data.note or ""}
         self.set_tags(tags | {"model.base": base.name, "model.revision": base.revision or ""})
 
-    def _log_dataset(self, pairs: Dataset, data: Provenance, context: str) -> None:
-        source = resolve_dataset_source(data.url) if data.url else CodeDatasetSource(tags={})
-        dataset = MetaDataset(source, name=f"{data.name} {context}", digest=digest(pairs))
-        self._record("dataset", dataset=dataset.to_dict(), context=context)
-
     def log_result(self, folder: Path, files: list[str], values: dict[str, Any]) -> None:
-        """Record files of the result folder as artifacts, numbers as metrics and strings as tags."""
+        """Record files of the result folder as artifacts, numbers as metrics (`tracked_name`) and strings as tags."""
         self.log_files(folder, files)
-        numbers = {key: float(value) for key, value in values.items() if isinstance(value, int | float)}
+        split, keep = values.get("evaluated_on"), self.config.trainer.keep
+        numbers = {
+            tracked_name(key, split, keep): float(value)
+            for key, value in values.items()
+            if isinstance(value, int | float)
+        }
         self.log_metrics(numbers, int(values["steps"]))
         self.set_tags({f"result.{key}": value for key, value in values.items() if isinstance(value, str)})
 
@@ -101,22 +119,37 @@ class Run:
         """Record all files of a folder as artifacts."""
         self.log_files(folder, [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()])
 
-    def log_model(self, folder: Path, step: int, scores: dict[str, float]) -> str | None:
+    def log_model(
+        self, folder: Path, step: int, metrics: dict[str, float], pairs: PairData | None = None
+    ) -> str | None:
         """Record the encoder in a folder; return its registered version, or None if the store has not confirmed one.
 
-        The scores become tags of that version.
+        The finite ones of its metrics, measured on the reported split of the pairs, are recorded with it; those named
+        in `METRICS` also become tags of the version.
         """
         if not self.config.tracking.models:
             return None
         if kept := self.queue.snapshot(folder):
-            register = self.config.tracking.register
-            self.queue.enqueue("model", **kept, step=step, register=register, scores=scores)
+            values = _finite(metrics)
+            self.queue.enqueue(
+                "model",
+                **kept,
+                step=step,
+                register=self.config.tracking.register,
+                scores={name: values[name] for name in METRICS if name in values},
+                metrics=values,
+                evaluated=_reported_key(pairs) if pairs else None,
+            )
         self.queue.flush(FINAL_SECONDS)
         return self.queue.model_version
 
     def set_tags(self, tags: dict[str, str]) -> None:
         """Record tags."""
         self._record("tags", tags=tags)
+
+    def set_description(self, text: str) -> None:
+        """Record the description that MLflow shows above the run."""
+        self.set_tags({NOTE: text})
 
     def close_children(self) -> None:
         """End child runs with the status RUNNING as KILLED; to be called only when no process runs them."""
@@ -135,6 +168,8 @@ class Run:
 def start_run(config: Config, tags: dict[str, str], former: str | None = None, needed: bool = False) -> Iterator[Run]:
     """Start a run with the configuration as parameters, or resume the `former` one, for the duration of the block.
 
+    A new run is named `tracking.run_name`, else by its seed and the time.
+
     The run ends FINISHED; FAILED, with the reason in the tag `failure`, if an error leaves the block; KILLED if it
     is stopped or interrupted. While the store is unreachable, operations are kept in a journal in `config.folder`.
     Processes other than the main one get a run that records nothing.
@@ -144,7 +179,8 @@ def start_run(config: Config, tags: dict[str, str], former: str | None = None, n
     if not is_main_process():
         yield Run(DiscardingQueue(), config)
         return
-    run = Run(open_queue(config, tags, former, needed), config)
+    named = {RUN_NAME: config.tracking.run_name or default_run_name(config), **tags}
+    run = Run(open_queue(config, named, former, needed), config)
     status = "FAILED"
     try:
         with SystemMonitor(run.enqueue_metrics) if config.tracking.system_metrics else nullcontext():
@@ -171,22 +207,14 @@ def _without_secrets(message: str, config: Config) -> str:
     return message
 
 
-def run_tags(config: Config) -> dict[str, str]:
-    """Return the tags that describe how a run was made: code, libraries, configuration, machine and user."""
-    return {
-        **git_state(),
-        **dvc_state(),
-        **library_versions(),
-        "config.hash": config_hash(config),
-        "device": device_name(),
-        "processes": str(world_size()),
-        "user": user_name(),
-    }
+def _reported_key(pairs: PairData) -> dict[str, str]:
+    """Return name and digest of the reported split, as those of the run's input."""
+    return _dataset_key(pairs.provenance.name, pairs.reported, "evaluation" if pairs.test is None else "test")
 
 
-def user_name() -> str:
-    """Return the name of the user, or the number of one without an entry in the system's list, as in a container."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
+def _dataset_key(name: str, pairs: Dataset, context: str) -> dict[str, str]:
+    return {"name": f"{name} {context}", "digest": digest(pairs)}
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}

@@ -1,16 +1,15 @@
 """Connection to the MLflow store: timeouts, detection of outages, experiments, and lookup of runs."""
 
 import errno
-import json
 import logging
 import os
+import re
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 import mlflow
-from mlflow.entities import LifecycleStage
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import InvalidUrlException, MlflowException
 from mlflow.store.artifact.utils.models import get_model_name_and_version
@@ -18,23 +17,21 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.config.tracking import SQLITE, TrackingConfig, engine_uri, redact, redact_message, sqlite_path
-from src.evaluation.metrics import METRICS
-from src.tracking.database import create_database, database_lock, probe_sqlite, set_damaged_store_aside
+from src.tracking.database import create_database, database_lock, has_tables, probe_sqlite, set_damaged_store_aside
 from src.tracking.relocation import mend_paths
+from src.tracking.views import SCORES, TAG, changed_tags
 from src.utils.errors import UserError, shorten
 
 PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
+RECIPE = "recipe"
+"""Tag with hash and words of all that decides a training but the seed; equal for all seeds of a recipe."""
 JOURNAL_TAG = "journal"
 """Tag with the key of the run's journal, which identifies the run before it has an id."""
-RECIPE = "recipe"
-"""Tag with a hash and words of all settings that decide a training but the seed."""
 SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 """Exceptions raised for a store that cannot be used."""
-VIEW_COLUMNS = [*(f"metrics.`{name}`" for name in METRICS)]
-VIEW_COLUMNS += ["params.`trainer.learning_rate`", "tags.`model.base`", "tags.`data.source`"]
 
 logging.getLogger("alembic").setLevel(logging.ERROR)
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -130,25 +127,57 @@ def _experiment_id(client: MlflowClient, name: str, tracking: TrackingConfig) ->
     if known is None:
         folder = tracking.artifacts_folder
         location = folder and (folder / name).resolve().as_uri()
-        return str(client.create_experiment(name, artifact_location=location, tags=_view_tags()))
+        return str(client.create_experiment(name, artifact_location=location, tags=changed_tags({}, RECIPE)))
     if known.lifecycle_stage == LifecycleStage.DELETED:
         restore = f"MLFLOW_TRACKING_URI={tracking.uri} mlflow experiments restore --experiment-id {known.experiment_id}"
         raise UserError(
             f"name={name}: expected an experiment in {redact(tracking.uri)}, found it deleted: restore it with"
             f" {restore}, or give the run another name=NAME."
         )
+    set_views(client, known)
     return str(known.experiment_id)
 
 
-def _view_tags() -> dict[str, str]:
-    """Return the tags of a new experiment: its kind, and a saved view in the format of the MLflow UI.
+def set_views(client: MlflowClient, experiment: Experiment) -> None:
+    """Give an experiment, which an earlier version may have made, the views of this version."""
+    for key, value in changed_tags(experiment.tags, RECIPE).items():
+        client.set_experiment_tag(experiment.experiment_id, key, value)
 
-    The view shows metrics, base encoder and data as columns of the list of runs, which has none of them by default.
+
+def list_experiments(uri: str) -> dict[str, str]:
+    """Return the ids of the project's experiments by name, the last used first; give them the views of this version.
+
+    Experiments of others on the same server have none of its views, and are left out.
+
+    Raises `UserError` if the store cannot be used.
     """
-    now = int(time.time() * 1000)
-    state = json.dumps({"selectedColumns": VIEW_COLUMNS})
-    view = {"name": "Scores", "createdAt": now, "updatedAt": now, "state": state}
-    return {"mlflow.experimentKind": "custom_model_development", "mlflow.sharedViewState.scores": json.dumps(view)}
+    limit_requests_outside_training()
+    try:
+        probe_sqlite(uri)
+        client = connect(uri)
+        found = client.search_experiments(order_by=["last_update_time DESC"])
+        ours = [each for each in found if f"{TAG}{SCORES}" in each.tags]
+        for each in ours:
+            set_views(client, each)
+    except STORE_ERRORS as error:
+        raise store_error(error, uri) from error
+    return {each.name: str(each.experiment_id) for each in ours}
+
+
+def experiments_of(uri: str, runs: Iterable[str]) -> dict[str, str]:
+    """Return the experiments of runs by run id; empty if the store cannot be read or lacks one of the runs.
+
+    `runs`: ids or journal keys.
+    """
+    limit_requests_in_training()
+    try:
+        if not has_tables(uri):
+            return {}
+        client = connect(uri)
+        found = [client.get_run(find_run_id(client, each) or each).info for each in runs]
+    except STORE_ERRORS:
+        return {}
+    return {each.run_id: each.experiment_id for each in found}
 
 
 def find_run_id(client: MlflowClient, name: str, experiment_ids: list[str] | None = None) -> str | None:
@@ -178,12 +207,12 @@ def resolve_run(client: MlflowClient, reference: str) -> str:
     experiment = client.get_experiment_by_name(reference)
     ids = [experiment.experiment_id] if experiment else [each.experiment_id for each in client.search_experiments()]
     finished = "attributes.status = 'FINISHED'"
-    name = reference.replace("'", "")
-    condition = finished if experiment else f"{finished} AND attributes.run_name = '{name}'"
-    found = client.search_runs(ids, condition, order_by=["attributes.start_time DESC"], max_results=1)
-    if not found:
-        raise MlflowException("no finished run")
-    return str(found[0].info.run_id)
+    pattern = re.sub(r"['\"\\]", "_", reference)  # a filter cannot hold every name
+    condition = finished if experiment else f"{finished} AND attributes.run_name LIKE '{pattern}'"
+    for run in client.search_runs(ids, condition, order_by=["attributes.start_time DESC"]):
+        if experiment or run.info.run_name == reference:
+            return str(run.info.run_id)
+    raise MlflowException("no finished run")
 
 
 def _run_of_model(client: MlflowClient, address: str) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param, Run, RunTag
@@ -10,8 +11,9 @@ from src.config.tracking import TrackingConfig, redact
 from src.tracking.database import probe_sqlite
 from src.tracking.journal import Journal
 from src.tracking.operations import Operation
-from src.tracking.registry import log_model, register_model
+from src.tracking.registry import Measured, log_model, register_model
 from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store
+from src.tracking.views import children_view
 from src.utils.errors import UserError
 
 SYSTEM = "system/"
@@ -75,8 +77,16 @@ class StoreWriter:
             self._check_deleted(run_id)
         if new:
             self._adopt_children(run_id)
+        if tags.get("role") == "sweep":
+            self._save_view(run_id, at)
         self.client.update_run(run_id, status="RUNNING")
-        return {"run_id": run_id}
+        return {"run_id": run_id, "experiment_id": self.experiment_id}
+
+    def _save_view(self, run_id: str, at: int) -> None:
+        """Save a view of the run's children: an address cannot have both a filter and the columns of a view."""
+        name = f"Sweep {datetime.fromtimestamp(at / 1000):%Y-%m-%d %H:%M}"
+        for key, view in children_view(PARENT, run_id, name).items():
+            self.client.set_experiment_tag(self.experiment_id, key, view)
 
     def _check_deleted(self, run_id: str) -> None:
         """Raise `UserError` if the run was deleted."""
@@ -123,13 +133,22 @@ class StoreWriter:
         self.client.log_artifact(self.run_id, str(self.journal.locate(kept, late)), parent)
 
     def _model(
-        self, at: int, kept: str, step: int, register: bool, scores: dict[str, float], late: bool = False
+        self,
+        at: int,
+        kept: str,
+        step: int,
+        register: bool,
+        scores: dict[str, float],
+        late: bool = False,
+        metrics: dict[str, float] | None = None,
+        evaluated: dict[str, str] | None = None,
     ) -> Facts:
-        folder = self.journal.locate(kept, late)
-        model_id = log_model(self.client, self.experiment_id, self.run_id, folder, step)
+        folder, name = self.journal.locate(kept, late), self.journal.header.experiment
+        measured = Measured(scores if metrics is None else metrics, evaluated, step, at)
+        model_id = log_model(self.client, self.run_id, folder, name, measured)
         if not (register and self.tracking.register):
             return None
-        version = register_model(self.client, self.run_id, model_id, self.journal.header.experiment, scores)
+        version = register_model(self.client, self.run_id, model_id, name, scores)
         self.client.set_tag(self.run_id, "result.model_version", version)
         return {"model_version": version}
 

@@ -175,6 +175,12 @@ def log_table(title: str, rows: dict[str, str]) -> None:
     LOGGER.info("%s", text, extra={"table": table})
 
 
+def log_links(title: str, links: dict[str, str]) -> None:
+    """Log a title, and a line for each name and address, which is never broken: a table would break a long one."""
+    width = max(map(len, links), default=0)
+    LOGGER.info("%s", "\n".join([title, *(f"  {name:{width}}  {address}" for name, address in links.items())]))
+
+
 def relative_to_cwd(path: Path) -> Path:
     """Return the path relative to the working directory, unchanged if it is outside."""
     here = Path.cwd()

@@ -20,13 +20,17 @@ OFFLINE_VALUES = {"1", "ON", "YES", "TRUE"}  # as in huggingface_hub.constants
 
 
 def git_state() -> dict[str, str]:
-    """Return the commit and whether there are uncommitted changes; empty outside a git checkout."""
+    """Return commit, branch and whether there are uncommitted changes; empty outside a git checkout."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(("git", *arguments), capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return {"git.commit": git("rev-parse", "HEAD"), "git.dirty": str(bool(git("status", "--porcelain"))).lower()}
+        return {
+            "git.commit": git("rev-parse", "HEAD"),
+            "git.branch": git("branch", "--show-current"),
+            "git.dirty": str(bool(git("status", "--porcelain"))).lower(),
+        }
     except (OSError, subprocess.CalledProcessError):
         return {}
 

@@ -37,6 +37,10 @@ MISTAKES = [
     "src.compare only_one",
     "src.compare one another",
     "src.compare one another --pears 3",
+    "src.promote",
+    "src.promote missing",
+    "src.promote missing --force",
+    f"{TRAIN} tracking.champion=auto tracking.register=false",
     "src.reproduce",
     "src.reproduce missing",
     "src.sync missing",
@@ -44,7 +48,7 @@ MISTAKES = [
     "src.report missing",
     "src.report",
 ]
-HELP = ["train", "sweep", "bench", "prepare", "predict", "compare", "reproduce", "sync", "report"]
+HELP = ["train", "sweep", "bench", "prepare", "predict", "compare", "promote", "reproduce", "sync", "report"]
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

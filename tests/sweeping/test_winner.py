@@ -14,7 +14,7 @@ from src.config import SweepSettings
 from src.config.commands import ConfirmConfig
 from src.evaluation.statistics import Estimate
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import Trainings
+from src.sweeping.trainings import Trainings, trial_config
 from src.sweeping.trials import TrialRunner
 from src.sweeping.winner import Finalist, confirm, retrain_missing, winner_config
 from src.training.fine_tune import save_interval
@@ -114,3 +114,11 @@ def test_the_winner_is_evaluated_once_and_its_checkpoints_come_as_configured(
     trainer = winner_config(study, winner, 40).trainer
     assert (trainer.eval_steps, trainer.eval_every_epochs, trainer.keep) == (20, None, "last")
     assert save_interval(trainer, 40) == steps
+
+
+def test_only_the_winner_of_a_sweep_can_become_champion(sweep_config: Sweep, open_study: Open, tmp_path: Path) -> None:
+    study = open_study(sweep_config("tracking.champion=auto"))
+    params = {"trainer.epochs": 2, "trainer.learning_rate": 1e-3, "trainer.warmup_ratio": 0.1}
+    winner = Finalist(0, params, 0.0, [], np.empty(0), np.empty(0), Estimate(0.0, 0.0, 0.0))
+    assert winner_config(study, winner, 40).tracking.champion == "auto"
+    assert trial_config(study, params, 40, tmp_path).tracking.champion == "off"
