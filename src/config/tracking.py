@@ -146,18 +146,11 @@ class TrackingConfig:
         local = self.artifacts is None or "://" not in self.artifacts
         require(local, "tracking.artifacts", "a folder, or empty for a server", redact(self.artifacts or ""))
         check_uri(self.uri, "tracking.uri")
-        shown = self.ui is None or (
-            bool(PAGE.fullmatch(self.ui)) and self.ui.isprintable() and redact(self.ui) == self.ui
-        )
-        require(shown, "tracking.ui", "http(s)://HOST:PORT without user and query, or null", redact(self.ui or ""))
-        name = "x" if self.run_name is None else self.run_name
-        shown = visible(name[:40])
-        valid = bool(name.strip()) and visible(name) == name and not {"\n", "\t"} & set(name)
-        require(valid, "tracking.run_name", "a text on one line, or null", shown)
-        require(len(name) <= NAME_LENGTH, "tracking.run_name", f"at most {NAME_LENGTH} characters long", shown)
-        allowed = ("off", "auto") if self.models and self.register else ("off",)
-        reason = "off or auto" if "auto" in allowed else "off without tracking.models and tracking.register"
-        require(self.champion in allowed, "tracking.champion", reason, self.champion)
+        _check_ui(self.ui)
+        _check_run_name(self.run_name)
+        registered = self.models and self.register
+        allowed = "off or auto" if registered else "off without tracking.models and tracking.register"
+        require(self.champion in ("off", *["auto"] * registered), "tracking.champion", allowed, self.champion)
 
     @property
     def artifacts_folder(self) -> Path | None:
@@ -166,3 +159,17 @@ class TrackingConfig:
         if self.artifacts:
             return Path(self.artifacts)
         return database.absolute().parent / "artifacts" if database else None
+
+
+def _check_ui(address: str | None) -> None:
+    valid = address is None or (bool(PAGE.fullmatch(address)) and address.isprintable() and redact(address) == address)
+    require(valid, "tracking.ui", "http(s)://HOST:PORT without user and query, or null", redact(address or ""))
+
+
+def _check_run_name(name: str | None) -> None:
+    if name is None:
+        return
+    shown = visible(name[:40])
+    valid = bool(name.strip()) and visible(name) == name and not {"\n", "\t"} & set(name)
+    require(valid, "tracking.run_name", "a text on one line, or null", shown)
+    require(len(name) <= NAME_LENGTH, "tracking.run_name", f"at most {NAME_LENGTH} characters long", shown)
