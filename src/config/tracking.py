@@ -21,8 +21,8 @@ SECRET = re.compile(
 )
 """A key and its secret value, in the query of an address or in a connection string."""
 USERINFO = re.compile(r"(\w+://)[^/@\s]+@")
-PAGE = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
-"""Address of a UI: without user, query and fragment."""
+PAGE = re.compile(r"https?://[\w.:\[\]-]+(/[\w./~%-]*)?", re.ASCII)
+"""Address of a UI: without user, query and fragment, so that links can be made of it."""
 HIDDEN = "***"
 NAME_LENGTH = 250
 """Longest name of a run that MLflow stores, in characters."""
@@ -146,10 +146,8 @@ class TrackingConfig:
         local = self.artifacts is None or "://" not in self.artifacts
         require(local, "tracking.artifacts", "a folder, or empty for a server", redact(self.artifacts or ""))
         check_uri(self.uri, "tracking.uri")
-        shown = self.ui is None or (
-            bool(PAGE.fullmatch(self.ui)) and self.ui.isprintable() and redact(self.ui) == self.ui
-        )
-        require(shown, "tracking.ui", "http(s)://HOST:PORT without user and query, or null", redact(self.ui or ""))
+        page = self.ui is None or PAGE.fullmatch(self.ui) is not None
+        require(page, "tracking.ui", "http(s)://HOST:PORT without user and query, or null", redact(self.ui or ""))
         name = "x" if self.run_name is None else self.run_name
         shown = visible(name[:40])
         valid = bool(name.strip()) and visible(name) == name and not {"\n", "\t"} & set(name)
