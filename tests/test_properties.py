@@ -26,6 +26,7 @@ from src.data.pairs import check_pairs
 from src.evaluation.evaluate import pair_evaluator
 from src.evaluation.metrics import DEV
 from src.training.attention import packed_attention
+from src.training.clock import TrainingClock
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
 from src.training.losses import build_loss
 from src.training.packing import PackedCollator, embed_packed, features_of, tokenize
@@ -162,6 +163,7 @@ def test_every_pair_is_in_exactly_one_batch_of_an_epoch(
     config = TrainerConfig(batch_size=batch, seed=seed, precision="fp32")
     trainer = PairTrainer(
         config,
+        TrainingClock(),
         model=encoder,
         args=build_arguments(config, pairs, tmp_path),
         train_dataset=data,

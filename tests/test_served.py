@@ -5,6 +5,7 @@ UI_SCREENSHOTS=FOLDER in the environment keeps the screenshots.
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,11 +25,14 @@ from sentence_transformers import SentenceTransformer
 
 import src.train
 from src.cli import CONF
+from src.compare import run as compare
 from src.config import Config
+from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import Result
+from src.tracking.links import LOCAL
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 
@@ -41,33 +45,63 @@ SENTENCES = ["방이 넓고 조용해요", "호스트가 친절합니다", "방�
 
 
 class Trained(NamedTuple):
-    """Two finished trainings with their store below `folder`, as in a checkout."""
+    """Finished trainings with their store below `folder`, as in a checkout."""
 
     folder: Path
-    config: Config
-    results: list[Result]
+    port: int
+    """Port for the UI, whose address the trainings have printed."""
+    configs: dict[str, Config]
+    """By folder: two trainings, of which the second became champion, and one with three seeds."""
+    results: dict[str, Result]
+
+    @property
+    def uri(self) -> str:
+        return self.configs["first"].tracking.uri
+
+    def link(self, run: str, name: str) -> str:
+        """Return the last address that a training has printed under a name, and so written into its log."""
+        log = (Path(self.configs[run].folder) / "train.log").read_text(encoding="utf-8")
+        return re.findall(rf"^ +{name} +(http\S+)$", log, re.MULTILINE)[-1]
+
+    def shown(self, run: str) -> str:
+        """Return the beginning of the Spearman of a training."""
+        return str(self.results[run].spearman.value)[:7]
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("served")
+    folder, port = tmp_path_factory.mktemp("served"), free_port()
     (folder / "mlruns").mkdir()
-    configs = [tiny_config_in(folder / "mlruns", f"trainer.learning_rate={rate}") for rate in ("1e-3", "5e-3")]
-    return Trained(folder, configs[1], [src.train.run(config) for config in configs])
+    changes = {
+        "first": ["trainer.learning_rate=1e-3", "tracking.run_name='lr 1e-03'"],
+        "second": ["trainer.learning_rate=5e-3", "tracking.run_name='lr 5e-03'", "tracking.champion=auto"],
+        "seeds": ["trainer.learning_rate=3e-3", "trainer.seeds=[42,43,44]"],
+    }
+    configs = {
+        name: tiny_config_in(
+            folder / "mlruns", f"folder={folder}/{name}", f"tracking.ui=http://127.0.0.1:{port}", *overrides
+        )
+        for name, overrides in changes.items()
+    }
+    return Trained(folder, port, configs, {name: src.train.run(config) for name, config in configs.items()})
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager
-def serving(line: Callable[[int], list[str]], folder: Path, path: str, store: str = "") -> Iterator[str]:
-    """Run a server on a free port for the duration of the block; yield its address once it answers at `path`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def serving(line: list[str], port: int, folder: Path, path: str, store: str = "") -> Iterator[str]:
+    """Run a server for the duration of the block; yield its address once it answers at `path`."""
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": store}
+    environment["PYTHONPATH"] = str(CONF.parent)
     environment["PATH"] = f"{PROGRAMS}:{os.environ['PATH']}"  # MLflow starts uvicorn by name
     log = folder / "server.log"
     with log.open("w") as output:
         server = subprocess.Popen(
-            line(port), cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+            line, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
         )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -90,19 +124,15 @@ def responds(address: str) -> bool:
 
 @pytest.mark.serve
 def test_a_served_model_returns_the_embeddings_of_the_library(trained: Trained) -> None:
-    model = f"models:/tiny/{trained.results[1].model_version}"
-
-    def line(port: int) -> list[str]:
-        options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-        return [str(PROGRAMS / "mlflow"), "models", "serve", "--model-uri", model, *options]
-
-    with serving(line, trained.folder, "/ping", trained.config.tracking.uri) as address:
+    model, port = f"models:/tiny/{trained.results['second'].model_version}", free_port()
+    options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    line = [str(PROGRAMS / "mlflow"), "models", "serve", "--model-uri", model, *options]
+    with serving(line, port, trained.folder, "/ping", trained.uri) as address:
         body = json.dumps({"inputs": SENTENCES}).encode()
         request = Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
         with urlopen(request, timeout=60) as reply:
             served = np.array(json.load(reply)["predictions"])
-    folder = Path(trained.config.folder)
-    expected = SentenceTransformer(str(folder / "model"), device="cpu").encode(SENTENCES)
+    expected = SentenceTransformer(str(trained.folder / "second" / "model"), device="cpu").encode(SENTENCES)
     assert served.shape == expected.shape == (3, 32)
     np.testing.assert_allclose(served, expected, atol=1e-6)
 
@@ -110,12 +140,9 @@ def test_a_served_model_returns_the_embeddings_of_the_library(trained: Trained) 
 @pytest.fixture(scope="module")
 def ui(trained: Trained) -> Iterator[str]:
     """The address of the UI that `make ui` starts in a folder with the store."""
-
-    def line(port: int) -> list[str]:
-        makefile = str(CONF.parent / "Makefile")
-        return ["make", "--file", makefile, "--assume-old", "setup", "ui", f"BIN={PROGRAMS}", f"PORT={port}"]
-
-    with serving(line, trained.folder, "/health") as address:
+    makefile = str(CONF.parent / "Makefile")
+    line = ["make", "--file", makefile, "--assume-old", "setup", "ui", f"BIN={PROGRAMS}", f"PORT={trained.port}"]
+    with serving(line, trained.port, trained.folder, "/health") as address:
         yield address
 
 
@@ -125,80 +152,106 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(ui: str) -> Iterator["Page"]:
-    """The page with the experiment's runs, reached by clicks; all its requests go to the server under test."""
+def browser() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
-    hosts = set()
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser:
-        page = browser.new_page(viewport={"width": 1500, "height": 800})
+        yield browser
+
+
+@pytest.fixture
+def page(ui: str, browser: "Browser") -> Iterator["Page"]:
+    """A page of a browser that has never been here; all its requests go to the server under test."""
+    hosts = set()
+    with browser.new_context(viewport={"width": 1500, "height": 800}) as profile:
+        page = profile.new_page()
         page.set_default_timeout(60_000)
         page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-        page.goto(ui)
-        page.get_by_text("Model training", exact=True).click()
-        page.goto(f"{ui}/#/experiments")
-        page.get_by_role("link", name="tiny").first.click()
-        show_scores(page)
-        for label in ("Close", "Hide banner"):  # the assistant and a hint cover the columns
-            page.get_by_role("button", name=label, exact=True).click()
         yield page
     assert hosts == {ui.removeprefix("http://")}
 
 
-def show_scores(page: "Page") -> None:
-    """Choose the view `Scores` of the list; try twice, since the list sometimes keeps its former columns."""
-    from playwright.sync_api import TimeoutError as NotShown
-
-    column = page.locator(".ag-header-cell", has_text="spearman_cosine")
-    choose_scores(page)
-    try:
-        column.wait_for(timeout=15_000)
-    except NotShown:
-        page.reload()
-        choose_scores(page)
-        column.wait_for()
-
-
-def choose_scores(page: "Page") -> None:
-    page.locator(".ag-row").first.wait_for()  # a list that is still loading can reset its columns
-    page.get_by_test_id("saved-views-trigger").click()
-    page.get_by_role("menuitem", name="Scores").click()
+def titles(page: "Page") -> list[str]:
+    """Return the titles of the columns in view."""
+    return [title.strip() for title in page.locator(".ag-header-cell").all_inner_texts()]
 
 
 @pytest.mark.browser
-def test_the_experiment_lists_runs_with_spearman_and_base_model(page: "Page", trained: Trained, shots: Path) -> None:
-    for result in trained.results:
-        page.get_by_text(str(result.spearman.value)[:8]).first.wait_for()
+def test_the_link_in_a_summary_opens_the_list_of_runs_with_scores(page: "Page", trained: Trained, shots: Path) -> None:
+    page.goto(trained.link("second", "runs"))
+    for run in ("first", "second"):
+        page.locator(".ag-row", has_text=trained.shown(run)).first.wait_for()
     page.screenshot(path=shots / "runs.png")
-    columns = page.locator(".ag-header-cell").all_inner_texts()
-    assert {"spearman_cosine", "model.base"} <= {column.strip() for column in columns}
-    assert page.get_by_text("tests/tiny", exact=True).count() == 2
+    assert {"Run Name", SPEARMAN, f"{SPEARMAN}_low"} <= set(titles(page))
+    names = [name.strip() for name in page.locator(".ag-row a").all_inner_texts()]
+    assert {"lr 1e-03", "lr 5e-03", "seed 42", "seed 43"} <= set(names)
+    column = page.locator(f'.ag-row [col-id="metrics.`{SPEARMAN}`"]').all_inner_texts()
+    assert column == sorted(column, reverse=True) and len(column) == 6
 
 
 @pytest.mark.browser
-def test_two_runs_compared_show_both_curves(page: "Page", trained: Trained, ui: str, shots: Path) -> None:
-    for box in page.locator(".ag-row .ag-selection-checkbox input").all():
-        box.check()
-    page.get_by_role("button", name="Compare").click()
-    page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
-    page.get_by_role("link", name="spearman_cosine", exact=True).click()
-    page.locator(".scatterlayer .trace").nth(1).wait_for()
-    client = MlflowClient(trained.config.tracking.uri)
-    for result in trained.results:
-        name = client.get_run(result.run_id).info.run_name
-        page.get_by_text(f"{name} (spearman_cosine)").first.wait_for()
-    page.screenshot(path=shots / "curves.png")
+def test_grouped_by_recipe_three_seeds_are_one_row_with_their_mean(page: "Page", trained: Trained, shots: Path) -> None:
+    summary = trained.results["seeds"].seeds
+    assert summary
+    page.goto(trained.link("seeds", "runs"))
+    mean = f"{summary.means[SPEARMAN].value:.4f}"[:-1]
+    group = page.locator(".ag-row", has_text="Group: ").filter(has_text="lr 3e-03")
+    group.filter(has_text=mean).wait_for()
+    page.screenshot(path=shots / "recipes.png")
+    assert group.count() == 1
+    assert page.locator(".ag-row", has_text="Group: ").count() == 3
+    assert "3" in group.inner_text().split()
 
 
 @pytest.mark.browser
-def test_the_registered_model_shows_its_version_with_metrics(
-    page: "Page", trained: Trained, ui: str, shots: Path
+def test_the_models_of_an_experiment_are_listed_with_scores(
+    page: "Page", ui: str, trained: Trained, shots: Path
 ) -> None:
-    score = f"{trained.results[1].spearman.value:.4f}"
-    page.goto(f"{ui}/#/models/tiny")
-    page.get_by_text("spearman_cosine").first.wait_for()
-    page.screenshot(path=shots / "model.png")
-    page.get_by_role("link", name="Version 2").first.click()
+    page.goto(printed_by_make(trained)["models"])
+    page.get_by_text(trained.shown("second")).first.wait_for()
+    page.screenshot(path=shots / "models.png")
+    assert SPEARMAN in titles(page)
+
+
+def printed_by_make(trained: Trained) -> dict[str, str]:
+    """Return the addresses that `make ui` has printed for the experiment."""
+    lines = (trained.folder / "server.log").read_text(encoding="utf-8").splitlines()
+    assert "tiny" in lines
+    return dict(line.split() for line in lines if line.startswith("  "))
+
+
+@pytest.mark.browser
+def test_two_runs_compared_show_both_curves_from_step_0(
+    page: "Page", trained: Trained, ui: str, shots: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare([str(trained.folder / name) for name in ("first", "second")], trained.uri)
+    (link,) = re.findall(r"^  curves  (http\S+)$", capsys.readouterr().out, re.MULTILINE)
+    page.goto(link.replace(LOCAL, ui))
+    page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
+    for name in ("lr 1e-03", "lr 5e-03"):
+        page.get_by_text(f"{name} ({SPEARMAN})").first.wait_for()
+    page.locator(".scatterlayer .trace").nth(1).wait_for()
+    page.screenshot(path=shots / "curves.png")
+    charts = page.evaluate("[...document.querySelectorAll('.js-plotly-plot')].map(each => each.data)")
+    (curves,) = ([trace for trace in chart if trace.get("name", "").endswith(f"({SPEARMAN})")] for chart in charts)
+    assert [curve["x"][0] for curve in curves] == [0, 0]
+
+
+@pytest.mark.browser
+def test_the_page_of_the_champion_says_why_it_is_champion(page: "Page", trained: Trained, shots: Path) -> None:
+    client = MlflowClient(trained.uri)
+    described = client.get_model_version_by_alias("tiny", "champion").description
+    page.goto(trained.link("second", "version"))
     page.get_by_text("Source Run").wait_for()
-    page.get_by_text(score).first.wait_for()
+    page.get_by_text("Champion since").first.wait_for()
     page.screenshot(path=shots / "version.png")
+    assert page.get_by_text(str(trained.results["second"].spearman.value)[:6]).first.is_visible()
+    assert described.split(":")[-1].strip(" *.")[:40] in page.locator("body").inner_text()
+
+
+@pytest.mark.browser
+def test_the_link_to_a_run_opens_its_page(page: "Page", trained: Trained, shots: Path) -> None:
+    page.goto(trained.link("first", "run"))
+    page.get_by_text(trained.results["first"].run_id).first.wait_for()
+    page.screenshot(path=shots / "run.png")
+    assert page.get_by_role("heading", name="lr 1e-03").count()

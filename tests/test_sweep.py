@@ -112,7 +112,7 @@ def test_trials_are_compared_on_a_part_of_train_and_the_winner_is_trained_on_all
         predictions = pd.read_parquet(path.parent / "predictions.parquet")
         assert len(predictions) == 16
     assert (finished.result.train_pairs, finished.result.dev_pairs) == (40, 40)
-    assert len(pd.read_csv(finished.folder / "winner" / "curve.csv")) == 1
+    assert len(pd.read_csv(finished.folder / "winner" / "curve.csv")) == 2
     trainer = OmegaConf.load(finished.folder / "winner" / "config.yaml").trainer
     assert (trainer.save_steps, trainer.resume) == (finished.config.trainer.eval_steps, "if_same")
 

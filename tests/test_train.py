@@ -20,6 +20,8 @@ from src.evaluation.metrics import PEARSON, SPEARMAN
 from src.evaluation.result import Result
 from src.pipeline import training
 from src.tracking import EXAMPLE
+from src.tracking import run as tracking
+from src.training import CurveRow
 from src.training.trainer import PairTrainer
 from src.utils.errors import UserError
 from src.utils.files import exclusive_lock
@@ -59,7 +61,9 @@ def test_the_folder_holds_the_complete_result(finished: Finished) -> None:
     assert {"pearson_cosine", "run_id", "data_source", "train_seconds"} <= set(written)
     assert not any(isinstance(value, dict | list) for value in written.values())
     curve = pd.read_csv(folder / "curve.csv")
-    assert curve["step"].tolist() == [3, 6, 9, 10]
+    assert (folder / "curve.csv").read_text(encoding="utf-8").splitlines()[1].startswith("0.0,0,,")
+    assert curve[SPEARMAN].iloc[0] == written["spearman_cosine_before"]
+    assert curve["step"].tolist() == [0, 3, 6, 9, 10]
     assert curve[SPEARMAN].iloc[-1] == result.spearman.value
     assert (folder / "config.yaml").read_text(encoding="utf-8").startswith("name: tiny")
     assert (folder / "plots" / "curve.png").read_bytes().startswith(b"\x89PNG")
@@ -93,7 +97,9 @@ def test_the_run_holds_parameters_curves_data_and_provenance(finished: Finished)
     assert run.data.params["trainer.learning_rate"] == "0.001"
     assert {"git.commit", "config.hash", "data.source", "model.base", "version.torch", "device"} <= set(run.data.tags)
     curve = client.get_metric_history(run.info.run_id, "spearman_cosine")
-    assert [point.step for point in curve][:4] == [3, 6, 9, 10]
+    assert [point.step for point in curve][:5] == [0, 3, 6, 9, 10]
+    assert curve[0].value == result.before
+    assert client.get_metric_history(run.info.run_id, "training_loss")[0].step > 0
     for name in (PEARSON, "training_loss", "validation_loss", "learning_rate"):
         assert client.get_metric_history(run.info.run_id, name), name
     assert run.data.metrics[SPEARMAN] == result.spearman.value
@@ -171,8 +177,9 @@ class Killed(BaseException):
     """Stands for kill -9: no handler of the project runs."""
 
 
+@pytest.mark.parametrize("version", ["this one", "one whose curve has no step 0"])
 def test_a_killed_training_resumes_in_its_run_and_ends_as_if_undisturbed(
-    tiny_config: TinyConfig, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+    version: str, tiny_config: TinyConfig, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = src.train.run(tiny_config())
     save = PairTrainer._save_checkpoint
@@ -182,8 +189,14 @@ def test_a_killed_training_resumes_in_its_run_and_ends_as_if_undisturbed(
         if self.state.global_step == 6:
             raise Killed
 
+    def recorded(self: tracking.Run, row: CurveRow) -> None:
+        if version == "this one" or row.step > 0:
+            record(self, row)
+
+    record = tracking.Run.on_evaluate
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(PairTrainer, "_save_checkpoint", killed)
+        patch.setattr(tracking.Run, "on_evaluate", recorded)
         src.train.run(tiny_config())
     resumed = src.train.run(tiny_config())
     assert (resumed.scores, resumed.validation_loss) == (undisturbed.scores, undisturbed.validation_loss)
@@ -191,11 +204,11 @@ def test_a_killed_training_resumes_in_its_run_and_ends_as_if_undisturbed(
     assert len(runs(client)) == 2
     assert {run.info.status for run in runs(client)} == {"FINISHED"}
     history = client.get_metric_history(resumed.run_id, "validation_loss")
-    assert [point.step for point in history] == [3, 6, 9, 10]
+    assert sorted(point.step for point in history) == [0, 3, 6, 9, 10]
     curve = pd.read_csv(Path(tiny_config().folder) / "curve.csv")
-    assert curve["step"].tolist() == [3, 6, 9, 10]
+    assert curve["step"].tolist() == [0, 3, 6, 9, 10]
     card = (Path(tiny_config().folder) / "model" / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| [\d.]+ +\| (\d+) ", card, re.MULTILINE) == ["3", "6", "9", "10"]
+    assert re.findall(r"^\| [\d.]+ +\| (\d+) ", card, re.MULTILINE) == ["0", "3", "6", "9", "10"]
     assert not (Path(tiny_config().folder) / "checkpoints").exists()
 
 

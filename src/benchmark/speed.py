@@ -129,8 +129,9 @@ def seconds_per_step(result: Result, interval: int) -> float:
     """Return the wall time of a step, with its share of an evaluation every `interval` steps.
 
     The recipe's interval is used because a training of few steps has more evaluations for its steps than the recipe.
+    One more evaluation is that of step 0: direct and in fp32, whatever the trainer.
     """
-    evaluations = math.ceil(result.steps / interval)
+    evaluations = 1 + math.ceil(result.steps / interval)
     return result.train_seconds / result.steps + result.evaluation_seconds / evaluations / interval
 
 

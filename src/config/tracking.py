@@ -21,8 +21,8 @@ SECRET = re.compile(
 )
 """A key and its secret value, in the query of an address or in a connection string."""
 USERINFO = re.compile(r"(\w+://)[^/@\s]+@")
-PAGE = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
-"""Address of a UI: without user, query and fragment."""
+PAGE = re.compile(r"https?://[\w.:\[\]-]+(/[\w./~%-]*)?", re.ASCII)
+"""Address of a UI: without user, query and fragment, so that links can be made of it."""
 HIDDEN = "***"
 NAME_LENGTH = 250
 """Longest name of a run that MLflow stores, in characters."""
@@ -162,7 +162,7 @@ class TrackingConfig:
 
 
 def _check_ui(address: str | None) -> None:
-    valid = address is None or (bool(PAGE.fullmatch(address)) and address.isprintable() and redact(address) == address)
+    valid = address is None or PAGE.fullmatch(address) is not None
     require(valid, "tracking.ui", "http(s)://HOST:PORT without user and query, or null", redact(address or ""))
 
 

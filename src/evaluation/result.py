@@ -95,10 +95,11 @@ class Result:
     threads: int
     device: str
     startup_seconds: float
-    """From the start of the process to the first step."""
+    """From the start of the process to the first step, with the evaluation of the base encoder."""
     train_seconds: float
     """Wall time of training without evaluations; after an interruption, of the remaining steps."""
     evaluation_seconds: float
+    """Wall time of the evaluations of the curve, from that of the base encoder on; not that of `scores`."""
     pairs_per_second: float
     peak_memory_mb: float
     """Peak resident memory of the process."""

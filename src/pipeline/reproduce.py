@@ -103,7 +103,11 @@ def check_provenance(reference: str, recorded: dict[str, str], pairs: PairData) 
 
 
 def curve_difference(stored: pd.DataFrame, again: pd.DataFrame) -> float:
-    """Return the largest absolute difference of two curves in `COLUMNS`; infinite if their steps differ."""
+    """Return the largest absolute difference of two curves in `COLUMNS`; infinite if their steps differ.
+
+    A curve stored by an old version has no step 0: they are compared from its first row on.
+    """
+    again = again[again["step"] >= stored["step"].min()].reset_index(drop=True)
     if stored["step"].tolist() != again["step"].tolist():
         return float("inf")
     return float((stored[COLUMNS] - again[COLUMNS]).abs().to_numpy().max())

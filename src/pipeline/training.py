@@ -21,7 +21,7 @@ from src.report.console import ProgressView, log_behind, log_pages, log_sources,
 from src.report.files import ARTIFACTS, save_result
 from src.report.sentence import describe_result
 from src.tracking import RECIPE, run_tags, start_run
-from src.training import Training, TrainingCallback, fine_tune
+from src.training import Training, TrainingCallback, TrainingClock, fine_tune
 from src.training.callbacks import check_similarities
 from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, has_checkpoint
 from src.training.losses import build_loss
@@ -51,7 +51,7 @@ def run_training(
     `TrainingDiverged` if a loss, a weight or a metric is not finite.
     """
     folder, base = Path(config.folder), base_of(config.model)
-    store, checkpoints = state_file(folder), folder / CHECKPOINTS
+    store, checkpoints, clock = state_file(folder), folder / CHECKPOINTS, TrainingClock()
     with log_to_file(folder / LOG_FILE):
         log_sources(pairs, base)
         plan = broadcast(
@@ -60,7 +60,7 @@ def run_training(
         config = plan.config
         if plan.run_id is None:
             delete_checkpoints(checkpoints)
-        with start_run(config, run_tags(config) | (tags or {}), plan.run_id) as run, ProgressView() as view:
+        with start_run(config, run_tags(config) | (tags or {}), plan.run_id) as run, ProgressView(clock) as view:
             log_behind(run.behind)
             store.save(plan.state(run.run_id))
             run.log_sources(pairs, base)
@@ -68,15 +68,13 @@ def run_training(
             init_model_card(encoder, config.name, pairs, base)
             check_texts(encoder, {"train": pairs.train, "dev": pairs.dev, "test": pairs.test}, config.trainer)
             loss = build_loss(encoder, config.loss.name)
-            before = evaluate(encoder, pairs.dev, loss, config.trainer)
-            check_similarities(before, base.name)
             training = fine_tune(
-                encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [view, run, *callbacks]
+                encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [view, run, *callbacks], clock
             )
             after = evaluate(encoder, pairs.reported, loss, config.trainer)
             check_similarities(after, config.name)
-            finalize_model_card(encoder, training.curve, pairs, after.metrics)
-            result = build_result(config, pairs, base, training, before, after, run.run_id)
+            finalize_model_card(encoder, training, pairs, after.metrics)
+            result = build_result(config, pairs, base, training, after, run.run_id)
             save_result(folder, encoder, config, result, training.curve, pairs.reported, after)
             if version := run.log_model(folder / "model", training.steps, result.reported, pairs):
                 result = replace(result, model_version=version)
@@ -95,7 +93,6 @@ def build_result(
     pairs: PairData,
     base: BaseModel,
     training: Training,
-    before: Evaluation,
     after: Evaluation,
     run_id: str,
 ) -> Result:
@@ -117,7 +114,7 @@ def build_result(
             name: Estimate(after.metrics[name], *bootstrap_interval(statistic, gold, after.predicted, seed=seed))
             for name, statistic in ((SPEARMAN, spearman), (PEARSON, pearson))
         },
-        before=before.metrics[SPEARMAN],
+        before=training.curve[0].metrics[SPEARMAN],
         validation_loss=after.loss,
         steps=training.steps,
         warmup_steps=training.warmup_steps,

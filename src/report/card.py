@@ -1,17 +1,19 @@
 """Model card: the values for model_card_template.md, as card data of sentence-transformers."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData
+from sentence_transformers.base.model_card import format_duration
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from src.data import PairData
 from src.encoder import BaseModel
 from src.evaluation.evaluate import pair_evaluator
 from src.evaluation.metrics import DEV, SPEARMAN, TEST
-from src.training.callbacks import CurveRow
+from src.training import CurveRow, Training
 from src.utils.text import escape_markdown
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -45,6 +47,15 @@ class Card(SentenceTransformerModelCardData):
     """Number of pairs on which the metrics were computed."""
     mean_pooling: bool = True
     """Whether the only module after the transformer is mean pooling: the library transformers alone can embed then."""
+    train_seconds: float | None = None
+    """Wall time of training, None before its end."""
+
+    def get_training_duration_data(self) -> dict[str, str | None]:
+        """Return both durations as text; the library counts evaluations without a DataLoader as training."""
+        if self.train_seconds is None:
+            return {"training_time": None, "evaluation_time": None}
+        train, evaluation = map(format_duration, (self.train_seconds, self.evaluation_duration))
+        return {"training_time": train, "evaluation_time": evaluation}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values for the template, names and texts escaped; the YAML header quotes them itself."""
@@ -82,7 +93,7 @@ def init_model_card(encoder: SentenceTransformer, name: str, pairs: PairData, ba
 
 
 def finalize_model_card(
-    encoder: SentenceTransformer, curve: list[CurveRow], pairs: PairData, metrics: dict[str, float]
+    encoder: SentenceTransformer, training: Training, pairs: PairData, metrics: dict[str, float]
 ) -> None:
     """Replace the trainer's metrics with those of the saved weights on the reported pairs, and its log with the curve.
 
@@ -90,19 +101,23 @@ def finalize_model_card(
     resume.
     """
     card = encoder.model_card_data
+    card.train_seconds, card.evaluation_duration = training.train_seconds, training.evaluation_seconds
     card.eval_results_dict.clear()
     evaluator = pair_evaluator(pairs.reported, DEV if pairs.test is None else TEST)
     card.set_evaluation_metrics(evaluator, {f"{evaluator.name}_{key}": value for key, value in metrics.items()})
-    card.training_logs = [
-        {
-            "Epoch": row.epoch,
-            "Step": row.step,
-            "Training Loss": row.training_loss,
-            "Validation Loss": row.validation_loss,
-            f"{DEV}_{SPEARMAN}": row.metrics[SPEARMAN],
-        }
-        for row in curve
-    ]
+    card.training_logs = [_log_row(row) for row in training.curve]
+
+
+def _log_row(row: CurveRow) -> dict[str, float]:
+    """Return a row of the card's table; the library shows "-" for a missing value, as the training loss of step 0."""
+    values = {
+        "Epoch": row.epoch,
+        "Step": row.step,
+        "Training Loss": row.training_loss,
+        "Validation Loss": row.validation_loss,
+        f"{DEV}_{SPEARMAN}": row.metrics[SPEARMAN],
+    }
+    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def _escaped(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """Console messages of a training run: data and encoder, progress and curve, and the final summary."""
 
 import logging
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -24,9 +26,12 @@ HEADER = f"{'epoch':>7} {'step':>7} {'training loss':>14} {'validation loss':>16
 
 
 class ProgressView:
-    """`TrainingCallback` that shows a progress bar on a terminal and logs a line for each evaluation."""
+    """`TrainingCallback` that shows a progress bar on a terminal and logs a line for each evaluation.
 
-    def __init__(self) -> None:
+    `clock`: time in seconds, of which the bar shows how much has passed and is left.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.progress = Progress(
             TextColumn("Training"),
             BarColumn(),
@@ -37,6 +42,7 @@ class ProgressView:
             TimeRemainingColumn(),
             TextColumn("{task.fields[loss]}"),
             console=console,
+            get_time=clock,
             transient=True,
             disable=not console.is_terminal,
         )
@@ -61,7 +67,8 @@ class ProgressView:
     def on_evaluate(self, row: CurveRow) -> None:
         """Log the row."""
         metrics = " ".join(f"{row.metrics[name]:9.4f}" for name in METRICS)
-        log.info(f"{row.epoch:7.2f} {row.step:7d} {row.training_loss:14.4f} {row.validation_loss:16.4f} {metrics}")
+        training_loss = "–" if math.isnan(row.training_loss) else f"{row.training_loss:.4f}"
+        log.info(f"{row.epoch:7.2f} {row.step:7d} {training_loss:>14} {row.validation_loss:16.4f} {metrics}")
 
 
 def log_sources(pairs: PairData, base: BaseModel) -> None:

@@ -50,8 +50,12 @@ class TrialCallback:
     def on_evaluate(self, row: CurveRow) -> None:
         """Report the evaluation at its progress in per cent, which makes training runs of any length comparable.
 
+        That of the base encoder is not reported: it is the same in all trials.
+
         Raises `TrialPruned` if the trial is pruned.
         """
+        if row.step == 0:
+            return
         progress = 100 * (self.evaluations * row.step // self.steps) // self.evaluations
         value = row.metrics[SPEARMAN]
         if progress not in self.lease.reported:

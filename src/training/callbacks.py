@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -28,15 +28,20 @@ CURVE_COLUMNS = ("epoch", "step", TRAINING_LOSS, VALIDATION_LOSS, *METRICS)
 
 @dataclass(frozen=True)
 class CurveRow:
-    """One evaluation during training."""
+    """One evaluation before or during training."""
 
     epoch: float
     step: int
     training_loss: float
-    """Mean over the steps since the last row or checkpoint."""
+    """Mean over the steps since the last row or checkpoint; NaN before the first step."""
     validation_loss: float
     metrics: dict[str, float]
     """Spearman and Pearson on dev, by metric name."""
+
+    @classmethod
+    def at_start(cls, evaluation: Evaluation) -> Self:
+        """Return the row of the base encoder, at step 0."""
+        return cls(0.0, 0, math.nan, evaluation.loss, evaluation.metrics)
 
     def to_dict(self) -> dict[str, float]:
         """Return the values by column of curve.csv."""
@@ -54,12 +59,12 @@ class TrainingCallback(Protocol):
         """Handle training loss and learning rate, every `LOG_EVERY` steps and before an evaluation or a checkpoint."""
 
     def on_evaluate(self, row: CurveRow) -> None:
-        """Handle a row of the curve: a new evaluation, or at a resume an earlier one."""
+        """Handle a row of the curve: that of step 0, a new evaluation, or at a resume an earlier one."""
 
 
 def curve_rows(history: list[dict[str, float]]) -> list[CurveRow]:
-    """Return the curve in the trainer's log history, which is part of every checkpoint."""
-    rows, training_loss = [], float("nan")
+    """Return the curve after step 0 in the trainer's log history, which is part of every checkpoint."""
+    rows, training_loss = [], math.nan
     for entry in history:
         training_loss = entry.get("loss", training_loss)
         if "eval_loss" in entry:
@@ -75,10 +80,12 @@ class EventCallback(TrainerCallback):
     Values are checked before they are recorded and before a checkpoint is written.
     """
 
-    def __init__(self, losses: deque[Tensor], callbacks: Sequence[TrainingCallback]) -> None:
+    def __init__(self, losses: deque[Tensor], callbacks: Sequence[TrainingCallback], first: CurveRow) -> None:
         self.losses = losses
         """Losses of the last steps, appended by the trainer and emptied here."""
         self.callbacks = callbacks
+        self.first = first
+        """Row of step 0, which no checkpoint has."""
         self.started = 0.0
         """Unix time of the first step in seconds."""
         self.first_step = 0
@@ -87,11 +94,11 @@ class EventCallback(TrainerCallback):
         """Whether a training loss was not 0 so far, and whether a warning said that all were."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Pass on the number of steps and, at a resume, the earlier rows of the curve."""
+        """Pass on the number of steps, the first row of the curve and, at a resume, the earlier ones."""
         self.started, self.first_step = time.time(), state.global_step
         for callback in self.callbacks:
             callback.on_train_begin(state.max_steps, state.global_step)
-            for row in curve_rows(state.log_history):
+            for row in (self.first, *curve_rows(state.log_history)):
                 callback.on_evaluate(row)
 
     def on_step_end(

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,11 +15,12 @@ from transformers import PrinterCallback
 
 from src.config.training import DEFAULT_EVAL_EVERY_EPOCHS, TrainerConfig
 from src.encoder.inputs import default_prompt, transformer_of
-from src.evaluation.evaluate import PairLoss, pair_evaluator
+from src.evaluation.evaluate import PairLoss, evaluate, pair_evaluator
 from src.evaluation.metrics import DEV, SPEARMAN
 from src.training.attention import check_packing, packed_attention
-from src.training.callbacks import CurveRow, EventCallback, TrainingCallback, curve_rows
+from src.training.callbacks import CurveRow, EventCallback, TrainingCallback, check_similarities, curve_rows
 from src.training.checkpoints import delete_incomplete, last_checkpoint
+from src.training.clock import TrainingClock
 from src.training.packing import tokenize
 from src.training.precision import use_threads
 from src.training.speedups import embedding_subset, fast_dropout, fused_qkv, used_tokens
@@ -36,6 +36,7 @@ class Training:
     """Outcome of a training run: its curve, its length and its cost."""
 
     curve: list[CurveRow]
+    """From step 0, the evaluation of the base encoder."""
     steps: int
     warmup_steps: int
     """Number of learning rate warmup steps."""
@@ -47,6 +48,7 @@ class Training:
     train_seconds: float
     """Wall time without evaluations. After a resume, this and the fields below cover only the resumed part."""
     evaluation_seconds: float
+    """Wall time of the evaluations of the curve, from that of step 0 on, and of loading the best weights."""
     pairs_per_second: float
 
 
@@ -58,18 +60,26 @@ def fine_tune(
     config: TrainerConfig,
     checkpoints: Path,
     callbacks: Sequence[TrainingCallback],
+    clock: TrainingClock,
 ) -> Training:
     """Train the encoder in place, from the last complete checkpoint in `checkpoints` if any; return the outcome.
+
+    The curve starts with the encoder as it is given. `clock` is paused during every evaluation.
 
     `config.precision` must be fp32 or bf16, not auto; `loss` one of `src.training.losses`, built on this encoder.
 
     Raises `UserError` if the encoder cannot be trained on packed batches; `TrainingDiverged` if a loss, a weight or a
     metric is not finite.
     """
-    threads, config = use_threads(config.threads), supported(config, encoder)
+    config = supported(config, encoder)
+    with clock.paused():
+        before = evaluate(encoder, dev, loss, config)
+    check_similarities(before, "the base encoder")
+    first, threads = CurveRow.at_start(before), use_threads(config.threads)
     with training_modules(encoder, train, config):
         trainer = PairTrainer(
             config,
+            clock,
             model=encoder,
             args=build_arguments(config, len(train), checkpoints, default_prompt(encoder)),
             train_dataset=train,
@@ -78,25 +88,25 @@ def fine_tune(
             evaluator=pair_evaluator(dev, DEV, config.eval_batch_size),
         )
         trainer.remove_callback(PrinterCallback)
-        events = EventCallback(trainer.losses, callbacks)
+        events = EventCallback(trainer.losses, callbacks, first)
         trainer.add_callback(events)
         delete_incomplete(checkpoints)
         checkpoint = broadcast(lambda: last_checkpoint(checkpoints, with_best=config.keep == "best"))
-        start = time.perf_counter()
+        start = clock()
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        seconds = time.perf_counter() - start - trainer.evaluation_seconds
+        seconds = clock() - start
         remove_autocast(trainer, encoder)
     encoder.eval()
     steps = trainer.state.global_step
     return Training(
-        curve=curve_rows(trainer.state.log_history),
+        curve=[first, *curve_rows(trainer.state.log_history)],
         steps=steps,
         warmup_steps=trainer.args.get_warmup_steps(steps),
         precision=config.precision,
         threads=threads,
         started=events.started,
         train_seconds=seconds,
-        evaluation_seconds=trainer.evaluation_seconds,
+        evaluation_seconds=clock.evaluation_seconds,
         pairs_per_second=(steps - events.first_step) * config.batch_size / seconds,
     )
 

@@ -1,6 +1,5 @@
 """The sentence-transformers trainer with packed batches, evaluation without a DataLoader, and atomic checkpoints."""
 
-import time
 from collections import deque
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +18,7 @@ from src.evaluation.evaluate import evaluate
 from src.evaluation.metrics import DEV
 from src.training.callbacks import check_weights
 from src.training.checkpoints import best_checkpoint, damage, mark_complete
+from src.training.clock import TrainingClock
 from src.training.packing import PackedCollator, embed_packed, tokenize
 from src.utils.errors import UserError
 from src.utils.files import disk_space_check
@@ -38,12 +38,11 @@ class PairTrainer(SentenceTransformerTrainer):
     train_dataset: Dataset
     control: TrainerControl
 
-    def __init__(self, config: TrainerConfig, **kwargs: Any) -> None:
+    def __init__(self, config: TrainerConfig, clock: TrainingClock, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.config = config
+        self.config, self.clock = config, clock
         self.losses: deque[Tensor] = deque()
         """Loss of each step since `EventCallback` last emptied this queue."""
-        self.evaluation_seconds = 0.0
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the DataLoader; packed batches are tokenised only here, after the model card has read the text."""
@@ -111,19 +110,19 @@ class PairTrainer(SentenceTransformerTrainer):
     def _load_best_model(self) -> None:
         """Load the weights of the best checkpoint; raise `UserError` if it is damaged, which the library only logs."""
         best = Path(self.state.best_model_checkpoint)
-        if problem := damage(best):
-            raise UserError(
-                f"{best}: expected the best checkpoint as it was written, found damage ({problem}): give the same"
-                " command again, which trains from the last checkpoint that can be used."
-            )
-        super()._load_best_model()
+        with self.clock.paused():
+            if problem := damage(best):
+                raise UserError(
+                    f"{best}: expected the best checkpoint as it was written, found damage ({problem}): give the same"
+                    " command again, which trains from the last checkpoint that can be used."
+                )
+            super()._load_best_model()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Return loss, Spearman and Pearson on the dev pairs, and call the callbacks."""
-        start = time.perf_counter()
         direct = self.config.evaluation == "direct"
-        metrics: dict[str, float] = self._evaluate_directly() if direct else super().evaluate(*args, **kwargs)
-        self.evaluation_seconds += time.perf_counter() - start
+        with self.clock.paused():
+            metrics: dict[str, float] = self._evaluate_directly() if direct else super().evaluate(*args, **kwargs)
         return metrics
 
     def _evaluate_directly(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -50,6 +51,17 @@ def test_the_verdict_says_how_far_two_curves_are_apart() -> None:
     far = first.assign(pearson_cosine=0.0)
     assert verdict(curve_difference(first, far)).startswith("The curves differ: the largest difference is 0.7")
     assert verdict(curve_difference(first, first.iloc[:1])).startswith("The curves differ")
+
+
+def test_a_curve_stored_without_step_0_is_compared_from_its_first_row() -> None:
+    columns = ["step", "training_loss", "spearman_cosine", "pearson_cosine", "validation_loss"]
+    again = pd.DataFrame(
+        [[0, np.nan, 0.5, 0.4, 0.2], [3, 0.3, 0.7, 0.6, 0.1], [6, 0.2, 0.8, 0.7, 0.1]], columns=columns
+    )
+    stored = again.iloc[1:].reset_index(drop=True)
+    assert curve_difference(again, again) == curve_difference(stored, again) == 0
+    assert curve_difference(stored.assign(spearman_cosine=0.7), again) == pytest.approx(0.1)
+    assert curve_difference(again, stored) == curve_difference(stored, again.iloc[:2]) == np.inf
 
 
 def test_a_run_recorded_with_shares_of_an_epoch_as_steps_can_be_restored(

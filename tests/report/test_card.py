@@ -20,7 +20,7 @@ from src.encoder import BaseModel
 from src.evaluation.metrics import DEV, METRICS, PEARSON, SPEARMAN
 from src.evaluation.result import Result
 from src.report.card import TEMPLATE, Card, finalize_model_card, init_model_card
-from src.training.callbacks import CurveRow
+from src.training import CurveRow, Training
 
 TinyConfig = Callable[..., Config]
 PUBLISHED_HEADINGS = [
@@ -104,9 +104,11 @@ def test_it_names_licence_language_base_and_data(card: str) -> None:
 
 def test_its_log_has_every_evaluation(card: str, folder: Path) -> None:
     curve = pd.read_csv(folder / "curve.csv")
+    assert curve["step"].tolist()[0] == 0
     rows = [line.split("|") for line in card.split("### Training Logs")[1].split("###")[0].splitlines() if "|" in line]
     assert [cell.strip() for cell in rows[0]][1:4] == ["Epoch", "Step", "Training Loss"]
     assert [int(row[2]) for row in rows[2:]] == curve["step"].tolist()
+    assert [row[3].strip() == "-" for row in rows[2:]] == curve["training_loss"].isna().tolist()
     assert [float(row[5]) for row in rows[2:]] == pytest.approx(curve[SPEARMAN].tolist(), abs=1e-4)
 
 
@@ -120,10 +122,16 @@ def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
     data = PairData(pairs, pairs, pairs, "local", provenance, ())
     init_model_card(encoder, "reviews", data, BaseModel("owner/base", "abc123", "mit"))
     row = CurveRow(1.0, 4, 0.1, 0.2, {SPEARMAN: 0.7, PEARSON: 0.6})
-    finalize_model_card(encoder, [row], data, {SPEARMAN: 0.75, PEARSON: 0.65})
+    costs = {"started": 0.0, "train_seconds": 120.0, "evaluation_seconds": 30.0, "pairs_per_second": 1.0}
+    training = Training([row], steps=4, warmup_steps=0, precision="fp32", threads=1, **costs)
+    finalize_model_card(encoder, training, data, {SPEARMAN: 0.75, PEARSON: 0.65})
     for dataset in (*encoder.model_card_data.train_datasets, *encoder.model_card_data.eval_datasets):
         dataset |= {"columns": ["sentence1", "sentence2", "score"], "loss": {"fullname": "Loss"}}  # set by the trainer
     return encoder
+
+
+def test_its_times_are_those_of_the_training_and_its_evaluations(encoder: SentenceTransformer) -> None:
+    assert "2.0 minutes of training, 30.0 seconds of evaluation." in generate_model_card(encoder)
 
 
 def test_data_on_the_hub_are_linked_with_licence_and_what_is_inferred(encoder: SentenceTransformer) -> None:

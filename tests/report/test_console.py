@@ -1,8 +1,11 @@
 """Messages of a training: the curve, the sources and the summary."""
 
+import math
+import time
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from datasets import Dataset
@@ -15,15 +18,17 @@ from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS
 from src.evaluation.result import Result
 from src.report import console
 from src.report.console import HEADER, ProgressView, log_behind, log_sources, log_summary
-from src.training.callbacks import CurveRow
+from src.training import CurveRow, TrainingClock, clock
 from src.utils.console import log_to_file
 
+FIRST = "   0.00       0              –           0.3000    0.5000    0.4000"
 ROW = "   0.50       5         0.1000           0.2000    0.7000    0.6000"
 
 
 def train(view: ProgressView) -> None:
     with view:
         view.on_train_begin(10, 0)
+        view.on_evaluate(CurveRow(0.0, 0, math.nan, 0.3, {SPEARMAN: 0.5, PEARSON: 0.4}))
         view.on_step(5, {TRAINING_LOSS: 0.1})
         view.on_evaluate(CurveRow(0.5, 5, 0.1, 0.2, {SPEARMAN: 0.7, PEARSON: 0.6}))
 
@@ -32,16 +37,31 @@ def test_the_curve_is_printed_and_kept_in_the_log_without_traces_of_a_progress_b
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with log_to_file(tmp_path / "train.log"):
-        train(ProgressView())
-    assert capsys.readouterr().out == f"{HEADER}\n{ROW}\n"
-    assert [line[32:] for line in (tmp_path / "train.log").read_text().splitlines()] == [HEADER, ROW]
+        train(ProgressView(time.monotonic))
+    assert capsys.readouterr().out == f"{HEADER}\n{FIRST}\n{ROW}\n"
+    assert [line[32:] for line in (tmp_path / "train.log").read_text().splitlines()] == [HEADER, FIRST, ROW]
 
 
 def test_a_terminal_has_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = StringIO()
     monkeypatch.setattr(console, "console", Console(file=shown, force_terminal=True, width=120))
-    train(ProgressView())
+    train(ProgressView(time.monotonic))
     assert "0/10" in shown.getvalue() and "5/10" in shown.getvalue() and "loss 0.1000" in shown.getvalue()
+
+
+def test_the_bar_tells_the_time_left_without_that_of_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
+    training_clock = TrainingClock()
+    with ProgressView(training_clock) as view:
+        view.on_train_begin(100, 0)
+        for step in (10, 20, 30):
+            now += 10
+            view.on_step(step, {TRAINING_LOSS: 0.1})
+            with training_clock.paused():
+                now += 1000
+        (task,) = view.progress.tasks
+        assert (task.elapsed, task.time_remaining) == (30, 70)
 
 
 def test_sources_and_their_warnings_are_logged_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

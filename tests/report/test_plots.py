@@ -14,7 +14,7 @@ from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
 from src.report import plots
-from src.report.plots import PLOTS, draw_plots, finish_axes, new_figure, plot_curve, save_figure
+from src.report.plots import PLOTS, draw_plots, finish_axes, new_figure, plot_curve, plot_losses, save_figure
 
 
 def pairs(count: int) -> pd.DataFrame:
@@ -26,7 +26,8 @@ def pairs(count: int) -> pd.DataFrame:
 
 def curve(rows: int = 4) -> pd.DataFrame:
     columns = ["epoch", "step", TRAINING_LOSS, VALIDATION_LOSS, SPEARMAN, PEARSON]
-    return pd.DataFrame([[0.1 * i, i, 0.2, 0.1, 0.5 + i / 10, 0.5] for i in range(1, rows + 1)], columns=columns)
+    losses = [np.nan, *[0.2] * (rows - 1)]
+    return pd.DataFrame([[0.1 * i, i, loss, 0.1, 0.5 + i / 10, 0.5] for i, loss in enumerate(losses)], columns=columns)
 
 
 @pytest.mark.parametrize(("count", "evaluated_on", "published"), [(60, "dev", 0.8555), (3, "test", None)])
@@ -72,6 +73,17 @@ def test_the_interval_is_that_of_the_saved_weights(tmp_path: Path, monkeypatch: 
     (ends,) = bar.lines[2][0].get_segments()
     np.testing.assert_allclose(ends[:, 1], [0.8, 0.95])
     assert "0.9000" in str(bar.get_label())
+
+
+def test_curves_start_at_step_0_but_for_the_training_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, _: drawn.append(figure))
+    plot_curve(curve(), None, None, tmp_path / "curve.png")
+    plot_losses(curve(), tmp_path / "losses.png")
+    lines = [line for figure in drawn for line in figure.axes[0].lines]
+    shown = {str(line.get_label()).split(",")[0]: np.isfinite(line.get_ydata()).tolist() for line in lines}
+    every, later = [True] * 4, [False, True, True, True]
+    assert shown == {"Spearman": every, "Pearson": every, "training": later, "validation": every}
 
 
 def test_a_curve_of_one_evaluation_is_drawn(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Sweeps without trainings, in which the database is tested within milliseconds, and sweeps in processes."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from multiprocessing import get_context
@@ -47,6 +48,7 @@ class InstantTrainings:
         (folder / "model").mkdir(parents=True, exist_ok=True)
         for callback in callbacks:
             callback.on_train_begin(STEPS, 0)
+            callback.on_evaluate(CurveRow(0.0, 0, math.nan, 0.2, {SPEARMAN: -1.0}))
         for step in range(STEPS // 4, STEPS + 1, STEPS // 4):
             self.steps += STEPS // 4
             spearman = self.spearman(params, step / STEPS)

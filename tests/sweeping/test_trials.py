@@ -94,7 +94,7 @@ def test_trainings_of_any_length_are_compared_at_the_same_points(sweep_config: S
             assert lease is not None
             callback = TrialCallback(lease, evaluations=8)
             callback.on_train_begin(steps, 0)
-            for step in (*range(interval := -(-steps // 8), steps, interval), steps):
+            for step in (0, *range(interval := -(-steps // 8), steps, interval), steps):
                 callback.on_evaluate(CurveRow(step / steps, step, 0.1, 0.1, {SPEARMAN: step / steps}))
             study.tell(lease.number, 1.0)
             points.append(list(study.trials()[lease.number].intermediate_values))

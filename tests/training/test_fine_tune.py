@@ -1,24 +1,29 @@
 """Training: same seed, same result; evaluating does not disturb it; the curve is complete."""
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from src.config import Config
 from src.config.training import TrainerConfig
 from src.data import load_pairs
-from src.encoder import load_encoder
+from src.encoder import base_of, load_encoder
 from src.evaluation.evaluate import evaluate
 from src.evaluation.metrics import SPEARMAN
-from src.training import Training, fine_tune
+from src.report.card import init_model_card
+from src.training import Training, TrainingClock, clock, fine_tune
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
 from src.training.losses import build_loss
+from src.training.trainer import PairTrainer
 from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]
@@ -32,18 +37,28 @@ def train(config: Config) -> tuple[Training, torch.Tensor]:
 
 def resume(config: Config) -> tuple[Training, torch.Tensor]:
     pairs, encoder = load_pairs(config.data), load_encoder(config.model)
-    loss = build_loss(encoder, config.loss.name)
-    training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, Path(config.folder), [])
+    init_model_card(encoder, config.name, pairs, base_of(config.model))
+    loss, folder = build_loss(encoder, config.loss.name), Path(config.folder)
+    training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, folder, [], TrainingClock())
     return training, torch.cat([weight.detach().flatten() for weight in encoder.parameters()])
 
 
 @pytest.mark.parametrize("trainer", ["default", "stock"])
 def test_the_curve_has_a_row_for_each_evaluation_and_for_the_last_step(trainer: str, tiny_config: TinyConfig) -> None:
     training, _ = train(tiny_config(f"trainer={trainer}", "trainer.batch_size=4", "trainer.eval_steps=4"))
-    assert [row.step for row in training.curve] == [4, 8, 10]
+    assert [row.step for row in training.curve] == [0, 4, 8, 10]
     assert training.curve[-1].epoch == 1
     assert all(-1 <= row.metrics[SPEARMAN] <= 1 for row in training.curve)
     assert training.curve[-1].validation_loss > 0
+
+
+def test_the_curve_starts_with_the_encoder_before_training(tiny_config: TinyConfig) -> None:
+    config = tiny_config(FP32)
+    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    before = evaluate(encoder, pairs.dev, build_loss(encoder, config.loss.name), config.trainer)
+    first = train(config)[0].curve[0]
+    assert (first.epoch, first.step, first.validation_loss, first.metrics) == (0, 0, before.loss, before.metrics)
+    assert math.isnan(first.training_loss)
 
 
 def test_the_same_seed_gives_the_same_weights_and_curve(tiny_config: TinyConfig) -> None:
@@ -63,7 +78,7 @@ def test_evaluating_more_often_does_not_change_the_training(tiny_config: TinyCon
     rare, weights = train(tiny_config(FP32, "trainer.eval_steps=10"))
     often, same = train(tiny_config(FP32, "trainer.eval_steps=2"))
     assert torch.equal(weights, same)
-    assert (len(rare.curve), len(often.curve)) == (1, 5)
+    assert (len(rare.curve), len(often.curve)) == (2, 6)
     assert rare.curve[-1].metrics == often.curve[-1].metrics
 
 
@@ -78,7 +93,7 @@ def test_packed_and_padded_training_agree_without_dropout(tiny_config: TinyConfi
 @pytest.mark.parametrize("loss", ["cosine_similarity", "cosent", "angle"])
 def test_every_loss_trains(loss: str, tiny_config: TinyConfig) -> None:
     training, _ = train(tiny_config(f"loss={loss}", "trainer.epochs=4"))
-    assert training.curve[-1].training_loss < training.curve[0].training_loss
+    assert training.curve[-1].training_loss < training.curve[1].training_loss
 
 
 def test_realised_warmup_is_the_ratio_of_the_steps(tiny_config: TinyConfig) -> None:
@@ -89,7 +104,7 @@ def test_realised_warmup_is_the_ratio_of_the_steps(tiny_config: TinyConfig) -> N
 def test_checkpoints_may_be_more_frequent_than_evaluations(tiny_config: TinyConfig) -> None:
     config = tiny_config(FP32, "trainer.batch_size=4", "trainer.eval_steps=10", "trainer.save_every_epochs=0.35")
     training, weights = train(config)
-    assert [row.step for row in training.curve] == [10]
+    assert [row.step for row in training.curve] == [0, 10]
     assert {path.name for path in Path(config.folder).glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-10"}
     shutil.rmtree(Path(config.folder) / "checkpoint-10")
     resumed, same = resume(config)
@@ -106,14 +121,48 @@ def test_throughput_leaves_out_the_steps_before_an_interruption(tiny_config: Tin
     assert resumed.pairs_per_second * resumed.train_seconds == pytest.approx(2 * 4)
 
 
+@pytest.mark.parametrize(("trainer", "encodings"), [("default", 1), ("stock", 2)])  # the library encodes each column
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_evaluations_are_no_part_of_the_time_of_training(
+    trainer: str, encodings: int, keep: str, tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0
+
+    def taking(seconds: int, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **named: Any) -> Any:
+            nonlocal now
+            now += seconds
+            return function(*arguments, **named)
+
+        return timed
+
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
+    owners = {
+        "training_step": PairTrainer,
+        "encode": SentenceTransformer,
+        "_load_best_model": SentenceTransformerTrainer,
+    }
+    for name, seconds in {"training_step": 1, "encode": 1000, "_load_best_model": 1000}.items():
+        monkeypatch.setattr(owners[name], name, taking(seconds, getattr(owners[name], name)))
+    config = tiny_config(f"trainer={trainer}", f"trainer.keep={keep}", "trainer.eval_steps=4")
+    training, _ = train(config)
+    assert (training.train_seconds, training.pairs_per_second) == (10, 4)
+    assert training.evaluation_seconds == 1000 * (1 + 3 * encodings + (keep == "best"))
+    shutil.rmtree(Path(config.folder) / "checkpoint-10")
+    resumed, _ = resume(config)
+    assert (resumed.train_seconds, resumed.pairs_per_second) == (2, 4)
+    assert resumed.evaluation_seconds == 1000 * (1 + encodings + (keep == "best"))
+
+
 def test_keep_best_ends_with_the_weights_of_the_best_evaluation(tiny_config: TinyConfig) -> None:
     config = tiny_config(FP32, "trainer.keep=best", "trainer.learning_rate=0.005", "trainer.epochs=3")
     shutil.rmtree(config.folder, ignore_errors=True)
     pairs, encoder = load_pairs(config.data), load_encoder(config.model)
     loss = build_loss(encoder, config.loss.name)
     wrong = pairs.train.map(lambda pair: {"score": 1 - pair["score"]})  # the longer it trains, the worse
-    training = fine_tune(encoder, wrong, pairs.dev, loss, config.trainer, Path(config.folder), [])
-    best = max(row.metrics[SPEARMAN] for row in training.curve)
+    training = fine_tune(encoder, wrong, pairs.dev, loss, config.trainer, Path(config.folder), [], TrainingClock())
+    best = max(row.metrics[SPEARMAN] for row in training.curve[1:])
+    assert best < training.curve[0].metrics[SPEARMAN]
     assert best > training.curve[-1].metrics[SPEARMAN]
     assert evaluate(encoder, pairs.dev, loss, config.trainer).metrics[SPEARMAN] == best
 
@@ -130,10 +179,10 @@ def test_an_encoder_can_be_trained_twice_in_bf16(trainer: str, tiny_config: Tiny
             trained_in.append(output.dtype)
 
     encoder[0].model.encoder.layer[0].output.dense.register_forward_hook(record_dtype)
-    fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
+    fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [], TrainingClock())
     passes = len(trained_in)
     assert passes > 0
-    fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [])
+    fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [], TrainingClock())
     assert trained_in == [torch.bfloat16] * 2 * passes
 
 
@@ -179,7 +228,7 @@ def static_folder(tiny_encoder_folder: Path, tmp_path: Path) -> Path:
 def test_static_embeddings_train(trainer: str, precision: str, static_folder: Path, tiny_config: TinyConfig) -> None:
     places = (f"trainer={trainer}", f"model.path={static_folder}", f"trainer.precision={precision}")
     training, _ = train(tiny_config(*places, "trainer.learning_rate=1e-2", "trainer.epochs=4"))
-    assert training.curve[-1].training_loss < training.curve[0].training_loss
+    assert training.curve[-1].training_loss < training.curve[1].training_loss
 
 
 def test_a_router_is_refused_in_a_sentence(tiny_config: TinyConfig, static_folder: Path, tmp_path: Path) -> None:
