@@ -137,6 +137,7 @@ class TrackingConfig:
         local = self.artifacts is None or "://" not in self.artifacts
         require(local, "tracking.artifacts", "a folder, or empty for a server", redact(self.artifacts or ""))
         check_uri(self.uri, "tracking.uri")
+        self.champion = "off" if self.champion == "False" else self.champion  # how YAML reads off without quotes
         allowed = ("off", "auto") if self.models and self.register else ("off",)
         reason = "off or auto" if "auto" in allowed else "off without tracking.models and tracking.register"
         require(self.champion in allowed, "tracking.champion", reason, self.champion)
