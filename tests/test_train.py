@@ -20,6 +20,7 @@ from src.evaluation.metrics import PEARSON, SPEARMAN
 from src.evaluation.result import Result
 from src.pipeline import training
 from src.tracking import EXAMPLE, RECIPE
+from src.tracking import run as tracking
 from src.training import CurveRow
 from src.training.trainer import PairTrainer
 from src.utils.errors import UserError
