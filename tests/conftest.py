@@ -194,7 +194,9 @@ def log_seed(make_run: Callable[..., Path], empty_store: Path, tmp_path: Path) -
         run_id = str(client.create_run(experiment, given.get("start_time"), {"recipe": recipe}).info.run_id)
         client.log_param(run_id, "trainer.seed", seed)
         if predictions is not None:
-            client.log_artifacts(run_id, str(make_run(run_id, predictions, seed=seed)))
+            folder = make_run(run_id, predictions, seed=seed)
+            client.log_artifacts(run_id, str(folder))
+            shutil.rmtree(folder)  # only the store has it
         client.set_terminated(run_id, given.get("status", "FINISHED"))
         return run_id
 
