@@ -41,10 +41,14 @@ MISTAKES = [
     "src.reproduce missing",
     "src.sync missing",
     "src.sync --now",
+    "src.prune --keep -1",
+    "src.prune --keep few",
+    "src.prune --uri sqlite:///missing.db",
+    "src.prune --uri nowhere",
     "src.report missing",
     "src.report",
 ]
-HELP = ["train", "sweep", "bench", "prepare", "predict", "compare", "reproduce", "sync", "report"]
+HELP = ["train", "sweep", "bench", "prepare", "predict", "compare", "reproduce", "sync", "prune", "report"]
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
