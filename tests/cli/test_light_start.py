@@ -34,6 +34,11 @@ MISTAKES = [
     "src.predict model=e5_small_ko pears=pairs.csv",
     "src.predict model=e5_small_ko pairs=missing.csv",
     "src.predict model=missing pairs=here.csv",
+    "src.push model=missing",
+    "src.push model=missing repo=name",
+    "src.push model=missing repo=owner/name.git",
+    "src.push model=missing repo=owner/name public=true",
+    "src.push model=missing repo=owner/name",
     "src.compare only_one",
     "src.compare one another",
     "src.compare one another --pears 3",
@@ -48,7 +53,7 @@ MISTAKES = [
     "src.report missing",
     "src.report",
 ]
-HELP = ["train", "sweep", "bench", "prepare", "predict", "compare", "reproduce", "sync", "prune", "report"]
+HELP = ["train", "sweep", "bench", "prepare", "predict", "push", "compare", "reproduce", "sync", "prune", "report"]
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
