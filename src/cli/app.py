@@ -26,7 +26,7 @@ from src.cli.jobs import INTERRUPTED, MISTAKE, Jobs, job_folder, scratch_folder
 from src.cli.overrides import chosen_options, prepare_overrides, swept_keys
 from src.cli.run_names import name_run
 from src.config import register_schemas, register_tuned, to_config
-from src.config.schema import register_predict
+from src.config.schema import GROUPLESS, register_groupless
 from src.utils.console import ignore_output_errors, setup_logging
 from src.utils.errors import UserError
 from src.utils.text import visible
@@ -48,18 +48,19 @@ class Parser(ArgumentParser):
 def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[], None]:
     """Return a function that composes conf/`name`.yaml with the command line, checks it and calls `run` with it."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra does not exit on an error but raises it
-    if name == "predict":
-        register_predict(CONF / "predict.yaml")
+    groupless = name in GROUPLESS
+    if groupless:
+        register_groupless(CONF / f"{name}.yaml")
     else:
         register_schemas()
     OmegaConf.register_new_resolver("scratch_folder", scratch_folder, replace=True)
     jobs = Jobs()
 
-    @hydra.main(version_base="1.3", config_path=None if name == "predict" else str(CONF), config_name=name)
+    @hydra.main(version_base="1.3", config_path=None if groupless else str(CONF), config_name=name)
     def composed(config: DictConfig) -> None:
         with jobs.job(), handle_errors():  # before Hydra reports a failed job in its own way
             settings = to_config(config)
-            if name != "predict":
+            if not groupless:
                 tracking = replace(settings.tracking, run_name=name_run(settings))
                 settings = replace(settings, folder=job_folder(settings.folder), tracking=tracking)
             run(settings)
@@ -68,7 +69,7 @@ def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[
         with _session():
             sys.argv[1:] = prepare_overrides(sys.argv[1:])
             jobs.swept = swept_keys(sys.argv[1:])
-            if name != "predict":
+            if not groupless:
                 register_tuned(Path("experiments"), chosen_options("tuned", sys.argv[1:]))
             composed()
             jobs.check()

@@ -1,5 +1,6 @@
-"""Settings of sweeps, benchmarks and predictions."""
+"""Settings of sweeps, benchmarks, predictions and uploads."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ SAMPLERS = ("tpe", "random", "grid", "gp")
 PRUNERS = ("median", "hyperband", "wilcoxon", "none")
 ENGINES = ("local", "ray")
 RIVALS = ("stock_fp32", "stock_bf16", "stock_uncut")
+REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 SEARCHABLE = ("model", "loss", "trainer")
 """Parts of the configuration that a trial of a sweep may change."""
 INTERVALS = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs")
@@ -174,3 +176,30 @@ class PredictConfig:
                 "expected pairs=FILE to score, or queries=FILE candidates=FILE to rank,"
                 f" found {' and '.join(given) or 'neither'}: set one of the two."
             )
+
+
+@dataclass
+class PushConfig:
+    """All settings of an upload of a model to the Hugging Face Hub."""
+
+    model: str = ""
+    """Experiment folder, model folder, models:/NAME/VERSION or models:/NAME@ALIAS."""
+    repo: str = ""
+    """OWNER/NAME on the Hub; it is made if it does not exist."""
+    private: bool = True
+    """Make a new repository private, and refuse one that is public; an existing one stays as it is."""
+    revision: str | None = None
+    """Branch to upload to, made if it does not exist; empty: main."""
+    message: str = "Upload model"
+    """Message of the commit."""
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """MLflow store in which models:/ addresses are looked up."""
+
+    def __post_init__(self) -> None:
+        checks = [
+            ("model", bool(self.model.strip()), "an experiment or model folder, or models:/NAME/VERSION"),
+            ("repo", REPO.fullmatch(self.repo) is not None, "OWNER/NAME on the Hub"),
+            ("revision", self.revision is None or bool(self.revision.strip()), "the name of a branch, or null"),
+            ("message", bool(self.message.strip()), "a text"),
+        ]
+        require_fields(self, "", checks)

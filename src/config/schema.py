@@ -11,7 +11,7 @@ from typing import Any, cast, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from src.config.commands import BenchConfig, PredictConfig, SweepConfig
+from src.config.commands import BenchConfig, PredictConfig, PushConfig, SweepConfig
 from src.config.data import KlueSts, PairFiles, ProjectMatch
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.tracking import TrackingConfig
@@ -28,6 +28,8 @@ NAME_BYTES = 255
 """Longest name of a file or folder."""
 LOCATIONS = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume")
 """Settings that do not affect the trained model: paths, tracking and resuming. The pairs are compared by digest."""
+GROUPLESS = {"predict": PredictConfig, "push": PushConfig}
+"""Commands in which `model` is a plain value and not the config group; they have no groups."""
 SHOWN = 3
 """Maximum number of differences listed in a message; further ones are only counted."""
 
@@ -94,15 +96,15 @@ def register_schemas() -> None:
         store.store(group=group, name=name, node=node)
 
 
-def register_predict(file: Path) -> None:
-    """Register the dataclass of a prediction, and `file` as the primary configuration `predict`, with Hydra.
+def register_groupless(file: Path) -> None:
+    """Register `file` as the primary configuration of a command without groups, and its dataclass, with Hydra.
 
-    `model` is a plain value here. Hydra would take it for the config group `model` if conf/ were on its search path or
-    `register_schemas` had been called; a prediction therefore does neither.
+    Hydra would take `model` for the config group `model` if conf/ were on its search path or `register_schemas` had
+    been called; such a command therefore does neither.
     """
     store = ConfigStore.instance()
-    store.store(name="predict_schema", node=PredictConfig)
-    store.store(name="predict", node=OmegaConf.load(file))
+    store.store(name=f"{file.stem}_schema", node=GROUPLESS[file.stem])
+    store.store(name=file.stem, node=OmegaConf.load(file))
 
 
 def to_config(composed: DictConfig) -> Config:
@@ -118,7 +120,7 @@ def text_keys() -> dict[str, bool]:
     """Return the dotted names of all settings that are text, of all commands, and whether each may be null."""
     kinds = {"data": DataConfig.__args__, "model": ModelConfig.__args__}
     keys = {"tuned": False, "experiment": False}
-    for settings in (BenchSettings, SweepSettings, PredictConfig):
+    for settings in (BenchSettings, SweepSettings, *GROUPLESS.values()):
         keys |= _text_fields(settings, "")
     for group, members in kinds.items():
         for kind in members:

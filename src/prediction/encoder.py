@@ -1,9 +1,11 @@
-"""Loading of the encoder in `model=`: a folder, a model on the Hub, a registered version, or the embedded encoder.
+"""The encoder in `model=`: a folder, a model on the Hub, a registered version, or the embedded encoder.
 
 Libraries are imported only after the address is checked, since they take seconds.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -30,29 +32,44 @@ def load_model(model: str, tracking_uri: str) -> "SentenceTransformer":
 
     Raises `UserError` if there is no such model, or it cannot be loaded.
     """
-    if model.startswith(REGISTRY):
-        return _load_registered(model, tracking_uri)
-    return _load(_find_model(model), model)
-
-
-def _find_model(model: str) -> EmbeddedEncoder | HubEncoder:
-    """Return the encoder that `model` names; raise `UserError` if it is neither a model name nor a model folder."""
     path = Path(model).expanduser()
     if model == EMBEDDED and not path.exists():
-        return EmbeddedEncoder()
+        return _load(EmbeddedEncoder(), model)
     if HUB_NAME.fullmatch(model) and not path.exists() and not path.parent.is_dir():
-        return HubEncoder(name=model)
+        return _load(HubEncoder(name=model), model)
+    others = f"OWNER/NAME on the Hub, {REGISTRY}NAME/VERSION or {EMBEDDED}"
+    with model_folder(model, tracking_uri, others) as folder:
+        return _load(HubEncoder(path=str(folder)), model)
+
+
+@contextmanager
+def model_folder(model: str, tracking_uri: str, others: str = f"{REGISTRY}NAME/VERSION") -> Iterator[Path]:
+    """Yield the folder of the encoder that `model` names; a registered version is downloaded for the block.
+
+    Raises `UserError`, with `others` as what can be given but a folder, if there is no such model.
+    """
+    if not model.startswith(REGISTRY):
+        yield _find_folder(Path(model).expanduser(), others)
+        return
+    from src.tracking import download_model  # imports mlflow, which takes seconds
+
+    with TemporaryDirectory() as scratch:
+        yield download_model(model, tracking_uri, Path(scratch))
+
+
+def _find_folder(path: Path, others: str) -> Path:
+    """Return the folder of the encoder in an experiment folder or a model folder."""
     if not path.is_dir():
         found = "a file" if path.is_file() else "nothing"
         raise UserError(
             f"model={path}: expected an experiment folder or a model folder, found {found} (from {Path.cwd()}):"
-            f" give a folder, OWNER/NAME on the Hub, {REGISTRY}NAME/VERSION or {EMBEDDED}."
+            f" give a folder, {others}."
         )
     for experiment in (path, path.parent):
         roll_forward(experiment)
     for folder in (path / "model", path):
         if any((folder / name).is_file() for name in MODEL_FILES):
-            return HubEncoder(path=str(folder))
+            return folder
     raise UserError(
         f"model={path}: expected a folder with model/ or one of {list(MODEL_FILES)} in it, found neither:"
         " train the experiment to its end, or give another folder."
@@ -72,10 +89,3 @@ def _load(found: EmbeddedEncoder | HubEncoder, model: str) -> "SentenceTransform
         # the message names the key of src.train
         raise UserError(remark + str(error).replace("model.path", "model")) from error
     return encoder.to(get_device_name())
-
-
-def _load_registered(address: str, tracking_uri: str) -> "SentenceTransformer":
-    from src.tracking import download_model  # imports mlflow, which takes seconds
-
-    with TemporaryDirectory() as folder:
-        return _load(HubEncoder(path=str(download_model(address, tracking_uri, Path(folder)))), address)

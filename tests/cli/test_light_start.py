@@ -34,6 +34,11 @@ MISTAKES = [
     "src.predict model=e5_small_ko pears=pairs.csv",
     "src.predict model=e5_small_ko pairs=missing.csv",
     "src.predict model=missing pairs=here.csv",
+    "src.push model=missing",
+    "src.push model=missing repo=name",
+    "src.push model=missing repo=owner/name.git",
+    "src.push model=missing repo=owner/name public=true",
+    "src.push model=missing repo=owner/name",
     "src.compare only_one",
     "src.compare one another",
     "src.compare one another --pears 3",
@@ -45,10 +50,15 @@ MISTAKES = [
     "src.reproduce missing",
     "src.sync missing",
     "src.sync --now",
+    "src.prune --keep -1",
+    "src.prune --keep few",
+    "src.prune --uri sqlite:///missing.db",
+    "src.prune --uri nowhere",
     "src.report missing",
     "src.report",
 ]
-HELP = ["train", "sweep", "bench", "prepare", "predict", "compare", "promote", "reproduce", "sync", "report"]
+HELP = ["train", "sweep", "bench", "prepare", "predict", "push", "compare", "promote", "reproduce", "sync", "prune"]
+HELP += ["report", "ui"]
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
