@@ -22,16 +22,6 @@ REPORTED = (*(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high"
 """Keys of the values measured on the pairs of the final score."""
 
 
-def tracked_name(name: str, evaluated_on: str | None, keep: str = "last") -> str:
-    """Return the name of a value of a result in its tracked run, where the curve on dev has the plain name.
-
-    One of `REPORTED` has a prefix if it is no value of the curve's end: measured on test, or of the best checkpoint.
-    """
-    if name not in REPORTED:
-        return name
-    return f"test_{name}" if evaluated_on == "test" else f"best_{name}" if keep == "best" else name
-
-
 @dataclass(frozen=True)
 class SeedSummary:
     """Summary of trainings of one recipe with several seeds."""

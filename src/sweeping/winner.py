@@ -14,7 +14,7 @@ from src.config import Config
 from src.config.words import describe
 from src.data import PairData
 from src.evaluation.metrics import Floats
-from src.evaluation.result import Result, tracked_name
+from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate, Interval, percentile_interval, resampled_means, spearman
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
@@ -152,8 +152,7 @@ def train_winner(winner: Finalist, trainings: Trainings, pairs: PairData, parent
     tags = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
     with excluded_if_diverged(study, winner.number, Path(config.folder)):
         result = trainings.load_or_train(config, pairs, tags)
-    scores = {name: score.value for name, score in result.scores.items()}
-    parent.log_metrics({tracked_name(name, result.evaluated_on): value for name, value in scores.items()})
+    parent.log_metrics({name: score.value for name, score in result.scores.items()})
     return result
 
 

@@ -186,7 +186,7 @@ VALUES: dict[str, dict[str, Callable[[Any], bool]]] = {
     "open": {"new": _is_flag, "tags": _are_texts},
     "params": {"params": _are_texts},
     "tags": {"tags": _are_texts},
-    "metrics": {"values": _are_numbers, "step": _is_number},
+    "metrics": {"values": _are_numbers, "step": _is_number, "reported": _is_flag},
     "dataset": {"dataset": _is_dataset, "context": _is_text},
     "artifact": {**SOURCE, "parent": lambda value: value is None or is_inside(value)},
     "model": {
@@ -201,5 +201,5 @@ VALUES: dict[str, dict[str, Callable[[Any], bool]]] = {
     "end": {"status": STATUSES.__contains__},
 }
 """Values of each operation, with their checks."""
-OPTIONAL = {"late", "metrics", "evaluated"}
+OPTIONAL = {"late", "metrics", "evaluated", "reported"}
 """Values that the operations of earlier versions lack."""

@@ -7,18 +7,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import mlflow
-from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
 from mlflow.tracking import MlflowClient
 from sentence_transformers import SentenceTransformer
 
 from src.config.model import HubEncoder
-from src.config.tracking import NAME_LENGTH, TrackingConfig, is_missing, redact, redact_message
+from src.config.tracking import TrackingConfig, is_missing, redact, redact_message
 from src.encoder.hub import load_hub
 from src.tracking.kept import UnusableOperation
 from src.tracking.store import (
-    PARENT,
     RECIPE,
     STORE_ERRORS,
     connect,
@@ -36,8 +35,6 @@ from src.utils.files import follow_umask
 
 EXAMPLE = ["호스트가 친절하고 방이 깨끗했어요.", "숙소가 청결하고 주인분도 다정하셨습니다."]
 """Input example of logged models, written for this project."""
-SCORES_OF = "scores_of"
-"""Tag of the run that logs the metrics of a model: the run of its training."""
 MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
 
@@ -75,7 +72,7 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, name: str, measur
         raise UnusableOperation(str(error)) from error
     model = client.create_logged_model(experiment_id, name.replace(".", "_"), run_id, params=run.data.params)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=measured.step)])
-    _log_metrics(client, run, str(model.model_id), measured)
+    _log_metrics(client, run_id, str(model.model_id), measured)
     with TemporaryDirectory() as scratch, upload_timeout():
         save_logged_model(encoder, model, run_id, Path(scratch) / "model")
         follow_umask(Path(scratch) / "model")
@@ -84,26 +81,14 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, name: str, measur
     return str(model.model_id)
 
 
-def _log_metrics(client: MlflowClient, run: Run, model_id: str, measured: Measured) -> None:
-    """Log the metrics of a model.
-
-    MLflow also records them as metrics of the run that logs them. In the training's own run, a score on test or of an
-    earlier step would be one more point of the curve on dev; so a run of their own logs them, which is deleted then.
-    """
-    key, parent = measured.dataset or {}, run.info
-    former = client.search_runs([parent.experiment_id], f"tags.`{SCORES_OF}` = '{parent.run_id}'")
-    run_ids = [each.info.run_id for each in former]  # left over from an interruption
-    if not run_ids:
-        tags = {SCORES_OF: parent.run_id, PARENT: parent.run_id}
-        run_name = f"scores of {parent.run_name}"[:NAME_LENGTH]
-        run_ids = [client.create_run(parent.experiment_id, tags=tags, run_name=run_name).info.run_id]
+def _log_metrics(client: MlflowClient, run_id: str, model_id: str, measured: Measured) -> None:
+    """Log the metrics of a model; MLflow also records them as values of the run."""
+    key = measured.dataset or {}
     metrics = [
-        Metric(name, value, measured.at, measured.step, model_id, key.get("name"), key.get("digest"))
+        Metric(name, value, measured.at, measured.step, model_id, key.get("name"), key.get("digest"), run_id)
         for name, value in measured.metrics.items()
     ]
-    client.log_batch(run_ids[0], metrics=metrics)
-    client.set_terminated(run_ids[0])
-    client.delete_run(run_ids[0])
+    client.log_batch(run_id, metrics=metrics)
 
 
 def save_logged_model(encoder: SentenceTransformer, model: LoggedModel, run_id: str, folder: Path) -> None:

@@ -19,7 +19,6 @@ from src.config.words import default_run_name
 from src.data import PairData, digest
 from src.encoder import BaseModel
 from src.evaluation.metrics import METRICS, VALIDATION_LOSS
-from src.evaluation.result import tracked_name
 from src.tracking.links import run_page, runs_page, ui_address, version_page
 from src.tracking.opening import open_queue
 from src.tracking.queue import FINAL_SECONDS, DiscardingQueue, WriteQueue
@@ -97,16 +96,15 @@ class Run:
         self.set_tags(tags | {"model.base": base.name, "model.revision": base.revision or ""})
 
     def log_result(self, folder: Path, files: list[str], values: dict[str, Any]) -> None:
-        """Record files of the result folder as artifacts, numbers as metrics (`tracked_name`) and strings as tags."""
+        """Record files of the result folder as artifacts, fractions as metrics, and other values as tags.
+
+        The reported scores become the latest values of their metrics, after those of the curve: they may have been
+        measured on test, or of the best checkpoint. Counts would only be charts with one point.
+        """
         self.log_files(folder, files)
-        split, keep = values.get("evaluated_on"), self.config.trainer.keep
-        numbers = {
-            tracked_name(key, split, keep): float(value)
-            for key, value in values.items()
-            if isinstance(value, int | float)
-        }
-        self.log_metrics(numbers, int(values["steps"]))
-        self.set_tags({f"result.{key}": value for key, value in values.items() if isinstance(value, str)})
+        metrics = _finite({key: value for key, value in values.items() if isinstance(value, float)})
+        self._record("metrics", values=metrics, step=int(values["steps"]), reported=True)
+        self.set_tags({f"result.{key}": str(value) for key, value in values.items() if isinstance(value, str | int)})
 
     def log_files(self, folder: Path, files: list[str]) -> None:
         """Record files, given relative to `folder`, as artifacts under the same names."""

@@ -21,7 +21,6 @@ WIDTHS = {
     NAME: 280,
     CREATED: 140,
     **{f"metrics.`{SPEARMAN}{end}`": 130 + 6 * len(end) for end in BOUNDS},
-    **{f"metrics.`test_{SPEARMAN}{end}`": 165 + 6 * len(end) for end in BOUNDS},
     f"metrics.`{PEARSON}`": 130,
     "params.`trainer.learning_rate`": 165,
     "params.`trainer.warmup_ratio`": 160,
@@ -31,10 +30,7 @@ WIDTHS = {
     "attributes.`Description`": 480,
     DURATION: 90,
 }
-"""Columns from left to right, with widths in pixels at which their titles are readable.
-
-The UI leaves out a column of which no run has a value, such as that of a test split.
-"""
+"""Columns from left to right, with widths in pixels at which their titles are readable."""
 
 
 def changed_tags(tags: Mapping[str, str], recipe: str) -> dict[str, str]:

@@ -109,10 +109,13 @@ class StoreWriter:
         named = {key: self.run_id if value == self.journal.key else value for key, value in tags.items()}
         self.client.log_batch(self.run_id, tags=[RunTag(key, value[:5000]) for key, value in named.items()])
 
-    def _metrics(self, at: int, values: dict[str, float], step: int) -> None:
+    def _metrics(self, at: int, values: dict[str, float], step: int, reported: bool = False) -> None:
+        """Record values that are new at this step; `reported` ones also after those of the curve, of which the last
+        time counts. MLflow itself ignores a value that is sent twice with its time.
+        """
         if self.recorded is None:
             self.recorded = self._read_metrics()
-        new = {name: value for name, value in values.items() if (name, step) not in self.recorded}
+        new = {name: value for name, value in values.items() if reported or (name, step) not in self.recorded}
         self.client.log_batch(self.run_id, metrics=[Metric(name, value, at, step) for name, value in new.items()])
         # a resumed training run continues its step count; system metrics restart at 0, with new times
         self.recorded |= {(name, step) for name in new if not name.startswith(SYSTEM)}
