@@ -26,13 +26,14 @@ import src.sweep
 from src.cli import CONF
 from src.config import Config, SweepSettings, register_schemas, register_tuned, to_config
 from src.config.commands import ConfirmConfig
+from src.config.words import describe
 from src.evaluation.metrics import LEARNING_RATE
 from src.evaluation.result import Result
 from src.sweeping import coordinator, trainings
 from src.sweeping.space import build_space, current_params, training_config
 from src.sweeping.study import SweepStudy
 from src.sweeping.view import training_command
-from src.tracking import PARENT
+from src.tracking import PARENT, RECIPE
 from src.utils.errors import TrainingDiverged, UserError
 
 pytestmark = pytest.mark.slow
@@ -79,6 +80,32 @@ def test_each_trial_is_a_child_with_its_own_parameters_curve_and_state(finished:
         pruned = row["state"] == "pruned"
         assert child.info.status == ("KILLED" if pruned else "FINISHED")
         assert ("stopped" in child.data.tags) == pruned
+
+
+def test_each_run_of_a_sweep_says_what_it_is(finished: Finished) -> None:
+    (parent,), (winner,) = runs(finished.client, "sweep"), runs(finished.client, "winner")
+    assert parent.info.run_name == "sweep, 5 trials" and RECIPE not in parent.data.tags
+    trials = runs(finished.client, "trial")
+    for run in (*trials, *runs(finished.client, "confirmation"), winner):
+        params = {
+            f"trainer.{key}": float(run.data.params[f"trainer.{key}"])
+            for key in ("learning_rate", "warmup_ratio", "epochs")
+        }
+        trial, words = f"trial {int(run.data.tags['trial.number']):03d}", describe(params)
+        seed = f", seed {run.data.params['trainer.seed']}" if run.data.tags["role"] == "confirmation" else ""
+        start = "winner, " if run is winner else ""
+        assert run.info.run_name == f"{start}{trial}{seed}: {words}"
+        assert run.data.tags[RECIPE].endswith(f" {words}, batch 4, tiny") or "keep best" in run.data.tags[RECIPE]
+    assert [run.info.run_name[:9] for run in trials] == [f"trial 00{number}" for number in range(5)]
+    number = winner.data.tags["trial.number"]
+    confirmed = [
+        run.data.tags for run in runs(finished.client, "confirmation") if run.data.tags["trial.number"] == number
+    ]
+    assert len({tags[RECIPE] for tags in confirmed}) == 1
+    note = parent.data.tags["mlflow.note.content"]
+    assert (
+        note.startswith(f"Trial 00{number} has won with lr") and f": {winner.data.tags['mlflow.note.content']}" in note
+    )
 
 
 def test_the_warm_up_of_every_trial_is_its_ratio_of_its_steps(finished: Finished) -> None:

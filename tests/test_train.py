@@ -19,7 +19,7 @@ from src.config import Config
 from src.evaluation.metrics import PEARSON, SPEARMAN
 from src.evaluation.result import Result
 from src.pipeline import training
-from src.tracking import EXAMPLE
+from src.tracking import EXAMPLE, RECIPE
 from src.tracking import run as tracking
 from src.training import CurveRow
 from src.training.trainer import PairTrainer
@@ -105,6 +105,7 @@ def test_the_run_holds_parameters_curves_data_and_provenance(finished: Finished)
     assert run.data.metrics[SPEARMAN] == result.spearman.value
     contexts = {tag.value for given in run.inputs.dataset_inputs for tag in given.tags}
     assert contexts == {"training", "evaluation"}
+    assert re.fullmatch(r"[0-9a-f]{8} lr 0.001, warmup 0.1, 1 epoch, batch 4, tiny", run.data.tags[RECIPE])
     artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert {"config.yaml", "curve.csv", "predictions.parquet", "metrics.json", "plots"} <= artifacts
 
@@ -147,6 +148,7 @@ def test_a_run_that_stops_early_is_recorded_as_such(
     assert run.info.status == status
     if status == "FAILED":
         assert "the disk of the moon" in run.data.tags["failure"]
+    assert "mlflow.note.content" not in run.data.tags
 
 
 def test_a_failed_run_leaves_the_former_result_unchanged(

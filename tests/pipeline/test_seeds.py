@@ -16,7 +16,7 @@ from mlflow.entities import Run
 import src.train
 from src.config import BenchSettings, Config, SweepSettings
 from src.pipeline import seeds
-from src.tracking import PARENT
+from src.tracking import PARENT, RECIPE
 from src.training.trainer import PairTrainer
 from src.utils.errors import UserError
 
@@ -86,6 +86,12 @@ def test_after_a_kill_a_finished_seed_is_not_trained_again(finished: Finished) -
     assert [child.info.run_name for child in children] == ["seed 1", "seed 2"]
     assert {child.data.tags[PARENT] for child in children} == {parent.info.run_id}
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
+    recipes = {child.data.tags[RECIPE] for child in children}
+    assert len(recipes) == 1 and recipes.pop().endswith("lr 0.001, warmup 0.1, 1 epoch, batch 4, tiny")
+    assert RECIPE not in parent.data.tags
+    summary = f"{finished.metrics['spearman_cosine_mean']:.4f} ["
+    note = parent.data.tags["mlflow.note.content"]
+    assert note.startswith(f"Spearman {summary}") and "], mean of 2 seeds, on 40 dev pairs of pairs.csv" in note
     history = finished.client.get_metric_history(children[1].info.run_id, "validation_loss")
     assert [point.step for point in history] == [3, 6, 9, 10]
 

@@ -2,17 +2,23 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
+from mlflow import MlflowClient
 
 import src.report.files
 import src.train
 from src.config import Config
-from src.evaluation.result import Result
+from src.data import load_pairs
+from src.encoder import load_encoder
+from src.evaluation.metrics import SPEARMAN
+from src.evaluation.result import REPORTED, Result
+from src.pipeline.training import run_training
 from src.tracking.run import Run
 from src.training.checkpoints import CHECKPOINTS
 from src.training.trainer import PairTrainer
@@ -53,6 +59,29 @@ def undisturbed(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFac
     curve = pd.read_csv(Path(config.folder) / "curve.csv")
     assert curve["spearman_cosine"].iloc[1:].idxmax() == 1 and result.steps > 6
     return outcome(Path(config.folder))
+
+
+@pytest.mark.parametrize(
+    ("keep", "split", "prefix"), [("last", "dev", ""), ("best", "dev", "best_"), ("last", "test", "test_")]
+)
+def test_a_run_shows_the_reported_score_beside_its_curve(
+    keep: str, split: str, prefix: str, tiny_config: TinyConfig
+) -> None:
+    config = tiny_config("trainer.precision=fp32", "trainer.learning_rate=0.1", f"trainer.keep={keep}")
+    pairs = load_pairs(config.data)
+    pairs = replace(pairs, test=pairs.dev.select(range(20)) if split == "test" else None)
+    result = run_training(config, pairs, load_encoder(config.model))
+    curve = pd.read_csv(Path(config.folder) / "curve.csv")
+    client = MlflowClient(config.tracking.uri)
+    run = client.get_run(result.run_id)
+    history = client.get_metric_history(result.run_id, SPEARMAN)
+    assert [(point.step, point.value) for point in history] == list(zip(curve["step"], curve[SPEARMAN], strict=True))
+    assert {name: run.data.metrics[f"{prefix}{name}"] for name in REPORTED} == result.reported
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert {each.key: each.value for each in model.metrics} == result.reported
+    interval = f"{result.spearman} on {len(pairs.reported)} {split} pairs of pairs.csv (files)"
+    before = f"{result.before:.4f}{' on dev' if split == 'test' else ''} before training"
+    assert run.data.tags["mlflow.note.content"] == f"Spearman {interval}, {before}."
 
 
 def test_a_moved_project_resumes_with_its_best_checkpoint(

@@ -10,6 +10,15 @@ from src.tracking.operations import MAX_LINE, parse_line
 RUN = "0123456789abcdef" * 2
 DATASET = {"name": "n", "digest": "d", "source_type": "code", "source": "{}"}
 
+MODEL = {
+    "kept": "ab/model",
+    "step": 1,
+    "register": True,
+    "scores": {"spearman_cosine": 0.8},
+    "metrics": {"spearman_cosine": 0.8, "validation_loss": 0.1},
+    "evaluated": {"name": "pairs test", "digest": "abc"},
+}
+
 
 def operation(name: str, values: Any, **changes: Any) -> dict[str, Any]:
     return {"number": 1, "name": name, "at": 1_750_000_000_000, "values": values, **changes}
@@ -24,6 +33,9 @@ ACCEPTED: list[dict[str, Any]] = [
     operation("dataset", {"dataset": {**DATASET, "schema": None}, "context": "training"}),
     operation("artifact", {"kept": "ab/plot.png", "parent": "plots"}),
     operation("artifact", {"kept": "plots/plot.png", "late": True, "parent": None}),
+    operation("model", {"kept": "ab/model", "step": 1, "register": True, "scores": {}}),
+    operation("model", MODEL),
+    operation("model", {**MODEL, "evaluated": None}),
     operation("close_children", {}),
     operation("end", {"status": "KILLED"}),
 ]
@@ -69,6 +81,9 @@ REFUSED: list[Any] = [
     operation("artifact", {"kept": "ab/plot.png", "parent": "../other"}),
     operation("artifact", {"kept": "", "parent": None}),
     operation("model", {"kept": "ab/model", "step": 1, "register": "yes", "scores": {}}),
+    operation("model", {**MODEL, "metrics": {"loss": "0.5"}}),
+    operation("model", {**MODEL, "evaluated": {"name": "pairs test"}}),
+    operation("model", {**MODEL, "evaluated": {"name": "pairs test", "digest": "x" * 37}}),
 ]
 
 

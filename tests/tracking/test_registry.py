@@ -1,13 +1,94 @@
-"""Models in the store: timeouts of uploads."""
+"""Models in the store: their names, metrics and data sets, and timeouts of uploads."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 
 from src.config import Config
-from src.tracking import registry, start_run
+from src.data import PairData, digest, load_pairs
+from src.encoder import base_of
+from src.evaluation.metrics import SPEARMAN
+from src.tracking import RECIPE, registry, start_run
+from src.tracking.registry import SCORES_OF
+from tests.tracking.conftest import history, locked, recorded_runs, sync
+
+
+@pytest.fixture
+def tested(config: Config) -> PairData:
+    """Pairs with a test split."""
+    pairs = load_pairs(config.data)
+    return replace(pairs, test=pairs.train.select(range(20)))
+
+
+def log_scored(config: Config, folder: Path, pairs: PairData, score: float, curve: float) -> str:
+    """Record a training whose curve ends with one score on dev, and whose model has another on the reported split."""
+    with start_run(config, {RECIPE: "3fa9c21b lr 5e-05"}) as run:
+        run.log_sources(pairs, base_of(config.model))
+        run.log_metrics({SPEARMAN: curve}, 3)
+        bounds = {f"{SPEARMAN}_low": score - 0.1, "validation_loss": float("nan")}
+        run.log_model(folder, 3, {SPEARMAN: score, **bounds}, pairs)
+    return run.run_id
+
+
+def test_models_are_ordered_by_the_score_on_the_reported_split(
+    config: Config, tiny_encoder_folder: Path, tested: PairData
+) -> None:
+    config.tracking.register = False
+    curves = {0.5: 0.9, 0.8: 0.1, 0.7: 0.3}
+    ids = {score: log_scored(config, tiny_encoder_folder, tested, score, curve) for score, curve in curves.items()}
+    client = MlflowClient(config.tracking.uri)
+    experiments = [client.get_experiment_by_name("tiny").experiment_id]
+    order = [{"field_name": f"metrics.{SPEARMAN}", "ascending": False}]
+    models = list(client.search_logged_models(experiments, order_by=order))
+    assert [model.source_run_id for model in models] == [ids[0.8], ids[0.7], ids[0.5]]
+    assert {model.name for model in models} == {"tiny"} and models[0].params["trainer.seed"] == "42"
+    key = ("pairs.csv test", digest(tested.reported))
+    metrics = {(each.key, each.value, each.dataset_name, each.dataset_digest) for each in models[0].metrics}
+    assert metrics == {(SPEARMAN, 0.8, *key), (f"{SPEARMAN}_low", 0.8 - 0.1, *key)}
+    inputs = client.get_run(ids[0.8]).inputs.dataset_inputs
+    assert key in {(each.dataset.name, each.dataset.digest) for each in inputs}
+    assert history(config, ids[0.8], SPEARMAN) == [(3, 0.1)]  # the score on test is no point of the curve on dev
+    assert len(recorded_runs(config)) == 3
+
+
+def test_a_model_keeps_its_metrics_where_recording_them_was_interrupted(
+    config: Config, tiny_encoder_folder: Path, tested: PairData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: Any) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.MlflowClient, "delete_run", lost)
+        log_scored(config, tiny_encoder_folder, tested, 0.8, 0.1)
+    sync(config)
+    (run,) = recorded_runs(config)
+    client = MlflowClient(config.tracking.uri)
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert {each.key: each.value for each in model.metrics}[SPEARMAN] == 0.8
+    deleted = client.search_runs([run.info.experiment_id], run_view_type=ViewType.DELETED_ONLY)
+    assert [each.data.tags[SCORES_OF] for each in deleted] == [run.info.run_id]
+    (version,) = client.search_model_versions("name = 'tiny'")
+    assert client.get_model_version("tiny", version.version).tags == {SPEARMAN: "0.8000", RECIPE: "3fa9c21b lr 5e-05"}
+
+
+def test_a_model_in_a_journal_of_an_earlier_version_has_its_scores(config: Config, tiny_encoder_folder: Path) -> None:
+    config = replace(config, name="1.10")
+    with locked(config), start_run(config, {}) as run:
+        kept = run.queue.snapshot(tiny_encoder_folder)
+        run.queue.enqueue("model", **(kept or {}), step=3, register=True, scores={SPEARMAN: 0.8})
+    sync(config)
+    client = MlflowClient(config.tracking.uri)
+    (model,) = client.search_logged_models([client.get_experiment_by_name("1.10").experiment_id])
+    assert (model.name, [(each.key, each.value, each.dataset_name) for each in model.metrics]) == (
+        "1_10",
+        [(SPEARMAN, 0.8, None)],
+    )
+    assert client.get_model_version("1.10", "1").tags == {SPEARMAN: "0.8000"}
 
 
 def test_the_upload_of_a_model_has_a_longer_timeout_than_other_requests(

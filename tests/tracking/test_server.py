@@ -21,6 +21,7 @@ from src.config import Config
 from src.data import load_pairs
 from src.encoder import load_encoder
 from src.evaluation.metrics import LEARNING_RATE, PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS
+from src.evaluation.result import REPORTED
 from src.pipeline.training import LOG_FILE, run_training
 from src.report.files import ARTIFACTS
 from src.sync import run as sync
@@ -172,6 +173,20 @@ def test_files_and_model_are_recorded_completely_and_once(name: str, story: Stor
     (version,) = story.client.search_model_versions(f"run_id = '{run.info.run_id}'")
     assert version.source == f"models:/{model.model_id}" or model.model_id in str(version.source)
     assert run.data.tags["result.model_version"] == str(version.version)
+
+
+def test_models_are_ordered_by_score_with_the_data_set_it_was_measured_on(story: Story) -> None:
+    run = story.undisturbed
+    order = [{"field_name": f"metrics.{SPEARMAN}", "ascending": False}]
+    models = list(story.client.search_logged_models([run.info.experiment_id], order_by=order))
+    assert len(models) == 3
+    inputs = {given.tags[0].value: given.dataset for given in run.inputs.dataset_inputs}
+    for model in models:
+        metrics = {each.key: each for each in model.metrics}
+        assert metrics.keys() == {*REPORTED}
+        assert metrics[SPEARMAN].value == run.data.metrics[SPEARMAN]
+        assert {each.dataset_digest for each in model.metrics} == {inputs["evaluation"].digest}
+        assert {each.dataset_name for each in model.metrics} == {inputs["evaluation"].name}
 
 
 def test_times_are_those_of_the_training_not_of_sending(story: Story) -> None:
