@@ -93,15 +93,15 @@ def promoted_together(uri: str, folders: list[Path]) -> dict[str, Any]:
     """Return the outcome of each run, promoted by a process of its own."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["src.tracking", "src.comparison.champion"])
-    barrier, outcomes = context.Barrier(len(folders)), context.Queue()
+    barrier, outcomes = context.Barrier(len(folders), timeout=300), context.SimpleQueue()
     line = [(str(folder), uri, barrier, outcomes) for folder in folders]
     processes = [context.Process(target=promote_together, args=arguments) for arguments in line]
     for process in processes:
         process.start()
-    found = {Path(folder).name: promotion for folder, promotion in (outcomes.get(timeout=120) for _ in folders)}
     for process in processes:
         process.join()
-    return found
+    assert [process.exitcode for process in processes] == [0] * len(folders)
+    return {Path(folder).name: promotion for folder, promotion in (outcomes.get() for _ in folders)}
 
 
 @pytest.mark.slow

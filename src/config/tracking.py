@@ -153,6 +153,7 @@ class TrackingConfig:
         valid = bool(name.strip()) and visible(name) == name and not {"\n", "\t"} & set(name)
         require(valid, "tracking.run_name", "a text on one line, or null", shown)
         require(len(name) <= NAME_LENGTH, "tracking.run_name", f"at most {NAME_LENGTH} characters long", shown)
+        self.champion = "off" if self.champion == "False" else self.champion  # how YAML reads off without quotes
         allowed = ("off", "auto") if self.models and self.register else ("off",)
         reason = "off or auto" if "auto" in allowed else "off without tracking.models and tracking.register"
         require(self.champion in allowed, "tracking.champion", reason, self.champion)

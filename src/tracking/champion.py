@@ -15,10 +15,8 @@ from src.utils.errors import UserError
 from src.utils.text import escape_markdown
 
 ALIAS = "champion"
-SINCE, OVER, REASON, BY = (f"{ALIAS}.{name}" for name in ("since", "over", "reason", "by"))
-"""Tags of a version that has become champion: when, over which version, why, and by which user."""
-UNTIL, REPLACED_BY = f"{ALIAS}.until", f"{ALIAS}.replaced_by"
-"""Tags of a former champion."""
+SINCE, REASON, UNTIL = (f"{ALIAS}.{name}" for name in ("since", "reason", "until"))
+"""Tags of a version that has become champion: when, why, and of a former one until when. Few, as lists show them."""
 CHAMPION, FORMER = "**Champion since", "**Champion until"
 """Beginnings of the paragraphs that are written here in the description of a version, which its page shows."""
 
@@ -55,19 +53,18 @@ class RegisteredModel:
 
     def promote(self, version: str, former: str | None, reason: str) -> bool:
         """Make a version champion and record why, unless the champion is no longer `former`; return whether it is."""
-        reason, user = redact_message(reason, self.uri), user_name()
+        reason = redact_message(reason, self.uri)
         with _store_errors(self.uri), registry_lock(self.client, self.name):
             if self.champion() != former:
                 return False
             now = datetime.now().astimezone().isoformat(timespec="seconds")
-            line = f"{CHAMPION} {now}**, promoted by {escape_markdown(user)}: {escape_markdown(reason)}."
-            self._record(version, line, (CHAMPION, FORMER), {SINCE: now, OVER: former or "", REASON: reason, BY: user})
-            for outdated in (UNTIL, REPLACED_BY):
-                self.client.delete_model_version_tag(self.name, version, outdated)
+            line = f"{CHAMPION} {now}**, promoted by {escape_markdown(user_name())}: {escape_markdown(reason)}."
+            self._record(version, line, (CHAMPION, FORMER), {SINCE: now, REASON: reason})
+            self.client.delete_model_version_tag(self.name, version, UNTIL)
             self.client.set_registered_model_alias(self.name, ALIAS, version)
             if former:
                 line = f"{FORMER} {now}**, replaced by version {version}: {escape_markdown(reason)}."
-                self._record(former, line, (FORMER,), {UNTIL: now, REPLACED_BY: version})
+                self._record(former, line, (FORMER,), {UNTIL: now})
         return True
 
     def _record(self, version: str, paragraph: str, replaced: tuple[str, ...], tags: dict[str, str]) -> None:

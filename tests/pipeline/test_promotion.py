@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from omegaconf import OmegaConf
 
 import src.train
 from src.config import Config
@@ -97,6 +98,11 @@ def test_a_training_ahead_of_its_tracking_is_promoted_later(tiny_config: TinyCon
     src.train.run(config)
     (shown,) = rows(config)
     assert shown.startswith("not compared, since tracking is behind: once it is sent, run python -m src.promote")
+
+
+def test_off_in_a_file_needs_no_quotes() -> None:
+    config = OmegaConf.merge(OmegaConf.structured(TrackingConfig), OmegaConf.create("champion: off"))
+    assert OmegaConf.to_object(config) == TrackingConfig()
 
 
 @pytest.mark.parametrize(
