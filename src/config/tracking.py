@@ -148,6 +148,7 @@ class TrackingConfig:
         check_uri(self.uri, "tracking.uri")
         _check_ui(self.ui)
         _check_run_name(self.run_name)
+        self.champion = "off" if self.champion == "False" else self.champion  # how YAML reads off without quotes
         registered = self.models and self.register
         allowed = "off or auto" if registered else "off without tracking.models and tracking.register"
         require(self.champion in ("off", *["auto"] * registered), "tracking.champion", allowed, self.champion)
