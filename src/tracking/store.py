@@ -28,7 +28,7 @@ PARENT = "mlflow.parentRunId"
 JOURNAL_TAG = "journal"
 """Tag with the key of the run's journal, which identifies the run before it has an id."""
 RECIPE = "recipe"
-"""Tag with a hash and words of all settings that decide a training but the seed."""
+"""Tag with hash and words of all that decides a training but the seed; equal for all seeds of a recipe."""
 SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
