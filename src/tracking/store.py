@@ -25,10 +25,10 @@ from src.utils.errors import UserError, shorten
 
 PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
-JOURNAL_TAG = "journal"
-"""Tag with the key of the run's journal, which identifies the run before it has an id."""
 RECIPE = "recipe"
 """Tag with hash and words of all that decides a training but the seed; equal for all seeds of a recipe."""
+JOURNAL_TAG = "journal"
+"""Tag with the key of the run's journal, which identifies the run before it has an id."""
 SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
