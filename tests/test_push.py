@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -17,8 +17,12 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+import src.train
 from src.cli import CONF
-from src.publishing.push import model_files, publish_card
+from src.config import Config
+from src.config.commands import PushConfig
+from src.prediction.encoder import model_folder
+from src.publishing.push import model_files, publish_card, push_model
 from src.report import card
 from src.utils.errors import UserError
 
@@ -186,7 +190,6 @@ def test_a_public_repository_is_only_used_when_asked_for(hub: Hub, folder: Path)
     [
         ("/api/models", 401, "Invalid credentials in Authorization header", "a token that is not valid: log in with"),
         ("/api/repos/create", 403, f"no rights for {TOKEN}", "a token without write permission there"),
-        ("/preupload/", 403, "no rights", "a token without write permission there"),
         ("/commit/", 400, f"bad {TOKEN}", "bad ***"),
     ],
 )
@@ -206,9 +209,20 @@ def test_an_unreachable_hub_and_the_offline_flag_are_reported(hub: Hub, folder: 
 
 
 @pytest.mark.parametrize("repo", ["name", "owner/na me", "a/b/c", "owner/name.git", "owner/--x", "owner/이름"])
-def test_an_invalid_name_is_reported(repo: str, hub: Hub, folder: Path) -> None:
-    assert "repo" in refusal(push(hub, folder, f"repo={repo}"))
-    assert not hub.requests
+def test_an_invalid_name_is_reported(repo: str) -> None:
+    with pytest.raises(UserError, match=r"^repo\b.* OWNER/NAME"):
+        push_model(PushConfig(model="here", repo=repo))
+
+
+def test_a_registered_model_has_its_card(tiny_config: Callable[..., Config]) -> None:
+    config = tiny_config("trainer.max_steps=1")
+    src.train.run(config)
+    with model_folder("models:/tiny/1", config.tracking.uri) as folder:
+        trained, registered = (model_files(each) for each in (Path(config.folder) / "model", folder))
+        assert registered.keys() == trained.keys()
+        card = publish_card(registered["README.md"].read_text("utf-8"), REPO)
+    assert f'SentenceTransformer("{REPO}")' in card
+    assert f'AutoModel.from_pretrained("{REPO}")' in card
 
 
 def test_an_incomplete_or_unsafe_model_is_not_uploaded(hub: Hub, folder: Path) -> None:
