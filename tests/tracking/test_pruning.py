@@ -18,7 +18,7 @@ from src.evaluation.metrics import SPEARMAN
 from src.tracking import download_model
 from src.tracking.model_files import LocalFiles, ServedFiles
 from src.tracking.pruning import list_models, remove_models
-from src.tracking.registry import log_model, register_model
+from src.tracking.registry import Measured, log_model, register_model
 from src.tracking.store import connect, default_store, open_store
 from src.utils.errors import UserError
 from tests.tracking.test_server import Server
@@ -166,7 +166,7 @@ def test_a_kept_model_loads(store: Store, tiny_encoder_folder: Path, tmp_path: P
     ids = []
     for name, score in (("registered", 0.1), ("best", 0.9)):
         run_id = store.run(name, score)
-        ids.append(log_model(store.client, store.experiment, run_id, tiny_encoder_folder, 0))
+        ids.append(log_model(store.client, run_id, tiny_encoder_folder, "tiny", Measured({}, None, 0, 0)))
         if name == "registered":
             register_model(store.client, run_id, ids[0], "tiny", {})
             store.client.set_registered_model_alias("tiny", "champion", "1")

@@ -336,7 +336,7 @@ def test_an_mlflow_run_of_the_caller_is_left_as_it_was(
     assert client.get_run(outer.info.run_id).data.metrics == {"after": 1.0}
     assert not client.search_registered_models()
     (found,) = recorded_runs(config)
-    assert found.data.metrics == {"loss": 0.5}
+    assert found.data.metrics == {"loss": 0.5, "spearman_cosine": 0.7}
     (model,) = MlflowClient(config.tracking.uri).search_logged_models([found.info.experiment_id])
     assert [(metric.key, metric.value) for metric in model.metrics] == [("spearman_cosine", 0.7)]
     assert [output.model_id for output in found.outputs.model_outputs] == [model.model_id]
