@@ -266,7 +266,7 @@ def test_the_page_of_the_champion_says_why_it_is_champion(page: "Page", trained:
     shown = " ".join(page.locator("body").inner_text().split())
     assert f"{trained.results['second'].spearman.value:.4f}" in shown
     assert described.split(": ")[-1] in shown
-    assert "Aliases: @ champion" in shown
+    assert "Aliases : @ champion" in shown
 
 
 @pytest.mark.browser
