@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from src.cli import CONF, parser_command
 from src.compare import parser, run
 from src.comparison.report import FILES
+from src.tracking.links import LOCAL, curves_page
 
 MakeRun = Callable[..., Path]
 STORE = "sqlite:///nowhere/mlflow.db"
@@ -54,6 +55,23 @@ def test_recipes_are_compared_written_and_recorded(
     assert "| 3 seeds: 42, 43, 44 |" in text and "| 2 seeds: 42, 43 |" in text
     (logged,) = client.search_runs([client.get_experiment_by_name("comparisons").experiment_id])
     assert (logged.data.tags["compared.A"], logged.data.tags["compared.B"]) == (" ".join(ids), " ".join(other))
+
+
+def test_the_last_line_links_the_curves_of_runs_that_are_in_the_store(
+    make_run: MakeRun, empty_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    runs = [client.create_run(client.create_experiment(name)).info for name in ("one", "other")]
+    folders = [str(make_run(info.run_id, 0.3)) for info in runs]
+    run(folders, uri)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"  curves  {curves_page(LOCAL, {info.run_id: info.experiment_id for info in runs})}"
+    run([folders[0], str(make_run("elsewhere", 0.3))], uri)
+    run(folders, "http://127.0.0.1:9")  # nothing listens there
+    run(folders, STORE)
+    assert "curves  " not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

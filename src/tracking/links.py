@@ -36,8 +36,11 @@ def runs_page(ui: str, experiment_id: str, view: str = SCORES) -> str:
 
 
 def models_page(ui: str, experiment_id: str) -> str:
-    """Return the address of the list of models of an experiment, with their metrics."""
-    return f"{ui}/#/experiments/{experiment_id}/models?{TRAINING}"
+    """Return the address of the models of an experiment with bars of their scores.
+
+    Their list has the scores too, in columns to the right of what fits on most screens.
+    """
+    return f"{ui}/#/experiments/{experiment_id}/models?{TRAINING}&viewMode=CHART"
 
 
 def run_page(ui: str, experiment_id: str, run_id: str) -> str:

@@ -16,11 +16,11 @@ KIND = "mlflow.experimentKind"
 SCORES, RECIPES = "scores", "recipes"
 NAME, CREATED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"
 """Columns that the list always has; the UI keeps NAME and CREATED in front."""
-BOUNDS = ("", "_low", "_high")
+BOUNDS = {"": 130, "_low": 165, "_high": 170}
 WIDTHS = {
     NAME: 280,
-    CREATED: 140,
-    **{f"metrics.`{SPEARMAN}{end}`": 130 + 6 * len(end) for end in BOUNDS},
+    CREATED: 150,
+    **{f"metrics.`{SPEARMAN}{end}`": width for end, width in BOUNDS.items()},
     f"metrics.`{PEARSON}`": 130,
     "params.`trainer.learning_rate`": 165,
     "params.`trainer.warmup_ratio`": 160,
@@ -39,7 +39,8 @@ def changed_tags(tags: Mapping[str, str], recipe: str) -> dict[str, str]:
     Other views are the user's own. `recipe`: name of the tag by which seeds are grouped.
     """
     groups = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": recipe}]}
-    views = {SCORES: ("Scores", {}), RECIPES: ("Recipes", {"groupBy": groups})}
+    grouped = {"groupBy": groups, "columnWidths": WIDTHS | {NAME: 430}}  # a recipe in words is longer than a name
+    views: dict[str, tuple[str, dict[str, Any]]] = {SCORES: ("Scores", {}), RECIPES: ("Recipes", grouped)}
     wanted = {f"{TAG}{key}": _view(name, **state) for key, (name, state) in views.items()}
     changed = {key: view for key, view in wanted.items() if _state(tags.get(key)) != _state(view)}
     return changed if KIND in tags else {KIND: "custom_model_development", **changed}

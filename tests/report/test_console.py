@@ -17,7 +17,8 @@ from src.encoder import BaseModel
 from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS
 from src.evaluation.result import Result
 from src.report import console
-from src.report.console import HEADER, ProgressView, log_behind, log_sources, log_summary
+from src.report.console import HEADER, ProgressView, log_behind, log_pages, log_sources, log_summary
+from src.tracking import start_run
 from src.training import CurveRow, TrainingClock, clock
 from src.utils.console import log_to_file
 
@@ -95,3 +96,17 @@ def test_the_summary_has_scores_intervals_and_the_published_score(
         assert text in shown
     log_summary(make_result(data_source="sample"), config)
     assert "published" not in capsys.readouterr().out
+
+
+def test_addresses_are_printed_and_kept_whole(
+    tiny_config: Callable[..., Config],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    with log_to_file(tmp_path / "train.log"), start_run(tiny_config(f"tracking.ui=http://{'a' * 60}:5000"), {}) as run:
+        log_pages(run)
+    printed, kept = capsys.readouterr().out.splitlines(), (tmp_path / "train.log").read_text().splitlines()
+    for name, address in run.pages().items():
+        assert f"  {name:4}  {address}" in printed and f"  {name:4}  {address}" in kept

@@ -27,7 +27,7 @@ def operation(name: str, values: Any, **changes: Any) -> dict[str, Any]:
 ACCEPTED: list[dict[str, Any]] = [
     {"version": 2, "experiment": "tiny", "uri": "http://127.0.0.1:9", "store": None},
     {"experiment": "tiny", "tracking": {"uri": "sqlite:///mlruns/mlflow.db", "artifacts": "mlruns/artifacts"}},
-    {"sent": 3, "facts": {"run_id": RUN, "model_version": "12"}},
+    {"sent": 3, "facts": {"run_id": RUN, "experiment_id": "1", "model_version": "12"}},
     operation("open", {"new": True, "tags": {"user": "me"}}),
     operation("metrics", {"values": {"eval/loss": 0.5, "steps": 3}, "step": 0}),
     operation("dataset", {"dataset": {**DATASET, "schema": None}, "context": "training"}),
@@ -49,6 +49,7 @@ REFUSED: list[Any] = [
     {"experiment": "tiny", "tracking": "http://127.0.0.1:9"},
     {"sent": -1, "facts": {}},
     {"sent": 1, "facts": {"run_id": "' or 1"}},
+    {"sent": 1, "facts": {"experiment_id": "1/../2"}},
     {"sent": 1, "facts": {"user": "me"}},
     {"sent": 1, "facts": None},
     [],
