@@ -130,7 +130,9 @@ def test_registered_best_and_running_models_are_kept_and_the_others_go(store: St
 
 
 def test_the_score_of_a_model_goes_before_that_of_its_run_and_none_is_the_worst(store: Store) -> None:
-    reported = store.model(store.run("reported", 0.2), 0.9)
+    run_id = store.run("reported")
+    reported = store.model(run_id, 0.9)
+    store.client.log_metric(run_id, SPEARMAN, 0.2, step=2)  # a later point of the run's own curve
     store.model(store.run("curve", 0.8))
     store.model(store.run("nan", math.nan))
     listed = list_models(store.uri, [], 1)
