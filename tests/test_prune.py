@@ -7,7 +7,7 @@ import pytest
 
 from src.cli import parser_command
 from src.prune import parser, run
-from src.tracking.store import connect
+from src.tracking.store import connect, set_views
 from src.utils.errors import UserError
 
 
@@ -17,6 +17,7 @@ def uri(tmp_path: Path, empty_store: Path) -> str:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     client = connect(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.create_experiment("tiny", artifact_location=(tmp_path / "artifacts" / "tiny").as_uri())
+    set_views(client, client.get_experiment(experiment))
     run_id = client.create_run(experiment, run_name="first").info.run_id
     model = client.create_logged_model(experiment, "tiny", run_id)
     text = f"model_id: {model.model_id}\nrun_id: {run_id}\n"

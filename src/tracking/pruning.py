@@ -21,6 +21,7 @@ from src.evaluation.metrics import SPEARMAN
 from src.tracking.database import has_tables
 from src.tracking.model_files import MODEL_ID, ModelFiles, files_problem, open_files, read_description
 from src.tracking.store import STORE_ERRORS, connect, limit_requests_outside_training, store_error
+from src.tracking.views import is_ours
 from src.utils.console import console
 from src.utils.errors import UserError, shorten
 
@@ -52,7 +53,7 @@ class PrunedModel:
 
 
 def list_models(uri: str, experiments: list[str], keep: int) -> list[PrunedModel]:
-    """Return all models of the named experiments, by default of all, with what is to become of them.
+    """Return all models of the named experiments, by default of this project's, with what is to become of them.
 
     Kept are registered models, those of running runs and the best `keep` of each experiment.
 
@@ -110,7 +111,9 @@ def _experiments(client: MlflowClient, names: list[str], uri: str) -> list[Exper
                 f"--experiment {name}: expected an experiment in {redact(uri)}, found {', '.join(sorted(known))}:"
                 " give one of these."
             )
-    return [known[name] for name in dict.fromkeys(names)] if names else list(known.values())
+    if names:
+        return [known[name] for name in dict.fromkeys(names)]
+    return [each for each in known.values() if is_ours(each.tags)]
 
 
 class _Survey:

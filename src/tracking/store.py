@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.config.tracking import SQLITE, TrackingConfig, engine_uri, redact, redact_message, sqlite_path
 from src.tracking.database import create_database, database_lock, has_tables, probe_sqlite, set_damaged_store_aside
 from src.tracking.relocation import mend_paths
-from src.tracking.views import SCORES, TAG, changed_tags
+from src.tracking.views import changed_tags, is_ours
 from src.utils.errors import UserError, shorten
 
 PARENT = "mlflow.parentRunId"
@@ -147,8 +147,6 @@ def set_views(client: MlflowClient, experiment: Experiment) -> None:
 def list_experiments(uri: str) -> dict[str, str]:
     """Return the ids of the project's experiments by name, the last used first; give them the views of this version.
 
-    Experiments of others on the same server have none of its views, and are left out.
-
     Raises `UserError` if the store cannot be used.
     """
     limit_requests_outside_training()
@@ -156,7 +154,7 @@ def list_experiments(uri: str) -> dict[str, str]:
         probe_sqlite(uri)
         client = connect(uri)
         found = client.search_experiments(order_by=["last_update_time DESC"])
-        ours = [each for each in found if f"{TAG}{SCORES}" in each.tags]
+        ours = [each for each in found if is_ours(each.tags)]
         for each in ours:
             set_views(client, each)
     except STORE_ERRORS as error:

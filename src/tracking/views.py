@@ -46,6 +46,11 @@ def changed_tags(tags: Mapping[str, str], recipe: str) -> dict[str, str]:
     return changed if KIND in tags else {KIND: "custom_model_development", **changed}
 
 
+def is_ours(tags: Mapping[str, str]) -> bool:
+    """Return whether an experiment with these tags is one of this project; a server may have others too."""
+    return f"{TAG}{SCORES}" in tags
+
+
 def children_view(parent: str, run_id: str, name: str) -> dict[str, str]:
     """Return the tag with a view of the children of a run, under the run's id; `parent`: the tag that names it."""
     return {f"{TAG}{run_id}": _view(name, searchFilter=f"tags.`{parent}` = '{run_id}'")}

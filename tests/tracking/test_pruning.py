@@ -19,7 +19,8 @@ from src.tracking import download_model
 from src.tracking.model_files import LocalFiles, ServedFiles
 from src.tracking.pruning import list_models, remove_models
 from src.tracking.registry import Measured, log_model, register_model
-from src.tracking.store import connect, default_store, open_store
+from src.tracking.store import RECIPE, connect, default_store, open_store, set_views
+from src.tracking.views import changed_tags
 from src.utils.errors import UserError
 from tests.tracking.test_server import Server
 
@@ -194,6 +195,8 @@ def test_only_the_named_experiments_are_pruned(store: Store) -> None:
     inner.named("b")
     listed = list_models(store.uri, ["other"], 0)
     assert [(model.experiment, model.run_name) for model in listed] == [("other", "b")]
+    assert {model.run_name for model in list_models(store.uri, [], 0)} == {"a"}  # the other is not of this project
+    set_views(store.client, store.client.get_experiment(other))
     assert {model.run_name for model in list_models(store.uri, [], 0)} == {"a", "b"}
     with pytest.raises(UserError, match=r"--experiment none: expected an experiment .* other, tiny"):
         list_models(store.uri, ["none"], 0)
@@ -318,7 +321,9 @@ def test_models_of_a_server_are_removed_through_it(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = connect(server.uri)
-    store = Store(server.uri, client, client.create_experiment("tiny"), tmp_path / "scratch")
+    store = Store(
+        server.uri, client, client.create_experiment("tiny", tags=changed_tags({}, RECIPE)), tmp_path / "scratch"
+    )
     kept, gone, left = store.named("best", 0.9), store.named("low", 0.5), store.named("left", 0.4)
     models = server.folder / "art" / store.experiment / "models"
 
