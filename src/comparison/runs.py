@@ -1,5 +1,6 @@
 """Finished runs for a comparison, read from their folders or from copies of the MLflow store's files."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -50,7 +51,7 @@ def read_runs(references: list[str], uri: str, scratch: Path) -> list[ComparedRu
 def find_folder(reference: str, uri: str, scratch: Path) -> Path:
     """Return the folder of a run: the one named, one below experiments/, or a copy from the store in `scratch`."""
     for folder in (Path(reference), EXPERIMENTS / reference):
-        if folder.is_dir() and not reference.startswith("models:"):
+        if os.path.isdir(folder) and not reference.startswith("models:"):
             return folder
     if is_missing(uri):
         raise UserError(
