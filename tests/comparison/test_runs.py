@@ -62,7 +62,7 @@ def test_runs_are_found_by_id_name_experiment_model_and_folder(
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = MlflowClient(uri)
     experiment = client.create_experiment("reviews", artifact_location=(tmp_path / "artifacts").as_uri())
-    long = "lr 5e-05, 한국어 " * 10  # longer than a file's name may be
+    long = "한국어 이름, " * 16 + "x"  # longer than a file's name may be
     tracked = client.create_run(experiment, run_name=long).info.run_id
     source = make_run("source", 0.3)
     for name in RUN_FILES:
