@@ -1,5 +1,6 @@
 """Finished runs and recipes for a comparison, read from folders or from copies of the MLflow store's files."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -112,7 +113,8 @@ def _join(reference: str, seeds: list[ComparedRun]) -> ComparedRun:
 def find_folder(reference: str, uri: str, scratch: Path) -> Path:
     """Return the folder of a run: the one named, one below experiments/, or a copy from the store in `scratch`."""
     for folder in (Path(reference), EXPERIMENTS / reference):
-        if folder.is_dir() and not reference.startswith("models:"):
+        # Path.is_dir raises for a name that is too long for a file
+        if os.path.isdir(folder) and not reference.startswith("models:"):  # noqa: PTH112
             return folder
     if is_missing(uri):
         raise UserError(

@@ -65,7 +65,8 @@ def test_runs_are_found_by_id_name_experiment_model_and_folder(
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = MlflowClient(uri)
     experiment = client.create_experiment("reviews", artifact_location=(tmp_path / "artifacts").as_uri())
-    tracked = client.create_run(experiment, run_name="quick-fox").info.run_id
+    long = "한국어 이름, " * 16 + "x"  # longer than a file's name may be
+    tracked = client.create_run(experiment, run_name=long).info.run_id
     source = make_run("source", 0.3)
     for name in RUN_FILES:
         client.log_artifact(tracked, str(source / name))
@@ -75,7 +76,7 @@ def test_runs_are_found_by_id_name_experiment_model_and_folder(
     client.create_model_version("reviews", source=source.as_uri(), run_id=tracked)
     client.set_registered_model_alias("reviews", "champion", "1")
     shutil.move(make_run("latest", 0.3), tmp_path / "experiments" / "latest")
-    names = [tracked, "quick-fox", "reviews", "models:/reviews/1", "models:/reviews@champion", "latest"]
+    names = [tracked, long, "reviews", "models:/reviews/1", "models:/reviews@champion", "latest"]
     runs = read(*names, uri=uri)
     assert [run.letter for run in runs] == list("ABCDEF")
     assert [run.result.run_id for run in runs] == ["source"] * 5 + ["latest"]
