@@ -54,7 +54,7 @@ def run(runs: list[str], uri: str, output: Path | None = None, log: bool = False
 
             tags = {f"compared.{one.letter}": " ".join(one.run_ids) for one in compared}
             log_files(uri, "comparisons", [folder / name for name in FILES], tags)
-    log_curves(uri, [one.result.run_id for one in compared])
+    log_curves(uri, [run_id for one in compared for run_id in one.run_ids])
     return found
 
 

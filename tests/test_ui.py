@@ -19,6 +19,7 @@ from src.cli import CONF, parser_command
 from src.config import Config
 from src.tracking import start_run
 from src.ui import parser, run
+from src.utils.server import fetch
 
 main = parser_command(run, parser())
 
@@ -124,7 +125,7 @@ def test_the_server_answers_prints_links_and_leaves_no_process(
             printed.append(text.rstrip())
             if "Ctrl-C" in text:
                 break
-        assert ui.fetch(f"http://127.0.0.1:{port}/health") == "OK"
+        assert fetch(f"http://127.0.0.1:{port}/health") == "OK"
         main(["--uri", f"http://127.0.0.1:{port}"])  # a store that is a server: the same links, and nothing is started
         processes = psutil.Process(command.pid).children(recursive=True)
         command.send_signal(signal.SIGINT)
