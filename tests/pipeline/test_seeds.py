@@ -87,7 +87,7 @@ def test_after_a_kill_a_finished_seed_is_not_trained_again(finished: Finished) -
     assert {child.data.tags[PARENT] for child in children} == {parent.info.run_id}
     assert {run.info.status for run in (parent, *children)} == {"FINISHED"}
     history = finished.client.get_metric_history(children[1].info.run_id, "validation_loss")
-    assert [point.step for point in history] == [3, 6, 9, 10]
+    assert [point.step for point in history] == [0, 3, 6, 9, 10]
 
 
 def test_mean_deviation_and_interval_come_from_all_seeds(finished: Finished) -> None:
