@@ -82,7 +82,7 @@ def outcome(folder: Path) -> Outcome:
     assert found
     return Outcome(
         metrics={name: metrics[name] for name in SAME},
-        curves={name: sorted((point.step, point.value) for point in history) for name, history in points.items()},
+        curves={name: sorted({(point.step, point.value) for point in history}) for name, history in points.items()},
         log=found[1],
         files=Counter(IDS.sub("ID", name) for name in files),
         runs=Counter((run.info.status, bool(run.data.metrics)) for run in runs),

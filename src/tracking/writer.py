@@ -32,8 +32,8 @@ class StoreWriter:
         self.journal = journal
         self.tracking = tracking
         self.client, self.experiment_id = open_store(tracking, journal.header.experiment)
-        self.recorded: set[tuple[str, int]] | None = None
-        """Names and steps of the metrics in the store; None until they have been read."""
+        self.recorded: dict[tuple[str, int], float] | None = None
+        """Latest values in the store by name and step; None until they have been read."""
         if "run_id" in journal.facts:
             self._check_deleted(journal.run_id)
         self.handlers: dict[str, Callable[..., Facts]] = {
@@ -72,7 +72,7 @@ class StoreWriter:
             if PARENT in tags:
                 tags[PARENT] = find_run_id(self.client, tags[PARENT]) or tags[PARENT]
             run_id = str(self.client.create_run(self.experiment_id, start_time=at, tags=tags).info.run_id)
-            self.recorded = set()
+            self.recorded = {}
         else:
             self._check_deleted(run_id)
         if new:
@@ -110,23 +110,19 @@ class StoreWriter:
         self.client.log_batch(self.run_id, tags=[RunTag(key, value[:5000]) for key, value in named.items()])
 
     def _metrics(self, at: int, values: dict[str, float], step: int, reported: bool = False) -> None:
-        """Record values that are new at this step; `reported` ones also after those of the curve, of which the last
-        time counts. MLflow itself ignores a value that is sent twice with its time.
-        """
+        """Record values that are new at this step; a `reported` one also if the curve has another value there."""
         if self.recorded is None:
             self.recorded = self._read_metrics()
-        new = {name: value for name, value in values.items() if reported or (name, step) not in self.recorded}
+        known = {name: self.recorded.get((name, step)) for name in values}
+        new = {name: one for name, one in values.items() if known[name] is None or (reported and known[name] != one)}
         self.client.log_batch(self.run_id, metrics=[Metric(name, value, at, step) for name, value in new.items()])
         # a resumed training run continues its step count; system metrics restart at 0, with new times
-        self.recorded |= {(name, step) for name in new if not name.startswith(SYSTEM)}
+        self.recorded |= {(name, step): value for name, value in new.items() if not name.startswith(SYSTEM)}
 
-    def _read_metrics(self) -> set[tuple[str, int]]:
-        return {
-            (name, point.step)
-            for name in self.client.get_run(self.run_id).data.metrics
-            if not name.startswith(SYSTEM)
-            for point in self.client.get_metric_history(self.run_id, name)
-        }
+    def _read_metrics(self) -> dict[tuple[str, int], float]:
+        names = [name for name in self.client.get_run(self.run_id).data.metrics if not name.startswith(SYSTEM)]
+        points = [point for name in names for point in self.client.get_metric_history(self.run_id, name)]
+        return {(point.key, point.step): point.value for point in sorted(points, key=lambda point: point.timestamp)}
 
     def _dataset(self, at: int, dataset: dict[str, Any], context: str) -> None:
         tags = [InputTag("mlflow.data.context", context)]
