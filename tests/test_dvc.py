@@ -31,7 +31,7 @@ ROOT = CONF.parent
 COPIED = ("src", "conf", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
 EXPERIMENTS = ("review_sts", "project_match")
 STAGES = ("prepare", "train", "report")
-PLUMBING = ("src.cli", "src.utils", "src.tracking", "src.config")
+PLUMBING = ("src.cli", "src.utils", "src.tracking", "src.comparison", "src.config")
 """Packages that do not decide what a stage writes: they parse, move, check, print and record it."""
 TINY = {
     "review_sts": "data:\n  sources: [sample]\n",

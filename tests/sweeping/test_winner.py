@@ -121,4 +121,4 @@ def test_only_the_winner_of_a_sweep_can_become_champion(sweep_config: Sweep, ope
     params = {"trainer.epochs": 2, "trainer.learning_rate": 1e-3, "trainer.warmup_ratio": 0.1}
     winner = Finalist(0, params, 0.0, [], np.empty(0), np.empty(0), Estimate(0.0, 0.0, 0.0))
     assert winner_config(study, winner, 40).tracking.champion == "auto"
-    assert trial_config(study, params, 40, tmp_path).tracking.champion == "off"
+    assert trial_config(study, params, 40, tmp_path, "trial 000").tracking.champion == "off"
