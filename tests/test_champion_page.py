@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from src.comparison.champion import promote
-from tests.test_served import CHROMIUM, FLAGS, serving
+from tests.test_served import CHROMIUM, FLAGS, free_port, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -27,11 +27,10 @@ def test_the_pages_of_champion_and_former_champion_say_why(
         register(name, noise)
         promote(name, uri)
 
-    def line(port: int) -> list[str]:
-        return [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
-
+    port = free_port()
+    line = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
     with (
-        serving(lambda port: [*line(port), f"--backend-store-uri={uri}"], tmp_path, "/health") as address,
+        serving([*line, f"--backend-store-uri={uri}"], port, tmp_path, "/health") as address,
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS) as browser,
     ):

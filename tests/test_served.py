@@ -143,6 +143,8 @@ def ui(trained: Trained) -> Iterator[str]:
     makefile = str(CONF.parent / "Makefile")
     line = ["make", "--file", makefile, "--assume-old", "setup", "ui", f"BIN={PROGRAMS}", f"PORT={trained.port}"]
     with serving(line, trained.port, trained.folder, "/health") as address:
+        while "Ctrl-C ends it" not in (trained.folder / "server.log").read_text(encoding="utf-8"):
+            time.sleep(0.2)  # the addresses are printed once the server answers
         yield address
 
 
