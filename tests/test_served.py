@@ -173,11 +173,17 @@ def page(ui: str, browser: "Browser") -> Iterator["Page"]:
     assert hosts == {ui.removeprefix("http://")}
 
 
+CELLS = """row => [...row.querySelectorAll(".ag-cell")]
+    .sort((one, other) => one.getAttribute("aria-colindex") - other.getAttribute("aria-colindex"))
+    .map(cell => cell.innerText).join(" ")"""
+"""The text of a row from left to right; the document may have its cells in another order."""
+
+
 def rows(page: "Page") -> dict[str, str]:
     """Return the rows of a list, from top to bottom: the text in its fixed columns, and that of the others in view."""
     fixed, others = (
         {
-            int(str(row.get_attribute("row-index"))): " ".join(row.inner_text().split())
+            int(str(row.get_attribute("row-index"))): " ".join(row.evaluate(CELLS).split())
             for row in page.locator(f".ag-{part}-cols-container .ag-row").all()
         }
         for part in ("pinned-left", "center")
