@@ -45,15 +45,15 @@ def run(runs: list[str], uri: str, output: Path | None = None, log: bool = False
         found = differences(compared)
         blocks = report_blocks(compared, found, disagreements(compared, pairs))
         print_blocks(blocks)
+        title = " against ".join(one.reference for one in compared)
         if output or log:
             folder = output or Path(scratch) / "report"
-            title = " against ".join(one.reference for one in compared)
             write_report(folder, title, blocks, compared, found)
         if log:
             from src.tracking import log_files  # imports MLflow, which takes seconds: only if needed
 
             tags = {f"compared.{one.letter}": " ".join(one.run_ids) for one in compared}
-            log_files(uri, "comparisons", [folder / name for name in FILES], tags)
+            log_files(uri, "comparisons", title, [folder / name for name in FILES], tags)
     log_curves(uri, [run_id for one in compared for run_id in one.run_ids])
     return found
 

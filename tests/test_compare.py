@@ -54,6 +54,7 @@ def test_recipes_are_compared_written_and_recorded(
     assert text.startswith("# recipe:3fa9c21b lr 5e-05, 1 epoch against recipe:77aa0000 lr 1e-03, 1 epoch\n")
     assert "| 3 seeds: 42, 43, 44 |" in text and "| 2 seeds: 42, 43 |" in text
     (logged,) = client.search_runs([client.get_experiment_by_name("comparisons").experiment_id])
+    assert logged.info.run_name == "recipe:3fa9c21b lr 5e-05, 1 epoch against recipe:77aa0000 lr 1e-03, 1 epoch"
     assert (logged.data.tags["compared.A"], logged.data.tags["compared.B"]) == (" ".join(ids), " ".join(other))
 
 

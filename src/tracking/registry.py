@@ -14,7 +14,7 @@ from mlflow.tracking import MlflowClient
 from sentence_transformers import SentenceTransformer
 
 from src.config.model import HubEncoder
-from src.config.tracking import TrackingConfig, is_missing, redact, redact_message
+from src.config.tracking import NAME_LENGTH, TrackingConfig, is_missing, redact, redact_message
 from src.encoder.hub import load_hub
 from src.tracking.kept import UnusableOperation
 from src.tracking.store import (
@@ -121,15 +121,15 @@ def register_model(client: MlflowClient, run_id: str, model_id: str, name: str, 
     return str(version.version)
 
 
-def log_files(uri: str, experiment: str, files: list[Path], tags: dict[str, str]) -> str:
-    """Record files in a new, finished run of `experiment` and return its id.
+def log_files(uri: str, experiment: str, name: str, files: list[Path], tags: dict[str, str]) -> str:
+    """Record files in a new, finished run of `experiment` with this name, and return its id.
 
     Raises `UserError` if the store cannot be used.
     """
     tracking = TrackingConfig(uri=uri)
     try:
         client, experiment_id = open_store(tracking, experiment)
-        run_id = str(client.create_run(experiment_id, tags=tags).info.run_id)
+        run_id = str(client.create_run(experiment_id, tags=tags, run_name=name[:NAME_LENGTH]).info.run_id)
         for file in files:
             client.log_artifact(run_id, str(file))
         client.set_terminated(run_id)
