@@ -5,14 +5,14 @@ import os
 import runpy
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial, reduce, wraps
 from itertools import count
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,9 @@ from src.evaluation.metrics import PEARSON, SPEARMAN
 from src.evaluation.result import RUN_FILES, Result
 from src.evaluation.statistics import Estimate
 from src.utils.console import setup_logging
+
+if TYPE_CHECKING:
+    from tests.tracking.test_server import Server
 
 
 def pytest_configure() -> None:
@@ -201,6 +204,19 @@ def log_seed(make_run: Callable[..., Path], empty_store: Path, tmp_path: Path) -
         return run_id
 
     return logged
+
+
+@pytest.fixture(scope="module")
+def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+    """A running MLflow server with a store without runs."""
+    from tests.tracking.test_server import Server
+
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
+    server = Server(folder)
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The command `python -m src.promote`: exit codes and mistakes, and processes that promote at the same moment."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from src.cli import parser_command
 from src.comparison.champion import promote
 from src.promote import parser, run
 from src.tracking.champion import RegisteredModel
-from tests.tracking.test_server import Server
 
 Register = Callable[..., str]
 
@@ -23,16 +22,6 @@ main = parser_command(run, parser())
 def store(register: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     return f"sqlite:///{tmp_path}/mlflow.db"
-
-
-@pytest.fixture(scope="module")
-def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    server = Server(folder)
-    server.start()
-    yield server
-    server.stop()
 
 
 def test_the_exit_code_says_whether_the_model_is_champion(

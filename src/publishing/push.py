@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 def push_model(config: PushConfig) -> str:
     """Upload a model with its card, log the address, and return it.
 
-    Raises `UserError` if the model is incomplete or unsafe, nobody is logged in, the Hub cannot be reached or refuses,
+    Raises `UserError` if the model is incomplete or unsafe, no token is found, the Hub cannot be reached or refuses,
     or the repository is public although `private` is set.
     """
     api = _connect(config)

@@ -82,7 +82,7 @@ class LocalFiles:
 
 
 class ServedFiles:
-    """Models whose files an MLflow server keeps and hands out."""
+    """Models whose files an MLflow server stores and serves."""
 
     def __init__(self, experiment: ArtifactRepository) -> None:
         self.artifacts = experiment

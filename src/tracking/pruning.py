@@ -1,4 +1,4 @@
-"""Removal of logged models that nobody has registered and that are not among the best of their experiment.
+"""Removal of logged models that are neither registered nor among the best of their experiment.
 
 A model is first marked as deleted, so that no page shows one without files, then its files are removed. Where this was
 interrupted, the files of a model that the store has given up are found in the experiment's folder.
@@ -146,7 +146,7 @@ class _Survey:
             problem = kept or self._files_problem(model_id, model.artifact_location)
             yield self._pruned(model_id, run, kept=problem, why=_why(model, run))
         for model_id in set(self.on_disk) - self.scores.keys():
-            # the run tells them from the models of another store that shares the folder
+            # a model of another store that shares the folder names a run that is not here
             run = self.runs.get(read_description(self.files, model_id).get("run_id", ""))
             if run and _is_deleted(self.client, model_id):
                 kept = _in_use(run, model_id, self.registered) or self._files_problem(model_id)

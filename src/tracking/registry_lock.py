@@ -2,8 +2,8 @@
 
 A lock is a registered model named `NAME (lock 7)`, as its creation is atomic in every store: names are unique. Numbers
 rise, and the last one that was released is a tag of the model. A process that finds the lock of a dead process, which
-nobody releases, takes the next number; so two that give up the same dead lock at once still compete for one name, and
-neither can delete a lock that it did not mean.
+will not be released, takes the next number; so two that give up the same dead lock at once compete for one name, and
+neither can delete the lock of the other.
 """
 
 import os

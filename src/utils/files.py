@@ -183,7 +183,7 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def shared_lock(path: Path, timeout: float = -1) -> FileLock:
-    """Return a lock file that whoever may write into its folder can lock, also if another user has made it.
+    """Return a lock file that every user with write access to its folder can lock, also if another user made it.
 
     `timeout`: seconds to wait for it; negative: without limit.
     """

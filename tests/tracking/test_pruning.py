@@ -3,7 +3,7 @@
 import math
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -304,16 +304,6 @@ def test_a_model_that_is_registered_after_the_listing_is_left(store: Store, capl
 def test_an_unreachable_server_is_reported() -> None:
     with pytest.raises(UserError, match=r"expected an MLflow store that answers"):
         list_models("http://127.0.0.1:9", [], 0)
-
-
-@pytest.fixture(scope="module")
-def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    server = Server(folder)
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.mark.slow
