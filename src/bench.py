@@ -12,7 +12,7 @@ from src.benchmark.growth import measure_growth
 from src.benchmark.speed import measure_speed
 from src.cli import hydra_command
 from src.config import BenchSettings
-from src.data import load_pairs
+from src.data import load_examples
 from src.utils.environment import device_name
 from src.utils.files import write_text
 
@@ -27,7 +27,7 @@ def run(config: BenchSettings, overrides: list[str] | None = None) -> dict[str, 
     if overrides is None:
         overrides = [one for one in HydraConfig.get().overrides.task if not one.startswith("bench.")]
     name, measure = ("growth", measure_growth) if config.bench.growth else ("speed", measure_speed)
-    pairs = load_pairs(config.data)
+    pairs = load_examples(config.data)
     with tempfile.TemporaryDirectory() as scratch:
         table, markdown = measure(config, overrides, pairs, Path(scratch))
     from src.training.precision import use_threads  # imports torch, which takes seconds: after the input checks

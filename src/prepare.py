@@ -7,7 +7,7 @@ from typing import Any
 
 from src.cli import hydra_command
 from src.config import Config
-from src.data import digest, load_pairs
+from src.data import digest, load_examples
 from src.utils.files import exclusive_lock
 from src.utils.staging import staged
 
@@ -19,7 +19,7 @@ def run(config: Config) -> dict[str, Any]:
     """
     folder = Path(config.folder)
     with exclusive_lock(folder):
-        pairs = load_pairs(config.data)
+        pairs = load_examples(config.data)
         splits = {"train": pairs.train, "dev": pairs.dev} | ({"test": pairs.test} if pairs.test else {})
         description: dict[str, Any] = {
             "source": pairs.source,

@@ -2,7 +2,7 @@
 
 from src.cli import hydra_command
 from src.config import SweepSettings
-from src.data import load_pairs
+from src.data import load_examples
 from src.evaluation.result import Result
 from src.sweeping.search import build_sampler
 from src.sweeping.space import build_space, sweep_folder, training_config
@@ -16,7 +16,7 @@ def run(config: SweepSettings) -> Result | None:
     build_sampler(config.sweep, space, 0)  # both report an invalid space before reading pairs
     folder = sweep_folder(config)
     with exclusive_lock(folder):
-        pairs = load_pairs(config.data)
+        pairs = load_examples(config.data)
         from src.sweeping.coordinator import run_sweep
 
         with log_to_file(folder / "sweep.log"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from src.cli import hydra_command
 from src.config import Config
-from src.data import load_pairs
+from src.data import load_examples
 from src.evaluation.result import Result
 from src.utils.errors import require
 from src.utils.files import exclusive_lock
@@ -18,7 +18,7 @@ def run(config: Config) -> Result:
     seeds = config.trainer.seeds
     require(world_size() == 1 or not seeds, "trainer.seeds", "empty under torchrun", seeds)
     with exclusive_lock(Path(config.folder)) if is_main_process() else nullcontext():
-        pairs = load_pairs(config.data)
+        pairs = load_examples(config.data)
         from src.pipeline import run_experiment  # imports torch, which takes seconds: after the checks
 
         return run_experiment(config, pairs)

@@ -89,7 +89,7 @@ def make_result() -> Callable[..., Result]:
         spearman_ceiling=1.0,
         base_model="tests/tiny",
         scores={SPEARMAN: Estimate(0.8, 0.7, 0.9), PEARSON: Estimate(0.8, 0.7, 0.9)},
-        before=0.5,
+        before=Estimate(0.5, 0.4, 0.6),
         validation_loss=0.1,
         steps=10,
         warmup_steps=1,

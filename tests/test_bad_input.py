@@ -25,7 +25,7 @@ import src.sweep
 import src.train
 from src.cli import hydra_command, parser_command
 from src.config.data import PairFiles
-from src.data import load_pairs
+from src.data import load_examples
 from tests.conftest import write_pairs
 
 COMMANDS: dict[str, Callable[[], None]] = {
@@ -400,7 +400,7 @@ def test_unusual_text_is_valid_normalised_and_reported(tmp_path: Path) -> None:
     texts = [("👍🏽 최고 👨‍👩‍👧", "좋아요 😍"), ("غرفة نظيفة", "חדר נקי"), (decomposed, "깨끗한 방"), ("a\u0301", "b")]
     lines = [f"{first},{second},{score / 10}" for score, (first, second) in enumerate(texts)]
     (tmp_path / "unusual.csv").write_text("\n".join(["sentence1,sentence2,score", *lines]), encoding="utf-8")
-    data = load_pairs(PairFiles(train=str(tmp_path / "unusual.csv"), dev=str(tmp_path / "unusual.csv")))
+    data = load_examples(PairFiles(train=str(tmp_path / "unusual.csv"), dev=str(tmp_path / "unusual.csv")))
     assert data.train["sentence1"] == ["👍🏽 최고 👨‍👩‍👧", "غرفة نظيفة", "깨끗한 방", "á"]
     assert data.train["sentence2"][1] == "חדר נקי"
     assert "2 value(s) of 'sentence1' were not in Unicode NFC, decomposed Hangul" in data.warnings[0]

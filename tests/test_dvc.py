@@ -23,7 +23,7 @@ import src.prepare
 import src.train
 from src.cli import CONF, parser_command
 from src.config import Config
-from src.data import digest, load_pairs
+from src.data import digest, load_examples
 from src.report.__main__ import parser as report_parser
 from src.report.__main__ import run as report
 
@@ -132,7 +132,7 @@ def test_the_commands_write_what_their_stages_declare(tiny_config: TinyConfig) -
     assert (
         facts["splits"]["train"]["pairs"] == result.train_pairs == len(pd.read_parquet(folder / "data/train.parquet"))
     )
-    assert facts["splits"]["dev"]["digest"] == digest(load_pairs(config.data).dev)
+    assert facts["splits"]["dev"]["digest"] == digest(load_examples(config.data).dev)
     assert not (folder / "data" / "test.parquet").exists()
     drawn = {path.name: path.read_bytes() for path in (folder / "plots").iterdir()}
     shutil.rmtree(folder / "plots")

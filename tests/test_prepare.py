@@ -11,7 +11,7 @@ import pandas as pd
 
 from src.cli import CONF
 from src.config import Config
-from src.data import digest, load_pairs
+from src.data import digest, load_examples
 from src.prepare import run
 
 PROBE = """
@@ -30,7 +30,7 @@ def test_all_splits_are_written_with_their_description(compose: Callable[..., Co
     assert sorted(path.name for path in data.iterdir()) == ["data.json", "dev.parquet", "test.parquet", "train.parquet"]
     assert list(description) == ["source", "provenance", "warnings", "splits"]
     assert description["provenance"]["name"] == "project_match"
-    pairs = load_pairs(config.data)
+    pairs = load_examples(config.data)
     assert description["splits"]["train"] == {"pairs": 30, "digest": digest(pairs.train)}
     assert pd.read_parquet(data / "test.parquet").to_dict("list") == pairs.test.to_dict()
 

@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from src.benchmark.speed import train_in_subprocess
 from src.config import BenchSettings
-from src.data import PairData
+from src.data import ExampleSet
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ SCHEMA = pa.schema({"sentence1": pa.string(), "sentence2": pa.string(), "score":
 
 
 def measure_growth(
-    config: BenchSettings, overrides: list[str], pairs: PairData, scratch: Path
+    config: BenchSettings, overrides: list[str], pairs: ExampleSet, scratch: Path
 ) -> tuple[dict[str, Any], str]:
     """Train for a few steps on each of `bench.sizes` pairs; return the table, also as Markdown."""
     rows = []

@@ -18,7 +18,7 @@ import pyarrow.csv
 from src.cli import Parser, parser_command
 from src.config.commands import PredictConfig
 from src.config.data import ProjectMatch
-from src.data import load_pairs
+from src.data import load_examples
 from src.prediction import PredictionSummary, run_prediction
 from src.prediction.encoder import load_model
 from src.utils.console import console, log_table
@@ -30,7 +30,7 @@ SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "train.csv"
 
 def matched_pairs(pairs: int) -> pa.Table:
     """Return this many pairs, at most about 1.8 million: each profile in turn with 200 postings."""
-    generated = load_pairs(ProjectMatch(train_pairs=20_000)).train
+    generated = load_examples(ProjectMatch(train_pairs=20_000)).train
     profiles, postings = (list(dict.fromkeys(generated[name])) for name in ("sentence1", "sentence2"))
     rows = islice(product(profiles, postings[:POSTINGS]), pairs)
     return pa.table(list(zip(*rows, strict=True)), names=["sentence1", "sentence2"])

@@ -51,7 +51,7 @@ def run(config: SweepSettings, overrides: list[str] | None = None) -> dict[str, 
         **{f"cost_ratio_{unit}": pruned[unit] / without[unit] for unit in ("steps", "seconds")},
         "without_pruning": without,
         "with_pruning": pruned,
-        "recipe": recipe.spearman.to_dict(SPEARMAN),
+        "recipe": recipe.leading.to_dict(SPEARMAN),
     }
     text = to_markdown(table)
     write_text(FOLDER / "pruning.json", json.dumps(table, indent=2) + "\n")
@@ -81,7 +81,7 @@ def sweep_in_subprocess(overrides: list[str], folder: Path) -> dict[str, Any]:
         "steps": int(trials["steps"].sum()),
         "seconds": float(trials["seconds"].sum()),
         "pruned": int((trials["state"] == "pruned").sum()),
-        **Result.load(folder / "sweep" / "winner").spearman.to_dict(SPEARMAN),
+        **Result.load(folder / "sweep" / "winner").leading.to_dict(SPEARMAN),
     }
 
 

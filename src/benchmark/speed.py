@@ -13,7 +13,7 @@ from scipy.stats import ttest_rel
 
 from src.config import BenchSettings
 from src.config.model import EmbeddedEncoder
-from src.data import PairData
+from src.data import ExampleSet
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
@@ -53,7 +53,7 @@ class Workload:
 
 
 def measure_speed(
-    config: BenchSettings, overrides: list[str], pairs: PairData, scratch: Path
+    config: BenchSettings, overrides: list[str], pairs: ExampleSet, scratch: Path
 ) -> tuple[dict[str, Any], str]:
     """Train with every variant in turn, with another seed in each round; return the table, also as Markdown."""
     variants = select_variants(config)
@@ -82,7 +82,7 @@ def select_variants(config: BenchSettings) -> dict[str, list[str]]:
     return {name: VARIANTS[name] for name in (OURS, *rivals)}
 
 
-def measure_workload(config: BenchSettings, pairs: PairData) -> Workload:
+def measure_workload(config: BenchSettings, pairs: ExampleSet) -> Workload:
     """Return the workload of a training run with this configuration."""
     # imported here, as torch and transformers take seconds: the configuration is checked first
     from src.encoder import load_encoder
@@ -159,7 +159,7 @@ def spearman_difference(rounds: list[Round], rival: str) -> dict[str, float]:
 
     The rounds are paired, as both train with the same seed on batches in the same order (paired t interval).
     """
-    ours, others = ([each[name].spearman.value for each in rounds] for name in (OURS, rival))
+    ours, others = ([each[name].leading.value for each in rounds] for name in (OURS, rival))
     found = {"mean": mean(ours) - mean(others)}
     if len(rounds) > 1:
         found["low"], found["high"] = map(float, ttest_rel(ours, others).confidence_interval(0.95))
@@ -178,8 +178,8 @@ def _variant(results: list[Result], workload: Workload) -> dict[str, Any]:
         "tokens_per_second": _spread(tokens),
         "share_of_bf16_peak": median(tokens) * workload.flops_per_token / workload.peak_flops,
         "peak_memory_mb": max(result.peak_memory_mb for result in results),
-        f"{SPEARMAN}_by_round": [result.spearman.value for result in results],
-        **last.spearman.to_dict(SPEARMAN),
+        f"{SPEARMAN}_by_round": [result.leading.value for result in results],
+        **last.leading.to_dict(SPEARMAN),
     }
 
 

@@ -13,10 +13,10 @@ import pandas as pd
 from src.config.files import read_settings
 from src.config.schema import LOCATIONS, settings_without
 from src.config.tracking import is_missing, redact
-from src.evaluation.metrics import PEARSON, SPEARMAN, Floats, as_labels
+from src.evaluation.metrics import PEARSON, SPEARMAN, as_labels
 from src.evaluation.result import RUN_FILES, Result, missing_file
 from src.evaluation.seeds import SeedScores, seed_scores
-from src.evaluation.statistics import pearson, spearman
+from src.evaluation.statistics import Floats, pearson, spearman
 from src.utils.errors import UserError, shorten
 
 PAIR = ["sentence1", "sentence2", "gold"]

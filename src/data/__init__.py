@@ -1,7 +1,8 @@
-"""Sentence pairs: sources, checks, splits and digests."""
+"""Training examples: sources, shapes, checks, splits and digests."""
 
-from src.data.pairs import PairData, Provenance, digest
-from src.data.sources import load_pairs
+from src.data.pairs import ExampleSet, Provenance, digest
+from src.data.shapes import Shape, shape_of, text_columns
+from src.data.sources import load_examples
 from src.data.split import split_off
 
-__all__ = ["PairData", "Provenance", "digest", "load_pairs", "split_off"]
+__all__ = ["ExampleSet", "Provenance", "Shape", "digest", "load_examples", "shape_of", "split_off", "text_columns"]

@@ -10,7 +10,7 @@ from src.config.data import KlueSts
 from src.data.columns import Columns, short_repr
 from src.data.files import read_table
 from src.data.hub_sets import Unavailable, dataset_url, read_hub
-from src.data.pairs import PairData, Pairs, Provenance, assemble, check_pairs
+from src.data.pairs import ExampleSet, Pairs, Provenance, assemble, check_pairs
 from src.utils.errors import UserError
 
 SAMPLE = Path(__file__).parent / "sample"
@@ -36,7 +36,7 @@ Tables = dict[str, pa.Table]
 """The train and dev tables, in this order, by file path or Hub split."""
 
 
-def load_klue_sts(data: KlueSts) -> PairData:
+def load_klue_sts(data: KlueSts) -> ExampleSet:
     """Return the pairs of `data.domain`; raise `UserError` if no source is available or the chosen one is invalid."""
     skipped: list[str] = []
     for source in data.sources:

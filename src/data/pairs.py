@@ -13,6 +13,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from src.data.columns import COLUMNS, ROW, SENTENCES, Columns, Remarks, check_scores, check_text
+from src.data.shapes import Shape, shape_of
 from src.utils.errors import UserError
 
 MIN_PAIRS = {"train": 2, "dev": 3}
@@ -34,17 +35,32 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class PairData:
-    """Pairs ready for training; each split has the columns sentence1, sentence2 (string) and score (double, 0..1)."""
+class ExampleSet:
+    """Examples of one shape, ready for training; in a mixture the primary set, whose metric leads."""
 
     train: Dataset
+    """Columns as in `Shape`, strings in Unicode NFC; so are those of dev and test."""
     dev: Dataset
     test: Dataset | None
     source: str
     """local, hub, sample, files or generated."""
     provenance: Provenance
     warnings: tuple[str, ...]
-    """Warnings about valid but unusual input, one sentence each."""
+    """Warnings about valid but unusual input, one sentence each; of a mixture about all sets."""
+    name: str = "train"
+    """Key of the set in a mixture."""
+    others: tuple["ExampleSet", ...] = ()
+    """The other sets of a mixture."""
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of all splits."""
+        return shape_of(self.train)
+
+    @property
+    def sets(self) -> dict[str, "ExampleSet"]:
+        """All sets of a mixture by name, the primary one first."""
+        return {each.name: each for each in (self, *self.others)}
 
     @property
     def reported(self) -> Dataset:
@@ -77,12 +93,14 @@ def check_pairs(raw: pa.Table, where: str, columns: Columns, notes: Sequence[str
     return Pairs(table, where, (*notes, *remarks.sentences(), *_duplicates(table, where)))
 
 
-def assemble(train: Pairs, dev: Pairs, source: str, provenance: Provenance, warnings: tuple[str, ...] = ()) -> PairData:
+def assemble(
+    train: Pairs, dev: Pairs, source: str, provenance: Provenance, warnings: tuple[str, ...] = ()
+) -> ExampleSet:
     """Return both splits as data sets, with all warnings; raise `UserError` if `check_usable` rejects one."""
     check_usable(train, "train")
     check_usable(dev, "dev")
     warnings = (*warnings, *train.warnings, *dev.warnings, *shared_sentences(train, dev))
-    data = PairData(to_dataset(train.table), to_dataset(dev.table), None, source, provenance, warnings)
+    data = ExampleSet(to_dataset(train.table), to_dataset(dev.table), None, source, provenance, warnings)
     # Free the memory that Arrow keeps after the checks: at a million pairs three times the size of the pairs.
     pa.default_memory_pool().release_unused()
     return data

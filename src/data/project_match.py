@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from src.config.data import ProjectMatch
 from src.data.columns import COLUMNS
-from src.data.pairs import PairData, Provenance, to_dataset
+from src.data.pairs import ExampleSet, Provenance, to_dataset
 
 
 class Technology(NamedTuple):
@@ -135,14 +135,14 @@ SAME_REGION_WEIGHT = 10
 weight 1, two of three would be met only by 재택 (remote)."""
 
 
-def load_project_match(data: ProjectMatch) -> PairData:
+def load_project_match(data: ProjectMatch) -> ExampleSet:
     """Return generated train, dev and test pairs; no `Combination` occurs in two splits, on either side.
 
     A split depends only on the seed and its own size.
     """
     sizes = {"train": data.train_pairs, "dev": data.dev_pairs, "test": data.test_pairs}
     splits = {name: to_dataset(_generate(name, size, data.seed)) for name, size in sizes.items()}
-    return PairData(**splits, source="generated", provenance=PROVENANCE, warnings=())
+    return ExampleSet(**splits, source="generated", provenance=PROVENANCE, warnings=())
 
 
 def combinations_of(split: str, seed: int) -> list[Combination]:

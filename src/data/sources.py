@@ -12,18 +12,18 @@ from src.data.columns import Columns
 from src.data.files import FORMATS, open_file, path_of, read_columns, suffix_of
 from src.data.hub_sets import Unavailable, dataset_url, read_hub
 from src.data.klue_sts import load_klue_sts
-from src.data.pairs import PairData, Pairs, Provenance, assemble, check_pairs, check_usable
+from src.data.pairs import ExampleSet, Pairs, Provenance, assemble, check_pairs, check_usable
 from src.data.project_match import load_project_match
 from src.data.split import choose_rows
 from src.utils.errors import UserError
 
 
-def load_pairs(data: KlueSts | PairFiles | ProjectMatch) -> PairData:
+def load_examples(data: KlueSts | PairFiles | ProjectMatch) -> ExampleSet:
     """Return the pairs of a data configuration, checked and in file order; raise `UserError` for invalid input."""
     return LOADERS[type(data)](data)
 
 
-def load_pair_files(data: PairFiles) -> PairData:
+def load_pair_files(data: PairFiles) -> ExampleSet:
     """Return the pairs of files or of a Hub data set; without `data.dev` a part of train becomes dev.
 
     Raises `UserError` if a file, a column or a value differs from the configuration.
@@ -75,7 +75,7 @@ def _split(pairs: Pairs, data: PairFiles) -> tuple[Pairs, Pairs]:
     return train, dev
 
 
-LOADERS: dict[type, Callable[[Any], PairData]] = {
+LOADERS: dict[type, Callable[[Any], ExampleSet]] = {
     KlueSts: load_klue_sts,
     PairFiles: load_pair_files,
     ProjectMatch: load_project_match,

@@ -13,43 +13,65 @@ from sentence_transformers.util import pairwise_cos_sim
 from torch import Tensor
 
 from src.config.training import TrainerConfig
-from src.evaluation.metrics import SPEARMAN, Floats, similarity_metrics
+from src.data.shapes import shape_of
+from src.evaluation.metrics import SPEARMAN, leading_metric, metrics_of
+from src.evaluation.statistics import Estimate, Floats, bootstrap_interval
 
 
 class PairLoss(Protocol):
     """A loss of sentence-transformers that can be computed from embeddings."""
 
-    def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
-        """Return the loss of a batch: two `embeddings`, each (pairs, dimension), and `labels`, (pairs,)."""
+    def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor | None) -> Tensor:
+        """Return the loss of a batch: `embeddings` of each column of texts, (rows, dimension), `labels` (rows,)."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics, loss and similarities on one set of pairs."""
+    """Metrics, loss and predictions on one set of examples."""
 
+    shape: str
+    """Name of the shape of the examples."""
     metrics: dict[str, float]
-    """Spearman and Pearson, by the names in `METRICS`."""
+    """By name, as in `metrics_of`."""
     loss: float
     """Mean loss of the batches, weighted by their size."""
-    gold: Floats
-    """Gold scores of the pairs, shape (pairs,)."""
-    predicted: Floats
-    """Predicted cosine similarities, shape (pairs,)."""
+    predictions: pd.DataFrame
+    """The table that `Metric.compute` takes, and the texts: a row for each pair, or for each query."""
+    dims: tuple[int, ...] = ()
+    """Numbers of dimensions for which there are metrics besides those of whole embeddings."""
+
+    @property
+    def leading(self) -> float:
+        """The leading metric."""
+        return self.metrics[leading_metric(self.shape).name]
 
 
 @torch.no_grad()
-def evaluate(encoder: SentenceTransformer, pairs: Dataset, loss: PairLoss, config: TrainerConfig) -> Evaluation:
-    """Return the encoder's evaluation on the pairs; leaves it in evaluation mode and uses no random numbers."""
-    embeddings = embed_pairs(encoder, pairs, config.eval_batch_size)
-    gold = np.array(list(pairs["score"]), dtype=np.float64)
+def evaluate(encoder: SentenceTransformer, examples: Dataset, loss: PairLoss, config: TrainerConfig) -> Evaluation:
+    """Return the encoder's evaluation on the examples; leaves it in evaluation mode and uses no random numbers."""
+    shape = shape_of(examples)
+    embeddings = embed_pairs(encoder, examples, config.eval_batch_size)
+    gold = np.array(list(examples["score"]), dtype=np.float64)
     labels = torch.tensor(gold, dtype=torch.float32, device=embeddings[0].device)
     batches = zip(*(column.split(config.batch_size) for column in (*embeddings, labels)), strict=True)
     losses = [
         float(loss.compute_loss_from_embeddings([first, second], label)) * len(label)
         for first, second, label in batches
     ]
-    predicted = cosine_similarities(embeddings)
-    return Evaluation(similarity_metrics(gold, predicted), sum(losses) / len(gold), gold, predicted)
+    predictions = examples.select_columns(["sentence1", "sentence2"]).to_pandas()
+    predictions = predictions.assign(gold=gold, predicted=cosine_similarities(embeddings))
+    metrics = {metric.name: metric.compute(predictions) for metric in metrics_of(shape.name)}
+    return Evaluation(shape.name, metrics, sum(losses) / len(gold), predictions)
+
+
+def estimates(evaluation: Evaluation, seed: int) -> dict[str, Estimate]:
+    """Return all metrics by name with their 95 % bootstrap intervals; `seed`: that of the bootstrap."""
+    found = {}
+    for metric in metrics_of(evaluation.shape, evaluation.dims):
+        gold, predicted = metric.values(evaluation.predictions)
+        interval = bootstrap_interval(metric.statistic, gold, predicted, seed)
+        found[metric.name] = Estimate(evaluation.metrics[metric.name], *interval)
+    return found
 
 
 def embed_pairs(encoder: SentenceTransformer, pairs: Dataset, batch_size: int) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,12 @@
 """The result of a run, and its file `metrics.json`, which only this module reads and writes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from src.evaluation.metrics import METRICS, SPEARMAN, VALIDATION_LOSS
+from src.evaluation.metrics import PEARSON, SPEARMAN, VALIDATION_LOSS, Metric, leading_metric
 from src.evaluation.statistics import Estimate
 from src.utils.errors import UserError, shorten
 from src.utils.files import write_text
@@ -15,11 +15,8 @@ from src.utils.staging import roll_forward
 RESULT_FILE = "metrics.json"
 RUN_FILES = (RESULT_FILE, "config.yaml", "curve.csv", "predictions.parquet")
 """Files that a comparison or a report needs of a finished run."""
-BEFORE = f"{SPEARMAN}_before"
-"""Key of the Spearman of the base encoder."""
-
-REPORTED = (*(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")), VALIDATION_LOSS)
-"""Keys of the values measured on the pairs of the final score."""
+ESTIMATES = ("before", "gain")
+"""Fields of `Result` whose keys in metrics.json begin with the name of the leading metric."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class SeedSummary:
     seeds: str
     """The seeds, separated by spaces."""
     means: dict[str, Estimate]
-    """For each metric the mean over the seeds, with its 95 % bootstrap interval over pairs and seeds."""
+    """For each metric of the result the mean over the seeds, with its 95 % bootstrap interval over pairs and seeds."""
     deviations: dict[str, float]
     """For each metric the standard deviation over the seeds."""
 
@@ -43,14 +40,14 @@ class SeedSummary:
         return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the summary from the content of metrics.json; raise `KeyError` for a missing key."""
-        return cls(
-            values["parent_run_id"],
-            values["seeds"],
-            {name: Estimate.from_dict(values, f"{name}_mean") for name in METRICS},
-            {name: float(values[f"{name}_deviation"]) for name in METRICS},
-        )
+    def from_dict(cls, values: dict[str, Any], names: Iterable[str]) -> Self:
+        """Return the summary of the metrics `names` from the content of metrics.json.
+
+        Raises `KeyError` for a missing key.
+        """
+        means = {name: Estimate.from_dict(values, f"{name}_mean") for name in names}
+        deviations = {name: float(values[f"{name}_deviation"]) for name in means}
+        return cls(values["parent_run_id"], values["seeds"], means, deviations)
 
 
 @dataclass(frozen=True)
@@ -70,13 +67,14 @@ class Result:
     evaluated_on: str
     """Split of `scores`: test if there is one, else dev."""
     evaluated_pairs: int
-    spearman_ceiling: float
-    """Spearman of a perfect ranking, which tied gold scores keep below 1."""
+    spearman_ceiling: float | None
+    """Spearman of a perfect ranking, which tied gold scores keep below 1; None for another shape."""
     base_model: str
     scores: dict[str, Estimate]
-    """Spearman and Pearson with 95 % bootstrap intervals, by the names in `METRICS`."""
-    before: float
-    """Spearman of the base encoder on dev, before training."""
+    """Metrics with 95 % bootstrap intervals by name, the leading one first; those of embeddings cut to fewer dimensions
+    and of the other sets of a mixture (`SET/NAME`, on their dev split) last."""
+    before: Estimate
+    """Leading metric of the base encoder on dev, before training."""
     validation_loss: float
     steps: int
     warmup_steps: int
@@ -93,19 +91,31 @@ class Result:
     pairs_per_second: float
     peak_memory_mb: float
     """Peak resident memory of the process."""
+    gain: Estimate | None = None
+    """Leading metric on the evaluated split minus that of the base encoder, with its paired interval; None in a file of
+    an earlier version."""
+    shape: str = "scored"
+    """Shape of the examples, which determines the leading metric."""
     seeds: SeedSummary | None = None
     """Summary of all seeds, if this is the result of the first of several."""
 
     @property
-    def spearman(self) -> Estimate:
-        """Spearman with its interval."""
-        return self.scores[SPEARMAN]
+    def metric(self) -> Metric:
+        """The leading metric."""
+        return leading_metric(self.shape)
+
+    @property
+    def leading(self) -> Estimate:
+        """The leading metric's value with its interval."""
+        return self.scores[self.metric.name]
 
     @property
     def reported(self) -> dict[str, float]:
-        """The values of `REPORTED` by key."""
-        values = self.to_dict()
-        return {name: values[name] for name in REPORTED}
+        """The values measured on the evaluated split, by key in metrics.json."""
+        values: dict[str, float] = {}
+        for name, estimate in self.scores.items():
+            values |= estimate.to_dict(name)
+        return values | {VALIDATION_LOSS: self.validation_loss}
 
     def comparable(self, published: Mapping[str, float]) -> Mapping[str, float]:
         """Return a published card's metrics, empty if the pairs of this result were written for this project."""
@@ -118,19 +128,29 @@ class Result:
             if name == "scores":
                 for metric, estimate in value.items():
                     values |= estimate.to_dict(metric)
+            elif name in ESTIMATES:
+                values |= value.to_dict(f"{self.metric.name}_{name}") if value else {}
             elif name != "seeds":
-                values[BEFORE if name == "before" else name] = value
-        return values | (self.seeds.to_dict() if self.seeds else {})
+                values[name] = value
+        return values | {"metrics": " ".join(self.scores)} | (self.seeds.to_dict() if self.seeds else {})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the result from the content of metrics.json; raise `KeyError` for a missing key."""
-        plain = {each.name for each in fields(cls)} - {"scores", "before", "seeds"}
+        """Return the result from the content of metrics.json; raise `KeyError` for a missing key.
+
+        An earlier version wrote results of scored pairs only, without intervals of `before`.
+        """
+        values = {"shape": "scored", "metrics": f"{SPEARMAN} {PEARSON}"} | values
+        names, leading = values["metrics"].split(" "), leading_metric(values["shape"]).name
+        plain = {each.name for each in fields(cls)} - {"scores", "seeds", *ESTIMATES}
+        before = values[f"{leading}_before"]
+        values = {f"{leading}_before_low": before, f"{leading}_before_high": before} | values
         return cls(
             **{name: values[name] for name in plain},
-            scores={name: Estimate.from_dict(values, name) for name in METRICS},
-            before=values[BEFORE],
-            seeds=SeedSummary.from_dict(values) if "seeds" in values else None,
+            scores={name: Estimate.from_dict(values, name) for name in names},
+            before=Estimate.from_dict(values, f"{leading}_before"),
+            gain=Estimate.from_dict(values, f"{leading}_gain") if f"{leading}_gain" in values else None,
+            seeds=SeedSummary.from_dict(values, names) if "seeds" in values else None,
         )
 
     def save(self, folder: Path) -> None:

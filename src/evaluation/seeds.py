@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t
 
-from src.evaluation.metrics import Floats
-from src.evaluation.statistics import ROUNDING, Estimate, Resamples, Statistic, percentile_interval, resample
+from src.evaluation.statistics import ROUNDING, Estimate, Floats, Resamples, Statistic, percentile_interval, resample
 
 
 @dataclass(frozen=True)

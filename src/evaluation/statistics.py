@@ -1,4 +1,4 @@
-"""Correlations, bootstrap confidence intervals, paired permutation tests and Holm correction."""
+"""Metrics as functions of arrays, bootstrap confidence intervals, paired permutation tests and Holm correction."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -7,8 +7,6 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-
-from src.evaluation.metrics import Floats
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +17,7 @@ LONG = 500_000_000
 ROUNDING = 1e-12
 """Differences between correlations up to this size count as equal."""
 
+Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Statistic = Callable[[Floats, Floats], Floats]
 """A function of gold scores and predictions, computed along their last axis."""
@@ -73,6 +72,28 @@ def pearson(x: Floats, y: Floats) -> Floats:
 def spearman(x: Floats, y: Floats) -> Floats:
     """Return Spearman's rank correlation along the last axis; ties get their mean rank."""
     return pearson(rankdata(x, axis=-1), rankdata(y, axis=-1))
+
+
+def mean(gold: Floats, predicted: Floats) -> Floats:
+    """Return the mean of the predicted values along the last axis."""
+    found: Floats = predicted.mean(axis=-1)
+    return found
+
+
+def ratio_of_sums(gold: Floats, predicted: Floats) -> Floats:
+    """Return the sum of the predicted values divided by that of the gold values, along the last axis."""
+    found: Floats = predicted.sum(axis=-1) / gold.sum(axis=-1)
+    return found
+
+
+def average_precision(gold: Floats, predicted: Floats) -> Floats:
+    """Return the average precision of labels 0 and 1 ranked by similarity, along the last axis."""
+    raise NotImplementedError
+
+
+def best_f1(gold: Floats, predicted: Floats) -> Floats:
+    """Return the highest F1 of labels 0 and 1 over all thresholds of similarity, along the last axis."""
+    raise NotImplementedError
 
 
 OF_RANKS: dict[Statistic, Statistic] = {spearman: pearson}

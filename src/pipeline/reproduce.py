@@ -12,7 +12,7 @@ from src.config.files import read_settings
 from src.config.schema import DataConfig, ModelConfig
 from src.config.tracking import SQLITE, TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
-from src.data import PairData, digest, load_pairs
+from src.data import ExampleSet, digest, load_examples
 from src.encoder import load_encoder
 from src.evaluation.metrics import METRICS, VALIDATION_LOSS
 from src.pipeline.training import run_training
@@ -35,7 +35,7 @@ def reproduce(reference: str, uri: str) -> float:
         if not (stored / "curve.csv").is_file():
             raise UserError(f"{reference}: expected a finished run, found no curve.csv in it: choose another run.")
         config = restore_config(stored / "config.yaml", Path(scratch) / "again")
-        pairs = load_pairs(config.data)
+        pairs = load_examples(config.data)
         check_provenance(reference, recorded_provenance(reference, uri), pairs)
         run_training(config, pairs, load_encoder(config.model))
         return curve_difference(pd.read_csv(stored / "curve.csv"), pd.read_csv(Path(config.folder) / "curve.csv"))
@@ -87,7 +87,7 @@ def _match_dataclass(kinds: tuple[type, ...], settings: dict[str, Any]) -> Any:
     )
 
 
-def check_provenance(reference: str, recorded: dict[str, str], pairs: PairData) -> None:
+def check_provenance(reference: str, recorded: dict[str, str], pairs: ExampleSet) -> None:
     """Raise `UserError` naming the pairs and library versions that differ between a recorded run and this machine."""
     here = {"training": digest(pairs.train), "evaluation": digest(pairs.dev), **library_versions()}
     differing = [

@@ -10,7 +10,7 @@ import pandas as pd
 
 from src.config import Config
 from src.config.words import describe
-from src.data import PairData
+from src.data import ExampleSet
 from src.encoder import base_of, load_encoder
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, as_labels
 from src.evaluation.result import Result, SeedSummary
@@ -38,7 +38,7 @@ COLUMNS = ["run_id", *METRICS, VALIDATION_LOSS, "train_seconds"]
 log = logging.getLogger(__name__)
 
 
-def run_experiment(config: Config, pairs: PairData) -> Result:
+def run_experiment(config: Config, pairs: ExampleSet) -> Result:
     """Train as configured, once or with each of `trainer.seeds`, and return the result."""
     with process_group():
         if config.trainer.seeds:
@@ -46,7 +46,7 @@ def run_experiment(config: Config, pairs: PairData) -> Result:
         return run_training(config, pairs, load_encoder(config.model))
 
 
-def run_seeds(config: Config, pairs: PairData) -> Result:
+def run_seeds(config: Config, pairs: ExampleSet) -> Result:
     """Train with each of `trainer.seeds` in seeds/SEED and return the first seed's result with a summary of all.
 
     The result of the first seed is copied to `config.folder`; the score of the best one would be biased upwards. After
@@ -95,7 +95,7 @@ def seed_config(config: Config, seed: int) -> Config:
     )
 
 
-def train_seed(config: Config, pairs: PairData, parent: Run) -> None:
+def train_seed(config: Config, pairs: ExampleSet, parent: Run) -> None:
     """Train with one seed as a child run of `parent`, unless its training is complete already."""
     if load_completed(Path(config.folder), fingerprint_of(config, pairs)):
         log.info("already trained")

@@ -19,7 +19,7 @@ from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.schema import LOCATIONS, describe_differences, flatten, settings_without
 from src.config.training import LossConfig, TrainerConfig
 from src.config.words import describe
-from src.data import PairData, digest
+from src.data import ExampleSet, digest
 from src.encoder import base_of
 from src.evaluation.result import RESULT_FILE, Result
 from src.training.precision import choose_precision
@@ -118,7 +118,7 @@ class RunPlan:
         return RunState(self.fingerprint, run_id, done)
 
 
-def fingerprint_of(config: Config, pairs: PairData, excluded: Iterable[str] = LOCATIONS) -> Fingerprint:
+def fingerprint_of(config: Config, pairs: ExampleSet, excluded: Iterable[str] = LOCATIONS) -> Fingerprint:
     """Return the fingerprint of a training run; `excluded` settings may change from one start to the next."""
     digests = f"{digest(pairs.train)} and {digest(pairs.dev)}"
     settings = settings_without(asdict(config), excluded)
@@ -161,7 +161,7 @@ def resolve_precision(config: Any, former: RunState | None = None) -> Any:
 
 def plan_run(
     config: Any,
-    pairs: PairData,
+    pairs: ExampleSet,
     store: StateStore,
     resume: str,
     advice: str,

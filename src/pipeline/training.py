@@ -8,12 +8,12 @@ import psutil
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
-from src.data import PairData
+from src.data import ExampleSet
 from src.encoder import BaseModel, base_of
-from src.evaluation.evaluate import Evaluation, evaluate
-from src.evaluation.metrics import PEARSON, SPEARMAN, as_labels
+from src.evaluation.evaluate import Evaluation, estimates, evaluate
+from src.evaluation.metrics import as_labels, leading_metric
 from src.evaluation.result import Result
-from src.evaluation.statistics import Estimate, bootstrap_interval, pearson, spearman, tie_ceiling
+from src.evaluation.statistics import tie_ceiling
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import plan_run, recipe_of, state_file
 from src.report.card import finalize_model_card, init_model_card
@@ -36,7 +36,7 @@ RESUME_ADVICE = "set trainer.resume=never to start anew, or restore them to resu
 
 def run_training(
     config: Config,
-    pairs: PairData,
+    pairs: ExampleSet,
     encoder: SentenceTransformer,
     callbacks: Sequence[TrainingCallback] = (),
     tags: dict[str, str] | None = None,
@@ -75,7 +75,7 @@ def run_training(
             check_similarities(after, config.name)
             finalize_model_card(encoder, training, pairs, after.metrics)
             result = build_result(config, pairs, base, training, after, run.run_id)
-            save_result(folder, encoder, config, result, training.curve, pairs.reported, after)
+            save_result(folder, encoder, config, result, training.curve, after)
             if version := run.log_model(folder / "model", training.steps, result.reported, pairs):
                 result = replace(result, model_version=version)
                 result.save(folder)
@@ -90,14 +90,15 @@ def run_training(
 
 def build_result(
     config: Config,
-    pairs: PairData,
+    pairs: ExampleSet,
     base: BaseModel,
     training: Training,
     after: Evaluation,
     run_id: str,
 ) -> Result:
     """Return the result of a training run before its registration, with 95 % bootstrap intervals of the metrics."""
-    gold, seed = as_labels(after.gold), config.trainer.seed
+    seed = config.trainer.seed
+    gold = as_labels(after.predictions["gold"].to_numpy()) if after.shape == "scored" else None
     return Result(
         experiment=config.name,
         run_id=run_id,
@@ -108,13 +109,10 @@ def build_result(
         dev_pairs=len(pairs.dev),
         evaluated_on="dev" if pairs.test is None else "test",
         evaluated_pairs=len(pairs.reported),
-        spearman_ceiling=tie_ceiling(gold),
+        spearman_ceiling=None if gold is None else tie_ceiling(gold),
         base_model=base.name,
-        scores={
-            name: Estimate(after.metrics[name], *bootstrap_interval(statistic, gold, after.predicted, seed=seed))
-            for name, statistic in ((SPEARMAN, spearman), (PEARSON, pearson))
-        },
-        before=training.curve[0].metrics[SPEARMAN],
+        scores=estimates(after, seed),
+        before=estimates(training.before, seed)[leading_metric(after.shape).name],
         validation_loss=after.loss,
         steps=training.steps,
         warmup_steps=training.warmup_steps,
@@ -126,4 +124,5 @@ def build_result(
         evaluation_seconds=training.evaluation_seconds,
         pairs_per_second=training.pairs_per_second,
         peak_memory_mb=peak_memory_mb(),
+        shape=after.shape,
     )

@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerModelC
 from sentence_transformers.base.model_card import format_duration
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from src.data import PairData
+from src.data import ExampleSet
 from src.encoder import BaseModel
 from src.evaluation.evaluate import pair_evaluator
 from src.evaluation.metrics import DEV, SPEARMAN, TEST
@@ -68,7 +68,7 @@ class Card(SentenceTransformerModelCardData):
         return values | shown
 
 
-def init_model_card(encoder: SentenceTransformer, name: str, pairs: PairData, base: BaseModel) -> None:
+def init_model_card(encoder: SentenceTransformer, name: str, pairs: ExampleSet, base: BaseModel) -> None:
     """Give the encoder a model card with what the library cannot infer: data sets, base model, language, licence."""
     language, data = pairs.provenance.language, _dataset(pairs)
     card = Card(
@@ -93,7 +93,7 @@ def init_model_card(encoder: SentenceTransformer, name: str, pairs: PairData, ba
 
 
 def finalize_model_card(
-    encoder: SentenceTransformer, training: Training, pairs: PairData, metrics: dict[str, float]
+    encoder: SentenceTransformer, training: Training, pairs: ExampleSet, metrics: dict[str, float]
 ) -> None:
     """Replace the trainer's metrics with those of the saved weights on the reported pairs, and its log with the curve.
 
@@ -128,14 +128,14 @@ def _escaped(value: Any) -> Any:
     return escape_markdown(str(value)) if value else value
 
 
-def _dataset(pairs: PairData) -> dict[str, str]:
+def _dataset(pairs: ExampleSet) -> dict[str, str]:
     provenance = pairs.provenance
     url = provenance.url or ""
     hub = {"id": url.removeprefix(HUB_DATASETS)} if url.startswith(HUB_DATASETS) else {}
     return {"name": provenance.name, **hub, "license": provenance.license or "", "note": provenance.note or ""}
 
 
-def _examples(pairs: PairData) -> list[str]:
+def _examples(pairs: ExampleSet) -> list[str]:
     """Return three sentences for the usage example and the widget; of the pairs, only generated ones are quoted."""
     if pairs.provenance.name != "project_match":
         return EXAMPLES

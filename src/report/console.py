@@ -9,7 +9,7 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from src.config import Config
-from src.data import PairData
+from src.data import ExampleSet
 from src.encoder import BaseModel
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, TRAINING_LOSS
 from src.evaluation.result import Result
@@ -71,7 +71,7 @@ class ProgressView:
         log.info(f"{row.epoch:7.2f} {row.step:7d} {training_loss:>14} {row.validation_loss:16.4f} {metrics}")
 
 
-def log_sources(pairs: PairData, base: BaseModel) -> None:
+def log_sources(pairs: ExampleSet, base: BaseModel) -> None:
     """Log the source of the pairs, warnings about them, and the base encoder."""
     name, train, dev = pairs.provenance.name, len(pairs.train), len(pairs.dev)
     log.info(f"Pairs: {name} ({pairs.source}), {train:,} train, {dev:,} dev")
@@ -116,8 +116,12 @@ def _score(result: Result, name: str, config: Config) -> str:
 
 def _context(result: Result) -> str:
     """Return the Spearman before training, and that of a perfect order unless it is above 0.99 despite tied scores."""
-    before, ceiling = f"; before training (dev) {result.before:.4f}", result.spearman_ceiling
-    return before if ceiling > 0.99 else f"{before}; the tied gold scores limit a perfect order to {ceiling:.3f}"
+    before, ceiling = f"; before training (dev) {result.before.value:.4f}", result.spearman_ceiling
+    return (
+        before
+        if ceiling is None or ceiling > 0.99
+        else f"{before}; the tied gold scores limit a perfect order to {ceiling:.3f}"
+    )
 
 
 def _model(result: Result, config: Config) -> str:

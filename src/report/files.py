@@ -4,7 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-from datasets import Dataset
 from omegaconf import OmegaConf
 from sentence_transformers import SentenceTransformer
 
@@ -28,10 +27,9 @@ def save_result(
     config: Config,
     result: Result,
     curve: list[CurveRow],
-    pairs: Dataset,
     evaluation: Evaluation,
 ) -> None:
-    """Write the encoder and `ARTIFACTS` into the folder, in place of all former ones; `evaluation` is that of `pairs`.
+    """Write the encoder and `ARTIFACTS` into the folder, in place of all former ones.
 
     Raises `UserError` if the disk is full.
     """
@@ -40,8 +38,6 @@ def save_result(
         OmegaConf.save(OmegaConf.create(asdict(config)), staging / "config.yaml")
         rows = [row.to_dict() for row in curve]
         pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).to_csv(staging / "curve.csv", index=False)
-        predictions = pairs.select_columns(["sentence1", "sentence2"]).to_pandas()
-        predictions = predictions.assign(gold=evaluation.gold, predicted=evaluation.predicted)
-        predictions.to_parquet(staging / "predictions.parquet", index=False)
+        evaluation.predictions.to_parquet(staging / "predictions.parquet", index=False)
         draw_plots(staging, result, config.trainer.seed, result.comparable(config.published).get(SPEARMAN))
         result.save(staging)

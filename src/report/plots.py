@@ -38,11 +38,11 @@ def draw_plots(folder: Path, result: Result, seed: int, published: float | None)
     pairs["gold"] = as_labels(pairs["gold"].to_numpy())  # rounded as for the metrics
     plots = folder / "plots"
     on_dev = result.evaluated_on == "dev"
-    plot_curve(curve, result.spearman if on_dev else None, published, plots / "curve.png")
+    plot_curve(curve, result.leading if on_dev else None, published, plots / "curve.png")
     plot_losses(curve, plots / "losses.png")
     plot_predicted(pairs, plots / "predicted.png")
     plot_distributions(pairs, plots / "distributions.png")
-    plot_slices(slices(pairs, seed), result.spearman.value, plots / "slices.png")
+    plot_slices(slices(pairs, seed), result.leading.value, plots / "slices.png")
     write_worst_pairs(pairs, f"Worst pairs of {result.experiment}", plots / "worst_pairs.html")
     with atomic_write(plots / "predictions.csv") as temporary:
         pairs[["gold", "predicted"]].to_csv(temporary, index=False, float_format="%.6f")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from src.config import SweepSettings
 from src.config.tracking import redact
 from src.config.words import describe
-from src.data import PairData
+from src.data import ExampleSet
 from src.encoder import base_of
 from src.evaluation.result import Result
 from src.report.console import log_behind, log_pages, log_sources
@@ -29,7 +29,7 @@ from src.utils.errors import TrainingDiverged
 log = logging.getLogger(__name__)
 
 
-def run_sweep(config: SweepSettings, pairs: PairData) -> Result | None:
+def run_sweep(config: SweepSettings, pairs: ExampleSet) -> Result | None:
     """Search, confirm the best trials, train with the winner's params on all of train, and return that result.
 
     The first process is the leader and does all this. The same command in another folder or on another machine only
@@ -70,7 +70,7 @@ def ended_elsewhere(study: SweepStudy) -> bool:
     return True
 
 
-def run_leader(study: SweepStudy, pairs: PairData, parts: PairData, leadership: Leadership) -> Result | None:
+def run_leader(study: SweepStudy, pairs: ExampleSet, parts: ExampleSet, leadership: Leadership) -> Result | None:
     """Run a new or resumed sweep and return the winner's result; `parts` are the pairs of the trials.
 
     Returns None if another process has become the leader while the database was restarted.
@@ -95,7 +95,7 @@ def run_leader(study: SweepStudy, pairs: PairData, parts: PairData, leadership: 
     return result
 
 
-def run_follower(study: SweepStudy, parts: PairData, leadership: Leadership) -> bool:
+def run_follower(study: SweepStudy, parts: ExampleSet, leadership: Leadership) -> bool:
     """Run trials of a sweep that another process leads; return whether this process has to lead now."""
     log.info(f"Running trials for the sweep led by {study.get_attr(LEADER)}.")
     while study.state.load() is None or not study.trials():
@@ -138,7 +138,7 @@ def run_trials(study: SweepStudy, runner: TrialRunner, parent_run: str) -> None:
         runner.run_all(parent_run)
 
 
-def conclude(study: SweepStudy, trainings: Trainings, pairs: PairData, parent: Run) -> Result:
+def conclude(study: SweepStudy, trainings: Trainings, pairs: ExampleSet, parent: Run) -> Result:
     """Confirm the best trials, train with the winner's params on all of train, report, and return that result."""
     while True:
         ranking = rank(confirm(trainings, parent.run_id), study.config.sweep.seed)

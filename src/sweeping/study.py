@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from src.config import SweepSettings
 from src.config.schema import LOCATIONS
 from src.config.tracking import SQLITE, redact
-from src.data import PairData
+from src.data import ExampleSet
 from src.pipeline.state import RunPlan, StateStore, plan_run
 from src.sweeping.search import build_pruner, build_sampler
 from src.sweeping.space import Params, build_space, sweep_folder, training_config
@@ -144,7 +144,7 @@ def storage_url(config: SweepSettings) -> str:
     return config.sweep.storage or f"{SQLITE}{sweep_folder(config).resolve()}/study.db"
 
 
-def plan_sweep(study: SweepStudy, pairs: PairData) -> RunPlan:
+def plan_sweep(study: SweepStudy, pairs: ExampleSet) -> RunPlan:
     """Return the settings with the precision resolved, and the parent run to resume; change nothing.
 
     `pairs` are those of the trials.

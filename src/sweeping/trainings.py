@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 
 from src.config import Config, SweepSettings
 from src.config.words import describe
-from src.data import PairData, split_off
+from src.data import ExampleSet, split_off
 from src.encoder import load_encoder
 from src.evaluation.result import Result
 from src.pipeline.state import fingerprint_of, load_completed
@@ -26,7 +26,7 @@ from src.utils.errors import TrainingDiverged
 from src.utils.files import remove
 
 
-def split_validation(config: SweepSettings, pairs: PairData) -> PairData:
+def split_validation(config: SweepSettings, pairs: ExampleSet) -> ExampleSet:
     """Return the pairs for the trials: a held-out part of train as dev, the rest as train, and no test.
 
     Raises `UserError` if train cannot be split.
@@ -66,7 +66,7 @@ def trial_config(
 class Trainings:
     """Training runs in one process: pairs, base encoder and tokenised pairs are loaded once for all of them."""
 
-    def __init__(self, study: SweepStudy, pairs: PairData) -> None:
+    def __init__(self, study: SweepStudy, pairs: ExampleSet) -> None:
         self.study = study
         self.pairs = pairs
         """The pairs of the trials, whose dev part is the validation part of train."""
@@ -99,7 +99,7 @@ class Trainings:
             return self.load_or_train(config, self.pairs, tags, callbacks)
 
     def load_or_train(
-        self, config: Config, pairs: PairData, tags: dict[str, str], callbacks: Sequence[TrainingCallback] = ()
+        self, config: Config, pairs: ExampleSet, tags: dict[str, str], callbacks: Sequence[TrainingCallback] = ()
     ) -> Result:
         """Return the result in `config.folder` if it has these settings and pairs, else that of a new training run."""
         completed = load_completed(Path(config.folder), fingerprint_of(config, pairs))

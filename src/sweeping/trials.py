@@ -110,7 +110,7 @@ class TrialRunner:
         callback = TrialCallback(lease, self.study.config.sweep.evaluations)
         result = self.trainings.run(params, self.study.trial_folder(lease.number), tags, [callback])
         lease.set_attrs(run_id=result.run_id)
-        self.study.tell(lease.number, result.spearman.value)
+        self.study.tell(lease.number, result.leading.value)
 
     def _fail(self, lease: Lease, error: Exception) -> None:
         log.warning(f"trial {lease.number} failed:\n{traceback.format_exc()}")

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from optuna.trial import FrozenTrial
 
 from src.config.words import describe
-from src.data import PairData
+from src.data import ExampleSet
 from src.sweeping.space import Params
 from src.sweeping.study import STATES, SweepStudy
 from src.sweeping.winner import Finalist
@@ -56,7 +56,7 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def log_search(study: SweepStudy, pairs: PairData) -> None:
+def log_search(study: SweepStudy, pairs: ExampleSet) -> None:
     """Log the searched keys, the numbers of pairs and the progress."""
     keys = ", ".join(key.rpartition(".")[2] for key in study.space)
     log.info(

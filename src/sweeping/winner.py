@@ -12,10 +12,9 @@ from optuna.trial import FrozenTrial
 
 from src.config import Config
 from src.config.words import describe
-from src.data import PairData
-from src.evaluation.metrics import Floats
+from src.data import ExampleSet
 from src.evaluation.result import Result
-from src.evaluation.statistics import Estimate, Interval, percentile_interval, resampled_means, spearman
+from src.evaluation.statistics import Estimate, Floats, Interval, percentile_interval, resampled_means, spearman
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, excluded_if_diverged, trial_name
@@ -111,7 +110,7 @@ def _train_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_ru
         pairs = pd.read_parquet(folder / "predictions.parquet")
         gold = pairs["gold"].to_numpy(float)
         predicted.append(pairs["predicted"].to_numpy(float))
-        spearmans.append(result.spearman.value)
+        spearmans.append(result.leading.value)
         log.info(f"trial {number:3d}  confirmed with seed {seed}: {spearmans[-1]:.4f}  {describe(params)}")
     found = trial.value or 0.0
     return Finalist(number, params, found, spearmans, gold, np.array(predicted), Estimate(found, *UNKNOWN))
@@ -140,7 +139,7 @@ def rank(finalists: list[Finalist], seed: int) -> list[Finalist]:
     ]
 
 
-def train_winner(winner: Finalist, trainings: Trainings, pairs: PairData, parent: Run) -> Result:
+def train_winner(winner: Finalist, trainings: Trainings, pairs: ExampleSet, parent: Run) -> Result:
     """Train with the winner's params on all of train; return the result, scored on test if there is one, else on dev.
 
     The weights equal those of `python -m src.train ... +tuned=NAME` with trainer.keep=last.

@@ -15,7 +15,7 @@ from src.cli import handle_errors
 from src.cli.jobs import INTERRUPTED, MISTAKE
 from src.config import SweepSettings
 from src.config.tracking import redact
-from src.data import load_pairs
+from src.data import load_examples
 from src.sweeping.space import sweep_folder
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, split_validation
@@ -41,7 +41,7 @@ def run_worker(config: SweepSettings, parent_run: str) -> None:
     with log_to_file(sweep_folder(config) / "sweep.log"):
         study = SweepStudy(config)
         check_tracking(config, parent_run)
-        pairs = split_validation(config, load_pairs(config.data))
+        pairs = split_validation(config, load_examples(config.data))
         TrialRunner(Trainings(study, pairs)).run_all(parent_run)
 
 

@@ -16,7 +16,7 @@ from src.config import Config
 from src.config.schema import flatten
 from src.config.tracking import redact_message
 from src.config.words import default_run_name
-from src.data import PairData, digest
+from src.data import ExampleSet, digest
 from src.encoder import BaseModel
 from src.evaluation.metrics import METRICS, VALIDATION_LOSS
 from src.tracking.links import run_page, runs_page, ui_address, version_page
@@ -84,7 +84,7 @@ class Run:
         """Enqueue finite values without sending them; safe in any thread."""
         self.queue.enqueue("metrics", values=_finite(values), step=step)
 
-    def log_sources(self, pairs: PairData, base: BaseModel) -> None:
+    def log_sources(self, pairs: ExampleSet, base: BaseModel) -> None:
         """Record the pairs of each split as inputs, and data and base model as tags."""
         data = pairs.provenance
         source = resolve_dataset_source(data.url) if data.url else CodeDatasetSource(tags={})
@@ -118,7 +118,7 @@ class Run:
         self.log_files(folder, [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()])
 
     def log_model(
-        self, folder: Path, step: int, metrics: dict[str, float], pairs: PairData | None = None
+        self, folder: Path, step: int, metrics: dict[str, float], pairs: ExampleSet | None = None
     ) -> str | None:
         """Record the encoder in a folder; return its registered version, or None if the store has not confirmed one.
 
@@ -205,7 +205,7 @@ def _without_secrets(message: str, config: Config) -> str:
     return message
 
 
-def _reported_key(pairs: PairData) -> dict[str, str]:
+def _reported_key(pairs: ExampleSet) -> dict[str, str]:
     """Return name and digest of the reported split, as those of the run's input."""
     return _dataset_key(pairs.provenance.name, pairs.reported, "evaluation" if pairs.test is None else "test")
 

@@ -164,8 +164,8 @@ def check_weights(weights: Iterable[Tensor], step: int, args: TrainingArguments)
 
 def check_similarities(evaluation: Evaluation, model: str) -> None:
     """Raise `TrainingDiverged` if the similarities of a model are not finite, or are the same for all pairs."""
-    if not math.isfinite(evaluation.metrics[SPEARMAN]):
-        predicted = evaluation.predicted
+    if not math.isfinite(evaluation.leading):
+        predicted = evaluation.predictions["predicted"]
         raise TrainingDiverged(
             f"{model}: expected similarities that differ between pairs, found {predicted.min():g} to"
             f" {predicted.max():g} for all {len(predicted):,}",

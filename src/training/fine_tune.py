@@ -15,7 +15,7 @@ from transformers import PrinterCallback
 
 from src.config.training import DEFAULT_EVAL_EVERY_EPOCHS, TrainerConfig
 from src.encoder.inputs import default_prompt, transformer_of
-from src.evaluation.evaluate import PairLoss, evaluate, pair_evaluator
+from src.evaluation.evaluate import Evaluation, PairLoss, evaluate, pair_evaluator
 from src.evaluation.metrics import DEV, SPEARMAN
 from src.training.attention import check_packing, packed_attention
 from src.training.callbacks import CurveRow, EventCallback, TrainingCallback, check_similarities, curve_rows
@@ -37,6 +37,8 @@ class Training:
 
     curve: list[CurveRow]
     """From step 0, the evaluation of the base encoder."""
+    before: Evaluation
+    """Evaluation of the base encoder on dev."""
     steps: int
     warmup_steps: int
     """Number of learning rate warmup steps."""
@@ -100,6 +102,7 @@ def fine_tune(
     steps = trainer.state.global_step
     return Training(
         curve=[first, *curve_rows(trainer.state.log_history)],
+        before=before,
         steps=steps,
         warmup_steps=trainer.args.get_warmup_steps(steps),
         precision=config.precision,

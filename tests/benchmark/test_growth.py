@@ -10,7 +10,7 @@ from datasets import Dataset
 from src.benchmark import growth
 from src.config import BenchSettings, Config
 from src.config.commands import BenchConfig
-from src.data import PairData, Provenance
+from src.data import ExampleSet, Provenance
 from src.evaluation.result import Result
 
 PAIRS = Dataset.from_dict({"sentence1": ["방", "침대"], "sentence2": ["넓어요", "푹신해요"], "score": [0.5, 1.0]})
@@ -46,7 +46,7 @@ def test_each_number_of_pairs_is_trained_for_the_same_steps_with_one_evaluation(
 
     monkeypatch.setattr(growth, "train_in_subprocess", trained)
     settings = BenchSettings(**vars(tiny_config()), bench=BenchConfig(sizes=[100, 300], growth_steps=7))
-    data = PairData(PAIRS, PAIRS, None, "files", Provenance("pairs", None, None, "ko", None), ())
+    data = ExampleSet(PAIRS, PAIRS, None, "files", Provenance("pairs", None, None, "ko", None), ())
     table, markdown = growth.measure_growth(settings, ["+experiment=review_sts"], data, tmp_path)
     assert [(row["pairs"], row["startup_seconds"]) for row in table["rows"]] == [(100, 1.0), (300, 3.0)]
     assert table["data_source"] == "files"

@@ -11,7 +11,7 @@ from src.benchmark.speed import OURS, VARIANTS, Round, Workload, spearman_differ
 from src.config import BenchSettings, Config
 from src.config.commands import RIVALS, BenchConfig
 from src.config.model import EmbeddedEncoder
-from src.data import load_pairs
+from src.data import load_examples
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
@@ -138,7 +138,7 @@ def test_each_round_trains_every_variant_with_a_seed_of_its_own(
 
     monkeypatch.setattr(speed, "train_in_subprocess", trained)
     config = settings(tiny_config(), rounds=2, rivals=["stock_fp32"], max_steps=5)
-    table, markdown = speed.measure_speed(config, ["name=x"], load_pairs(config.data), tmp_path)
+    table, markdown = speed.measure_speed(config, ["name=x"], load_examples(config.data), tmp_path)
     assert commands["ours-0"] == ["name=x", "trainer.max_steps=5", "trainer.seed=42"]
     assert commands["stock_fp32-1"] == ["name=x", "trainer=stock", "trainer.max_steps=5", "trainer.seed=43"]
     assert len(commands) == 4 and list(table["variants"]) == [OURS, "stock_fp32"]

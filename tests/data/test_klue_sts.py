@@ -8,7 +8,7 @@ from datasets.arrow_writer import ArrowWriter
 from datasets.exceptions import DatasetNotFoundError
 
 from src.config.data import KlueSts
-from src.data import digest, hub_sets, klue_sts, load_pairs
+from src.data import digest, hub_sets, klue_sts, load_examples
 from src.utils.errors import UserError
 
 HUB_FEATURES = Features(
@@ -68,7 +68,7 @@ def test_the_airbnb_part_of_klue_sts_has_its_published_size() -> None:
     folder = os.environ.get("KLUE_STS_DIR")
     if not folder:
         pytest.skip("needs KLUE_STS_DIR, a folder with KLUE-STS as CSV")
-    data = load_pairs(KlueSts(local_folder=folder, sources=["local"]))
+    data = load_examples(KlueSts(local_folder=folder, sources=["local"]))
     assert (len(data.train), len(data.dev), data.source) == (5371, 255, "local")
     assert data.train[0]["score"] == pytest.approx(3.714285714285714 / 5, abs=1e-15)
     assert data.dev[0]["score"] == pytest.approx(4.857142857142857 / 5, abs=1e-15)
@@ -79,7 +79,7 @@ def test_the_airbnb_part_of_klue_sts_has_its_published_size() -> None:
 
 
 def test_a_local_folder_precedes_the_hub(tmp_path: Path, hub: list[tuple[object, ...]]) -> None:
-    data = load_pairs(KlueSts(local_folder=str(klue_folder(tmp_path / "klue"))))
+    data = load_examples(KlueSts(local_folder=str(klue_folder(tmp_path / "klue"))))
     assert (data.source, hub) == ("local", [])
     assert data.train["sentence1"][:] == ["train a0", "train a2", "train a5"]
     assert data.train["score"][:] == pytest.approx([LABELS[0] / 5, LABELS[2] / 5, 0])
@@ -90,19 +90,19 @@ def test_the_published_json_files_are_read_with_their_true_sources(tmp_path: Pat
     for split in ("train", "dev"):
         rows = [{**row, "annotations": {"agreement": "0:6"}} for row in hub_split(split).to_list()]
         (tmp_path / f"klue-sts-v1.1_{split}.json").write_text(json.dumps(rows, indent=4), "utf-8")
-    data = load_pairs(KlueSts(local_folder=str(tmp_path)))
+    data = load_examples(KlueSts(local_folder=str(tmp_path)))
     assert data.source == "local"
     assert data.train["sentence1"][:] == ["train 첫째 0", "train 첫째 2", "train 첫째 5"]
     assert data.dev["score"][:] == pytest.approx([LABELS[0] / 5, LABELS[2] / 5, 0])
     assert "inferred" not in str(data.provenance.note)
     klue_folder(tmp_path)
-    assert load_pairs(KlueSts(local_folder=str(tmp_path))).train["sentence1"][0] == "train a0"
+    assert load_examples(KlueSts(local_folder=str(tmp_path))).train["sentence1"][0] == "train a0"
 
 
 @pytest.mark.parametrize("unset", [None, ""])
 def test_the_hub_is_used_without_a_local_folder(unset: str | None, hub: list[tuple[object, ...]]) -> None:
     config = KlueSts(local_folder=unset)
-    data = load_pairs(config)
+    data = load_examples(config)
     assert data.source == "hub"
     assert hub == [("klue/klue", "sts", split, config.hub_revision) for split in ("train", "validation")]
     assert data.dev["sentence1"][:] == ["validation 첫째 0", "validation 첫째 2", "validation 첫째 5"]
@@ -113,19 +113,19 @@ def test_the_hub_is_used_without_a_local_folder(unset: str | None, hub: list[tup
 
 def test_the_user_chooses_sources_and_their_order(tmp_path: Path, hub: list[tuple[object, ...]]) -> None:
     folder = str(klue_folder(tmp_path / "klue"))
-    assert load_pairs(KlueSts(local_folder=folder, sources=["hub", "local"])).source == "hub"
+    assert load_examples(KlueSts(local_folder=folder, sources=["hub", "local"])).source == "hub"
 
 
 def test_another_domain_is_selected(hub: list[tuple[object, ...]]) -> None:
     with pytest.raises(UserError, match=r"expected at least 2 pairs for train, found 1"):
-        load_pairs(KlueSts(domain="policy"))
+        load_examples(KlueSts(domain="policy"))
     with pytest.raises(UserError, match=r"expected rows of 'hotel', found \['airbnb-rtt'.*set data\.domain"):
-        load_pairs(KlueSts(domain="hotel"))
+        load_examples(KlueSts(domain="hotel"))
 
 
 def test_the_sample_comes_last_and_is_marked_as_no_benchmark(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(klue_sts, "SAMPLE", klue_folder(tmp_path / "sample", ["airbnb"] * 6))
-    data = load_pairs(KlueSts())
+    data = load_examples(KlueSts())
     assert (data.source, len(data.train), data.provenance.license) == ("sample", 6, "cc0-1.0")
     assert "no benchmark" in str(data.provenance.note)
     assert "local: KLUE_STS_DIR" in data.warnings[0] and "hub: the Hugging Face Hub cannot be" in data.warnings[0]
@@ -134,26 +134,26 @@ def test_the_sample_comes_last_and_is_marked_as_no_benchmark(tmp_path: Path, mon
 def test_the_error_lists_all_unavailable_sources(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(klue_sts, "SAMPLE", tmp_path / "none")
     with pytest.raises(UserError) as caught:
-        load_pairs(KlueSts())
+        load_examples(KlueSts())
     for part in ("local: KLUE_STS_DIR", "hub: the Hugging Face Hub", "sample: the project's", "set KLUE_STS_DIR"):
         assert part in str(caught.value)
     with pytest.raises(UserError, match=r"\(hub: the Hugging Face Hub cannot be reached\)"):
-        load_pairs(KlueSts(sources=["hub"]))
+        load_examples(KlueSts(sources=["hub"]))
 
 
 def test_an_invalid_local_folder_is_refused_not_skipped(tmp_path: Path, hub: list[tuple[object, ...]]) -> None:
     with pytest.raises(UserError, match=r"found nothing.*unset KLUE_STS_DIR"):
-        load_pairs(KlueSts(local_folder=str(tmp_path / "none")))
+        load_examples(KlueSts(local_folder=str(tmp_path / "none")))
     folder = klue_folder(tmp_path / "klue")
     with pytest.raises(UserError, match="found a file"):
-        load_pairs(KlueSts(local_folder=str(folder / "train.csv")))
+        load_examples(KlueSts(local_folder=str(folder / "train.csv")))
     text = (folder / "dev.csv").read_text("utf-8")
     (folder / "dev.csv").write_text(text.replace(str(LABELS[2]), "5.5"), "utf-8")
     with pytest.raises(UserError, match=r"dev\.csv, data row 3, column 'label': expected a score from 0 to 5"):
-        load_pairs(KlueSts(local_folder=str(folder)))
+        load_examples(KlueSts(local_folder=str(folder)))
     (folder / "dev.csv").unlink()
     with pytest.raises(UserError, match=r"dev\.csv: expected a file, found nothing"):
-        load_pairs(KlueSts(local_folder=str(folder)))
+        load_examples(KlueSts(local_folder=str(folder)))
     assert hub == []
 
 
@@ -168,9 +168,9 @@ def test_a_missing_hub_data_set_is_refused_and_a_failing_hub_skipped(tmp_path: P
 
     monkeypatch.setattr("datasets.load_dataset", failing(DatasetNotFoundError("Dataset 'klue/clue' doesn't exist")))
     with pytest.raises(UserError, match=r"'klue/clue' .*doesn't exist"):
-        load_pairs(KlueSts(hub_name="klue/clue"))
+        load_examples(KlueSts(hub_name="klue/clue"))
     monkeypatch.setattr("datasets.load_dataset", failing(ConnectionError("reset by peer")))
-    data = load_pairs(KlueSts())
+    data = load_examples(KlueSts())
     assert data.source == "sample"
     assert "ConnectionError" in data.warnings[0]
 
@@ -188,12 +188,12 @@ def test_only_the_pinned_commit_is_read_from_the_cache(tmp_path: Path) -> None:
     versions = tmp_path / "hf" / "klue___klue" / "sts" / "0.0.0"
     for split in ("train", "validation"):
         cache_split(versions / config.hub_revision, split)
-    data = load_pairs(config)
+    data = load_examples(config)
     assert data.source == "hub"
     assert digest(data.train) == digest(data.train)
     assert data.dev["sentence1"][0] == "validation 첫째 0"
     with pytest.raises(UserError, match="cannot be reached"):
-        load_pairs(KlueSts(sources=["hub"], hub_revision="0" * 40))
+        load_examples(KlueSts(sources=["hub"], hub_revision="0" * 40))
 
 
 def test_another_revision_than_the_pinned_one_is_refused(tmp_path: Path, hub, monkeypatch) -> None:
@@ -201,7 +201,7 @@ def test_another_revision_than_the_pinned_one_is_refused(tmp_path: Path, hub, mo
     stale = Dataset.from_file(str(tmp_path / ("1" * 40) / "klue-train.arrow"))
     monkeypatch.setattr("datasets.load_dataset", lambda *args, **options: stale)
     with pytest.raises(UserError, match="another revision"):
-        load_pairs(KlueSts(sources=["hub"]))
+        load_examples(KlueSts(sources=["hub"]))
 
 
 def test_the_library_caches_in_the_expected_folder(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.config.data import PairFiles
-from src.data import load_pairs
+from src.data import load_examples
 from src.data.columns import ROW, Columns
 from src.data.files import FORMATS, open_file, read_table
 from src.prediction.tables import open_table, pair_columns, write_table
@@ -83,7 +83,7 @@ def test_the_published_korean_sts_is_read_as_it_is(tmp_path: Path) -> None:
 
 def test_training_reports_an_unquoted_file_once(tmp_path: Path) -> None:
     path = str(write(tmp_path / "p.tsv", joined(OPEN)))
-    data = load_pairs(PairFiles(train=path, dev_fraction=0.2))
+    data = load_examples(PairFiles(train=path, dev_fraction=0.2))
     assert len(data.train) + len(data.dev) == 40
     assert [warning for warning in data.warnings if "quot" in warning] == [
         f"{path}: 2 value(s) begin with a quotation mark that does not enclose them, the first in data row 8; the file"

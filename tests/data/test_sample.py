@@ -4,15 +4,15 @@ import pandas as pd
 import pytest
 
 from src.config.data import KlueSts
-from src.data import PairData, load_pairs
+from src.data import ExampleSet, load_examples
 from src.data.klue_sts import SAMPLE
 
 KLUE_COLUMNS = ["guid", "source", "sentence1", "sentence2", "label"]
 
 
 @pytest.fixture(scope="module")
-def sample() -> PairData:
-    return load_pairs(KlueSts(sources=["sample"]))
+def sample() -> ExampleSet:
+    return load_examples(KlueSts(sources=["sample"]))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def table() -> pd.DataFrame:
     return pd.concat(files)
 
 
-def test_the_sample_is_large_enough_and_has_the_columns_of_klue_sts(sample: PairData, table: pd.DataFrame) -> None:
+def test_the_sample_is_large_enough_and_has_the_columns_of_klue_sts(sample: ExampleSet, table: pd.DataFrame) -> None:
     assert len(sample.train) >= 2000
     assert len(sample.dev) >= 255
     assert len(sample.train) + len(sample.dev) == len(table)
@@ -34,16 +34,16 @@ def test_the_sample_has_many_meanings_and_aspects(table: pd.DataFrame) -> None:
     assert table["aspect"].nunique() >= 30
 
 
-def test_no_sentence_is_in_both_splits(sample: PairData) -> None:
+def test_no_sentence_is_in_both_splits(sample: ExampleSet) -> None:
     train, dev = ({*split["sentence1"], *split["sentence2"]} for split in (sample.train, sample.dev))
     assert not train & dev
 
 
-def test_the_scores_are_distributed_as_in_klue_sts(sample: PairData) -> None:
+def test_the_scores_are_distributed_as_in_klue_sts(sample: ExampleSet) -> None:
     dev = pd.Series(sample.dev["score"])
     assert 0.45 <= dev.mean() <= 0.55
     assert (dev.min(), dev.max()) == (0.0, 1.0)
 
 
-def test_the_sample_has_no_warnings(sample: PairData) -> None:
+def test_the_sample_has_no_warnings(sample: ExampleSet) -> None:
     assert sample.warnings == ()

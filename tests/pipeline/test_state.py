@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from src.config import Config
-from src.data import PairData, load_pairs
+from src.data import ExampleSet, load_examples
 from src.encoder import BaseModel
 from src.pipeline import state
 from src.pipeline.state import (
@@ -28,15 +28,15 @@ ADVICE = "set trainer.resume=never to start anew"
 
 
 @pytest.fixture
-def pairs(tiny_config: TinyConfig) -> PairData:
-    return load_pairs(tiny_config().data)
+def pairs(tiny_config: TinyConfig) -> ExampleSet:
+    return load_examples(tiny_config().data)
 
 
-def plan(config: Config, pairs: PairData, resume: str = "auto", **options: Any) -> RunPlan:
+def plan(config: Config, pairs: ExampleSet, resume: str = "auto", **options: Any) -> RunPlan:
     return plan_run(config, pairs, state_file(Path(config.folder)), resume, ADVICE, **options)
 
 
-def start(config: Config, pairs: PairData, done: bool = False) -> RunPlan:
+def start(config: Config, pairs: ExampleSet, done: bool = False) -> RunPlan:
     first = plan(config, pairs)
     state_file(Path(config.folder)).save(first.state("run-1", done))
     return first
@@ -44,18 +44,18 @@ def start(config: Config, pairs: PairData, done: bool = False) -> RunPlan:
 
 @pytest.mark.parametrize("resume", ["auto", "if_same"])
 def test_an_unfinished_run_with_the_same_fingerprint_is_resumed(
-    resume: str, tiny_config: TinyConfig, pairs: PairData
+    resume: str, tiny_config: TinyConfig, pairs: ExampleSet
 ) -> None:
     start(tiny_config(), pairs)
     assert plan(tiny_config(), pairs, resume).run_id == "run-1"
 
 
-def test_a_finished_run_is_not_resumed(tiny_config: TinyConfig, pairs: PairData) -> None:
+def test_a_finished_run_is_not_resumed(tiny_config: TinyConfig, pairs: ExampleSet) -> None:
     start(tiny_config(), pairs, done=True)
     assert plan(tiny_config(), pairs).run_id is None
 
 
-def test_never_starts_anew(tiny_config: TinyConfig, pairs: PairData) -> None:
+def test_never_starts_anew(tiny_config: TinyConfig, pairs: ExampleSet) -> None:
     start(tiny_config(), pairs)
     assert plan(tiny_config(), pairs, "never").run_id is None
 
@@ -69,7 +69,7 @@ def test_never_starts_anew(tiny_config: TinyConfig, pairs: PairData) -> None:
     ],
 )
 def test_other_settings_are_refused_by_name_and_value_and_nothing_on_disk_changes(
-    change: dict[str, str], sentence: str, tiny_config: TinyConfig, pairs: PairData
+    change: dict[str, str], sentence: str, tiny_config: TinyConfig, pairs: ExampleSet
 ) -> None:
     start(tiny_config("trainer.precision=fp32"), pairs)
     before = {path: path.read_bytes() for path in Path(tiny_config().folder).rglob("*") if path.is_file()}
@@ -83,7 +83,7 @@ def test_other_settings_are_refused_by_name_and_value_and_nothing_on_disk_change
 
 
 def test_other_pairs_and_another_number_of_processes_are_other_runs(
-    tiny_config: TinyConfig, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+    tiny_config: TinyConfig, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(tiny_config(), pairs)
     with pytest.raises(UserError, match=r"\(pairs was \w{36} and \w{36}, is"):
@@ -95,7 +95,7 @@ def test_other_pairs_and_another_number_of_processes_are_other_runs(
 
 @pytest.mark.parametrize("first", ["bf16", "fp32"])
 def test_a_resumed_run_keeps_the_precision_that_was_resolved_at_its_start(
-    first: str, tiny_config: TinyConfig, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+    first: str, tiny_config: TinyConfig, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = {"auto": first}
     monkeypatch.setattr(state, "choose_precision", lambda wanted: found.get(wanted, wanted))
@@ -107,14 +107,14 @@ def test_a_resumed_run_keeps_the_precision_that_was_resolved_at_its_start(
     assert anew.config.trainer.precision == found["auto"]
 
 
-def test_settings_of_the_place_and_of_resuming_itself_may_change(tiny_config: TinyConfig, pairs: PairData) -> None:
+def test_settings_of_the_place_and_of_resuming_itself_may_change(tiny_config: TinyConfig, pairs: ExampleSet) -> None:
     config = tiny_config()
     moved = replace(config, folder="/elsewhere", trainer=replace(config.trainer, resume="if_same"))
     assert fingerprint_of(config, pairs) == fingerprint_of(moved, pairs)
 
 
 def test_a_base_encoder_that_was_replaced_is_refused_and_one_that_was_moved_is_not(
-    tiny_config: TinyConfig, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+    tiny_config: TinyConfig, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def found(digest: str) -> None:
         monkeypatch.setattr(state, "base_of", lambda _: BaseModel("tiny", None, None, digest))
@@ -128,7 +128,7 @@ def test_a_base_encoder_that_was_replaced_is_refused_and_one_that_was_moved_is_n
 
 
 def test_a_state_of_an_earlier_version_has_no_digest_of_the_base_encoder_and_is_resumed(
-    tiny_config: TinyConfig, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+    tiny_config: TinyConfig, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "base_of", lambda _: BaseModel("tiny", None, None, ""))
     start(tiny_config(), pairs)
@@ -178,7 +178,7 @@ def test_a_state_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert state_file(tmp_path / "new").load() == saved
 
 
-def test_only_a_done_training_of_the_same_fingerprint_is_completed(tiny_config: TinyConfig, pairs: PairData) -> None:
+def test_only_a_done_training_of_the_same_fingerprint_is_completed(tiny_config: TinyConfig, pairs: ExampleSet) -> None:
     config = resolve_precision(tiny_config())
     fingerprint = fingerprint_of(config, pairs)
     assert load_completed(Path(config.folder), fingerprint) is None
@@ -186,7 +186,7 @@ def test_only_a_done_training_of_the_same_fingerprint_is_completed(tiny_config: 
     assert load_completed(Path(config.folder), fingerprint) is None  # without its result
 
 
-def recipe(config: Config, pairs: PairData) -> str:
+def recipe(config: Config, pairs: ExampleSet) -> str:
     config = resolve_precision(config)
     return recipe_of(config, fingerprint_of(config, pairs))
 
@@ -203,7 +203,7 @@ def recipe(config: Config, pairs: PairData) -> str:
     ],
 )
 def test_a_recipe_is_the_same_for_all_that_does_not_decide_the_weights(
-    overrides: list[str], tiny_config: TinyConfig, pairs: PairData
+    overrides: list[str], tiny_config: TinyConfig, pairs: ExampleSet
 ) -> None:
     assert recipe(tiny_config(*overrides), pairs) == recipe(tiny_config(), pairs)
 
@@ -219,7 +219,7 @@ def test_a_recipe_is_the_same_for_all_that_does_not_decide_the_weights(
     ],
 )
 def test_the_words_of_a_recipe_are_the_usual_settings_and_what_differs_from_the_defaults(
-    overrides: list[str], words: str, tiny_config: TinyConfig, pairs: PairData
+    overrides: list[str], words: str, tiny_config: TinyConfig, pairs: ExampleSet
 ) -> None:
     digits, _, found = recipe(tiny_config(*overrides), pairs).partition(" ")
     assert len(digits) == 8 and int(digits, 16) >= 0
@@ -228,7 +228,7 @@ def test_the_words_of_a_recipe_are_the_usual_settings_and_what_differs_from_the_
 
 
 def test_other_pairs_another_encoder_or_precision_make_another_recipe(
-    tiny_config: TinyConfig, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+    tiny_config: TinyConfig, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_config("trainer.precision=fp32")
     found = {recipe(config, pairs), recipe(config, replace(pairs, dev=pairs.dev.select(range(9))))}

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 import src.report.files
 import src.train
 from src.config import Config
-from src.data import load_pairs
+from src.data import load_examples
 from src.encoder import load_encoder
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import REPORTED, Result
@@ -66,7 +66,7 @@ def test_the_latest_score_of_a_run_is_the_reported_one_after_its_curve(
     keep: str, split: str, tiny_config: TinyConfig
 ) -> None:
     config = tiny_config("trainer.precision=fp32", "trainer.learning_rate=0.1", f"trainer.keep={keep}")
-    pairs = load_pairs(config.data)
+    pairs = load_examples(config.data)
     pairs = replace(pairs, test=pairs.dev.select(range(20)) if split == "test" else None)
     result = run_training(config, pairs, load_encoder(config.model))
     curve = pd.read_csv(Path(config.folder) / "curve.csv")

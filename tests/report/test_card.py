@@ -15,7 +15,7 @@ from sentence_transformers.base.model_card import generate_model_card
 
 import src.train
 from src.config import Config
-from src.data import PairData, Provenance
+from src.data import ExampleSet, Provenance
 from src.encoder import BaseModel
 from src.evaluation.metrics import DEV, METRICS, PEARSON, SPEARMAN
 from src.evaluation.result import Result
@@ -119,7 +119,7 @@ def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
     pairs = Dataset.from_dict({"sentence1": ["a", "b", "c"], "sentence2": ["d", "e", "f"], "score": [0.0, 0.5, 1.0]})
     url = "https://huggingface.co/datasets/klue/klue"
     provenance = Provenance("KLUE-STS", url, "cc-by-sa-4.0", "ko", "Its source is inferred.")
-    data = PairData(pairs, pairs, pairs, "local", provenance, ())
+    data = ExampleSet(pairs, pairs, pairs, "local", provenance, ())
     init_model_card(encoder, "reviews", data, BaseModel("owner/base", "abc123", "mit"))
     row = CurveRow(1.0, 4, 0.1, 0.2, {SPEARMAN: 0.7, PEARSON: 0.6})
     costs = {"started": 0.0, "train_seconds": 120.0, "evaluation_seconds": 30.0, "pairs_per_second": 1.0}
@@ -178,7 +178,7 @@ def test_names_and_texts_from_outside_are_shown_and_not_interpreted(tiny_encoder
     encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu")
     pairs = Dataset.from_dict({"sentence1": ["a", "b", "c"], "sentence2": ["d", "e", "f"], "score": [0.0, 0.5, 1.0]})
     evil = "x: [y](javascript:1)\n---\n# z <script>|`\x1b"
-    data = PairData(pairs, pairs, pairs, "files", Provenance(evil, None, evil, evil, evil), ())
+    data = ExampleSet(pairs, pairs, pairs, "files", Provenance(evil, None, evil, evil, evil), ())
     init_model_card(encoder, "review_sts", data, BaseModel(evil, evil, evil))
     for dataset in (*encoder.model_card_data.train_datasets, *encoder.model_card_data.eval_datasets):
         dataset |= {"columns": ["sentence1", "sentence2", "score"], "loss": {"fullname": "Loss"}}

@@ -12,7 +12,7 @@ from datasets import Dataset
 from rich.console import Console
 
 from src.config import Config
-from src.data import PairData, Provenance
+from src.data import ExampleSet, Provenance
 from src.encoder import BaseModel
 from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS
 from src.evaluation.result import Result
@@ -69,7 +69,7 @@ def test_sources_and_their_warnings_are_logged_as_they_are(capsys: pytest.Captur
     pairs = Dataset.from_dict({"sentence1": ["a"], "sentence2": ["b"], "score": [0.5]})
     provenance = Provenance("pairs[v2]", None, None, "ko", "[bold]inferred")
     log_sources(
-        PairData(pairs, pairs, None, "files", provenance, ("odd [/row]",)), BaseModel("tests/[tiny]", None, None)
+        ExampleSet(pairs, pairs, None, "files", provenance, ("odd [/row]",)), BaseModel("tests/[tiny]", None, None)
     )
     assert capsys.readouterr().out.splitlines() == [
         "Pairs: pairs[v2] (files), 1 train, 1 dev",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from src.config import SweepSettings
-from src.data import load_pairs
+from src.data import load_examples
 from src.sweeping import coordinator
 from src.sweeping.coordinator import ended_elsewhere, join_study, run_follower
 from src.sweeping.leadership import Leadership
@@ -64,14 +64,14 @@ def follow(make_runner: Make, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
         monkeypatch.setattr(coordinator, "run_trials", run_trials)
         monkeypatch.setattr(coordinator, "check_tracking", lambda *_: None)
-        parts = split_validation(study.config, load_pairs(study.config.data))
+        parts = split_validation(study.config, load_examples(study.config.data))
         return run_follower(study, parts, leadership)
 
     return followed
 
 
 def start_leading(study: SweepStudy) -> None:
-    parts = split_validation(study.config, load_pairs(study.config.data))
+    parts = split_validation(study.config, load_examples(study.config.data))
     study.fill_queue(2, None)
     study.state.save(plan_sweep(study, parts).state("parent"))
 

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from src.config import SweepSettings
-from src.data import PairData, load_pairs
+from src.data import ExampleSet, load_examples
 from src.pipeline import state
 from src.sweeping.coordinator import join_study
 from src.sweeping.leadership import Leadership
@@ -89,16 +89,18 @@ def test_a_grid_is_searched_point_by_point(sweep_config: Sweep, open_study: Open
 
 
 @pytest.fixture
-def pairs(sweep_config: Sweep) -> PairData:
+def pairs(sweep_config: Sweep) -> ExampleSet:
     config = sweep_config()
-    return split_validation(config, load_pairs(config.data))
+    return split_validation(config, load_examples(config.data))
 
 
-def start(study: SweepStudy, pairs: PairData) -> None:
+def start(study: SweepStudy, pairs: ExampleSet) -> None:
     study.state.save(plan_sweep(study, pairs).state("parent"))
 
 
-def test_other_settings_are_refused_with_the_difference(sweep_config: Sweep, open_study: Open, pairs: PairData) -> None:
+def test_other_settings_are_refused_with_the_difference(
+    sweep_config: Sweep, open_study: Open, pairs: ExampleSet
+) -> None:
     config = sweep_config()
     start(open_study(config), pairs)
     for changed, difference in (
@@ -116,7 +118,7 @@ def test_other_settings_are_refused_with_the_difference(sweep_config: Sweep, ope
 
 
 def test_settings_without_influence_on_the_result_may_change(
-    sweep_config: Sweep, open_study: Open, pairs: PairData
+    sweep_config: Sweep, open_study: Open, pairs: ExampleSet
 ) -> None:
     start(open_study(sweep_config()), pairs)
     other = sweep_config("tracking.models=false", "trainer.threads=2", trials=30, workers=2, failures=9)
@@ -124,7 +126,7 @@ def test_settings_without_influence_on_the_result_may_change(
 
 
 def test_all_processes_train_in_the_precision_that_the_leader_resolved(
-    sweep_config: Sweep, open_study: Open, pairs: PairData, monkeypatch: pytest.MonkeyPatch
+    sweep_config: Sweep, open_study: Open, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = {"auto": "bf16"}
     monkeypatch.setattr(state, "choose_precision", lambda wanted: found.get(wanted, wanted))
@@ -136,7 +138,7 @@ def test_all_processes_train_in_the_precision_that_the_leader_resolved(
 
 
 def test_a_plan_changes_neither_the_study_nor_the_folder(
-    sweep_config: Sweep, open_study: Open, pairs: PairData
+    sweep_config: Sweep, open_study: Open, pairs: ExampleSet
 ) -> None:
     study = open_study(sweep_config())
     before = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")}

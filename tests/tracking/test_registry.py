@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 
 from src.config import Config
-from src.data import PairData, digest, load_pairs
+from src.data import ExampleSet, digest, load_examples
 from src.encoder import base_of
 from src.evaluation.metrics import SPEARMAN
 from src.tracking import RECIPE, registry, start_run
@@ -17,13 +17,13 @@ from tests.tracking.conftest import history, locked, recorded_runs, sync
 
 
 @pytest.fixture
-def tested(config: Config) -> PairData:
+def tested(config: Config) -> ExampleSet:
     """Pairs with a test split."""
-    pairs = load_pairs(config.data)
+    pairs = load_examples(config.data)
     return replace(pairs, test=pairs.train.select(range(20)))
 
 
-def log_scored(config: Config, folder: Path, pairs: PairData, score: float, curve: float) -> str:
+def log_scored(config: Config, folder: Path, pairs: ExampleSet, score: float, curve: float) -> str:
     """Record a training whose curve ends with one score on dev, and whose model has another on the reported split."""
     with start_run(config, {RECIPE: "3fa9c21b lr 5e-05"}) as run:
         run.log_sources(pairs, base_of(config.model))
@@ -34,7 +34,7 @@ def log_scored(config: Config, folder: Path, pairs: PairData, score: float, curv
 
 
 def test_models_are_ordered_by_the_score_on_the_reported_split(
-    config: Config, tiny_encoder_folder: Path, tested: PairData
+    config: Config, tiny_encoder_folder: Path, tested: ExampleSet
 ) -> None:
     config.tracking.register = False
     curves = {0.5: 0.9, 0.8: 0.1, 0.7: 0.3}
@@ -54,7 +54,7 @@ def test_models_are_ordered_by_the_score_on_the_reported_split(
 
 
 def test_a_model_keeps_its_metrics_where_recording_them_was_interrupted(
-    config: Config, tiny_encoder_folder: Path, tested: PairData, monkeypatch: pytest.MonkeyPatch
+    config: Config, tiny_encoder_folder: Path, tested: ExampleSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: Any) -> None:
         raise TimeoutError

@@ -19,7 +19,7 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW
 
 from src.config import Config
 from src.config.schema import config_hash
-from src.data import load_pairs
+from src.data import load_examples
 from src.encoder import base_of
 from src.tracking import known_run, run_tags, start_run, sync_journals
 from src.tracking.journal import FILE
@@ -230,7 +230,7 @@ def test_a_process_that_is_not_the_main_one_records_nothing(
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.setenv("RANK", "1")
     with start_run(config, {}, needed=True) as run:
-        run.log_sources(load_pairs(config.data), base_of(config.model))
+        run.log_sources(load_examples(config.data), base_of(config.model))
         run.on_train_begin(10, 0)
         run.on_step(1, {"training_loss": 0.5})
         run.on_evaluate(CurveRow(0.5, 3, 0.4, 0.3, {"spearman_cosine": 0.7}))

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as Recorded
 
 from src.config import Config
-from src.data import load_pairs
+from src.data import load_examples
 from src.encoder import load_encoder
 from src.evaluation.metrics import LEARNING_RATE, PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS
 from src.evaluation.result import REPORTED
@@ -110,7 +110,7 @@ def story(server: Server, tiny_config_in: TinyConfig, tmp_path_factory: pytest.T
     def train(name: str, *callbacks: Any) -> str:
         places = ["trainer.precision=fp32", "tracking.artifacts=null", f"tracking.uri={server.uri}"]
         config = tiny_config_in(folder, *places, f"folder={folder}/{name}")
-        return run_training(config, load_pairs(config.data), load_encoder(config.model), callbacks).run_id
+        return run_training(config, load_examples(config.data), load_encoder(config.model), callbacks).run_id
 
     setup_logging()
     train("undisturbed")

@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from src.config import Config
 from src.config.training import TrainerConfig
-from src.data import load_pairs
+from src.data import load_examples
 from src.encoder import base_of, load_encoder
 from src.evaluation.evaluate import evaluate
 from src.evaluation.metrics import SPEARMAN
@@ -36,7 +36,7 @@ def train(config: Config) -> tuple[Training, torch.Tensor]:
 
 
 def resume(config: Config) -> tuple[Training, torch.Tensor]:
-    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    pairs, encoder = load_examples(config.data), load_encoder(config.model)
     init_model_card(encoder, config.name, pairs, base_of(config.model))
     loss, folder = build_loss(encoder, config.loss.name), Path(config.folder)
     training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, folder, [], TrainingClock())
@@ -54,7 +54,7 @@ def test_the_curve_has_a_row_for_each_evaluation_and_for_the_last_step(trainer: 
 
 def test_the_curve_starts_with_the_encoder_before_training(tiny_config: TinyConfig) -> None:
     config = tiny_config(FP32)
-    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    pairs, encoder = load_examples(config.data), load_encoder(config.model)
     before = evaluate(encoder, pairs.dev, build_loss(encoder, config.loss.name), config.trainer)
     first = train(config)[0].curve[0]
     assert (first.epoch, first.step, first.validation_loss, first.metrics) == (0, 0, before.loss, before.metrics)
@@ -157,7 +157,7 @@ def test_evaluations_are_no_part_of_the_time_of_training(
 def test_keep_best_ends_with_the_weights_of_the_best_evaluation(tiny_config: TinyConfig) -> None:
     config = tiny_config(FP32, "trainer.keep=best", "trainer.learning_rate=0.005", "trainer.epochs=3")
     shutil.rmtree(config.folder, ignore_errors=True)
-    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    pairs, encoder = load_examples(config.data), load_encoder(config.model)
     loss = build_loss(encoder, config.loss.name)
     wrong = pairs.train.map(lambda pair: {"score": 1 - pair["score"]})  # the longer it trains, the worse
     training = fine_tune(encoder, wrong, pairs.dev, loss, config.trainer, Path(config.folder), [], TrainingClock())
@@ -170,7 +170,7 @@ def test_keep_best_ends_with_the_weights_of_the_best_evaluation(tiny_config: Tin
 @pytest.mark.parametrize("trainer", ["default", "stock"])
 def test_an_encoder_can_be_trained_twice_in_bf16(trainer: str, tiny_config: TinyConfig) -> None:
     config = tiny_config(f"trainer={trainer}", "trainer.precision=bf16", "trainer.checkpoints=false")
-    pairs, encoder = load_pairs(config.data), load_encoder(config.model)
+    pairs, encoder = load_examples(config.data), load_encoder(config.model)
     loss, checkpoints = build_loss(encoder, config.loss.name), Path(config.folder)
     trained_in: list[torch.dtype] = []
 

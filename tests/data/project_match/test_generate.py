@@ -8,7 +8,7 @@ import pytest
 
 from src.config import Config
 from src.config.data import ProjectMatch
-from src.data import PairData, load_pairs
+from src.data import ExampleSet, load_examples
 from src.data.project_match import REGIONS, REQUIRED_YEARS, STACKS, YEARS, Combination, score
 from src.encoder.embedded import MODEL
 from src.encoder.q4_file import model_file, read_q4
@@ -31,8 +31,8 @@ SEEDS = (42, 0, 1, 2**32 - 1)
 
 
 @pytest.fixture(scope="module")
-def data() -> PairData:
-    return load_pairs(ProjectMatch())
+def data() -> ExampleSet:
+    return load_examples(ProjectMatch())
 
 
 def word_overlap(first: str, second: str) -> float:
@@ -42,7 +42,7 @@ def word_overlap(first: str, second: str) -> float:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_any_seed_gives_the_scores_of_the_card(seed: int) -> None:
-    data = load_pairs(ProjectMatch(seed=seed))
+    data = load_examples(ProjectMatch(seed=seed))
     assert data.test is not None
     for pairs, size in ((data.train, 1000), (data.dev, 250), (data.test, 250)):
         scores = np.array(pairs["score"])
@@ -52,12 +52,12 @@ def test_any_seed_gives_the_scores_of_the_card(seed: int) -> None:
 
 @pytest.mark.parametrize("size", [10, 137, 999])
 def test_other_sizes_keep_the_mean(size: int) -> None:
-    scores = load_pairs(ProjectMatch(train_pairs=size)).train["score"][:]
+    scores = load_examples(ProjectMatch(train_pairs=size)).train["score"][:]
     assert (len(scores), min(scores), max(scores)) == (size, 0.0, 1.0)
     assert np.mean(scores) == pytest.approx(0.42, abs=0.01)
 
 
-def test_every_pair_is_scored_by_the_rule(data: PairData) -> None:
+def test_every_pair_is_scored_by_the_rule(data: ExampleSet) -> None:
     for pairs in (data.train, data.dev, data.test):
         assert pairs is not None
         assert pairs.column_names == ["sentence1", "sentence2", "score"]
@@ -68,7 +68,7 @@ def test_every_pair_is_scored_by_the_rule(data: PairData) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_combination_is_in_two_splits_on_either_side(seed: int) -> None:
-    data = load_pairs(ProjectMatch(seed=seed))
+    data = load_examples(ProjectMatch(seed=seed))
     assert data.test is not None
     train, dev, test = (set.union(*combinations(pairs)) for pairs in (data.train, data.dev, data.test))
     assert not train & dev
@@ -76,7 +76,7 @@ def test_no_combination_is_in_two_splits_on_either_side(seed: int) -> None:
     assert not dev & test
 
 
-def test_training_pairs_have_every_value_on_both_sides_and_no_pair_twice(data: PairData) -> None:
+def test_training_pairs_have_every_value_on_both_sides_and_no_pair_twice(data: ExampleSet) -> None:
     profiles, postings = combinations(data.train)
     for side, years in ((profiles, YEARS), (postings, REQUIRED_YEARS)):
         assert [{values[i] for values in side} for i in range(3)] == [set(STACKS), set(REGIONS), set(years)]
@@ -84,7 +84,7 @@ def test_training_pairs_have_every_value_on_both_sides_and_no_pair_twice(data: P
     assert len({(combination(CARD_PROFILE, a), combination(CARD_POSTING, b)) for a, b in pairs}) == 1000
 
 
-def test_the_usage_example_of_the_card_is_not_generated(data: PairData) -> None:
+def test_the_usage_example_of_the_card_is_not_generated(data: ExampleSet) -> None:
     trained = {
         (combination(CARD_PROFILE, a), combination(CARD_POSTING, b))
         for a, b in zip(data.train["sentence1"], data.train["sentence2"], strict=True)
@@ -95,7 +95,7 @@ def test_the_usage_example_of_the_card_is_not_generated(data: PairData) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_most_met_regions_are_the_same_as_on_the_card(seed: int) -> None:
-    train = load_pairs(ProjectMatch(seed=seed)).train
+    train = load_examples(ProjectMatch(seed=seed)).train
     regions = [
         (parse(CARD_PROFILE, a)["region"], parse(CARD_POSTING, b)["region"])
         for a, b in zip(train["sentence1"], train["sentence2"], strict=True)
@@ -104,7 +104,7 @@ def test_most_met_regions_are_the_same_as_on_the_card(seed: int) -> None:
     assert np.mean([first == second for first, second in met]) == pytest.approx(5 / 6, abs=0.04)
 
 
-def test_incompatible_pairs_meet_region_and_years_in_all_four_ways_equally_often(data: PairData) -> None:
+def test_incompatible_pairs_meet_region_and_years_in_all_four_ways_equally_often(data: ExampleSet) -> None:
     rows = zip(data.train["sentence1"], data.train["sentence2"], data.train["score"], strict=True)
     incompatible = [(parse(CARD_PROFILE, a), parse(CARD_POSTING, b)) for a, b, label in rows if label == 0]
     met = [score(Combination("Java", *_rest(a)), Combination("Java", *_rest(b))) for a, b in incompatible]
@@ -115,30 +115,30 @@ def _rest(parts: dict[str, str]) -> tuple[str, str]:
     return parts["region"], parts["years"]
 
 
-def test_pairs_depend_on_the_seed(data: PairData) -> None:
-    again, other = load_pairs(ProjectMatch()), load_pairs(ProjectMatch(seed=43))
+def test_pairs_depend_on_the_seed(data: ExampleSet) -> None:
+    again, other = load_examples(ProjectMatch()), load_examples(ProjectMatch(seed=43))
     assert again.train.to_dict() == data.train.to_dict()
     assert set(other.train["sentence1"]) != set(data.train["sentence1"])
 
 
-def test_dev_and_test_do_not_depend_on_the_number_of_training_pairs(data: PairData) -> None:
-    fewer = load_pairs(ProjectMatch(train_pairs=100))
+def test_dev_and_test_do_not_depend_on_the_number_of_training_pairs(data: ExampleSet) -> None:
+    fewer = load_examples(ProjectMatch(train_pairs=100))
     assert fewer.test is not None and data.test is not None
     assert fewer.dev.to_dict() == data.dev.to_dict()
     assert fewer.test.to_dict() == data.test.to_dict()
 
 
 def test_the_largest_sizes_can_be_generated() -> None:
-    data = load_pairs(ProjectMatch(train_pairs=20_000, dev_pairs=1000, test_pairs=1000, seed=5))
+    data = load_examples(ProjectMatch(train_pairs=20_000, dev_pairs=1000, test_pairs=1000, seed=5))
     assert (len(data.train), len(data.dev), len(data.test or ())) == (20_000, 1000, 1000)
 
 
-def test_provenance_states_that_the_pairs_are_generated(data: PairData) -> None:
+def test_provenance_states_that_the_pairs_are_generated(data: ExampleSet) -> None:
     assert (data.source, data.provenance.name, data.warnings) == ("generated", "project_match", ())
     assert "generated by a rule" in str(data.provenance.note)
 
 
-def test_lengths_are_close_to_those_of_the_card(data: PairData) -> None:
+def test_lengths_are_close_to_those_of_the_card(data: ExampleSet) -> None:
     """The card counts in KR-SBERT's tokens: the mean is compared with that of the card's own sentences."""
     source = read_q4(model_file(MODEL))
     tokenizer = build_tokenizer(source.pieces, source.scores)
@@ -148,7 +148,7 @@ def test_lengths_are_close_to_those_of_the_card(data: PairData) -> None:
         assert np.mean(ours) == pytest.approx(np.mean(theirs), abs=0.6)
 
 
-def test_a_perfect_order_scores_below_one_and_word_overlap_far_lower(data: PairData) -> None:
+def test_a_perfect_order_scores_below_one_and_word_overlap_far_lower(data: ExampleSet) -> None:
     assert data.test is not None
     gold = np.array(data.test["score"])
     pairs = zip(data.test["sentence1"], data.test["sentence2"], strict=True)
@@ -168,7 +168,7 @@ def test_tie_ceiling_without_ties_is_one() -> None:
     assert tie_ceiling(np.arange(10.0)) == 1.0
 
 
-def test_minimal_pairs_differ_in_one_attribute_and_in_score_but_not_in_shared_words(data: PairData) -> None:
+def test_minimal_pairs_differ_in_one_attribute_and_in_score_but_not_in_shared_words(data: ExampleSet) -> None:
     found = minimal_pairs(40, seed=42)
     assert [pair.attribute for pair in found] == ["stack"] * 40 + ["region"] * 40 + ["years"] * 40
     train = set.union(*combinations(data.train))
