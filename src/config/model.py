@@ -71,7 +71,7 @@ class HubEncoder(Prompts):
 
 def _check(model: EmbeddedEncoder | HubEncoder) -> None:
     length, rate, columns = model.max_length, model.dropout, model.column_prompts
-    named = all(PROMPT_NAME.fullmatch(name) for name in model.prompts)
+    named = all(PROMPT_NAME.fullmatch(name) and isinstance(text, str) for name, text in model.prompts.items())
     checks = [
         ("max_length", length is None or length > 2, "more than 2 tokens"),
         ("dropout", rate is None or 0 <= rate < 1, "at least 0 and below 1"),
