@@ -127,7 +127,7 @@ def text_keys() -> dict[str, bool]:
 
 
 def mapping_keys() -> dict[str, bool]:
-    """Return the dotted names of all settings of data and model that are mappings, and whether their values are text."""
+    """Return the dotted names of all mappings in the settings of data and model, and whether their values are text."""
     return {
         prefix + name: get_args(hint)[1] is str
         for prefix, kind in _group_members()
