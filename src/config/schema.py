@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -145,14 +145,28 @@ def to_config(composed: DictConfig) -> Config:
 
 def text_keys() -> dict[str, bool]:
     """Return the dotted names of all settings that are text, of all commands, and whether each may be null."""
-    kinds = {"data": DataConfig.__args__, "model": ModelConfig.__args__}
     keys = {"tuned": False, "experiment": False}
     for settings in (BenchSettings, SweepSettings, *GROUPLESS.values()):
         keys |= _text_fields(settings, "")
-    for group, members in kinds.items():
-        for kind in members:
-            keys |= _text_fields(kind, f"{group}.")
+    for prefix, kind in _group_members():
+        keys |= _text_fields(kind, prefix)
     return keys
+
+
+def mapping_keys() -> dict[str, bool]:
+    """Return the dotted names of all mappings in the settings of data and model, and whether their values are text."""
+    return {
+        prefix + name: get_args(hint)[1] is str
+        for prefix, kind in _group_members()
+        for name, hint in get_type_hints(kind).items()
+        if get_origin(hint) is dict
+    }
+
+
+def _group_members() -> Iterator[tuple[str, type]]:
+    """Yield each kind of data and model, with what its settings start with."""
+    yield from (("data.", kind) for kind in DataConfig.__args__)
+    yield from (("model.", kind) for kind in ModelConfig.__args__)
 
 
 def _text_fields(kind: type, prefix: str) -> dict[str, bool]:
