@@ -52,6 +52,8 @@ def run_training(
     Raises `UserError` if the folder has an unfinished training run with other settings, or the encoder is unusable;
     `TrainingDiverged` if a loss, a weight or a metric is not finite.
     """
+    if config.loss.name == "auto":
+        config = replace(config, loss=replace(config.loss, name=pairs.shape.losses[0]))
     folder, base = Path(config.folder), base_of(config.model)
     store, checkpoints, clock = state_file(folder), folder / CHECKPOINTS, TrainingClock()
     with log_to_file(folder / LOG_FILE):
@@ -68,7 +70,7 @@ def run_training(
             run.log_sources(pairs, base)
             run.set_tags({RECIPE: recipe_of(config, plan.fingerprint, pairs.shape)})
             init_model_card(encoder, config.name, pairs, base)
-            check_texts(encoder, {"train": pairs.train, "dev": pairs.dev, "test": pairs.test}, config.trainer)
+            check_texts(encoder, pairs, config.trainer)
             losses = build_losses(encoder, config, pairs)
             before = base_on_test(encoder, pairs, losses, config)
             training = fine_tune(encoder, pairs, losses, config.trainer, checkpoints, [view, run, *callbacks], clock)
