@@ -13,14 +13,14 @@ from src.config.words import describe
 from src.data import ExampleSet
 from src.encoder import base_of, load_encoder
 from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, as_labels
-from src.evaluation.result import Result, SeedSummary
+from src.evaluation.result import RUN_FILES, Result, SeedSummary
 from src.evaluation.statistics import Estimate, pearson, percentile_interval, resampled_means, spearman
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
 from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
 from src.report.console import log_pages
-from src.report.files import ARTIFACTS
-from src.report.plots import finish_axes, new_figure, save_figure
+from src.report.figures import finish_axes, new_figure, save_figure
+from src.report.files import artifacts
 from src.report.sentence import describe_result
 from src.tracking import PARENT, Run, known_run, run_tags, start_run
 from src.tracking.views import RECIPES
@@ -79,7 +79,7 @@ def run_seeds(config: Config, pairs: ExampleSet) -> Result:
 def delete_seed_results(folder: Path) -> None:
     """Delete the results of earlier seeds; keep the journals of their runs."""
     for seed in folder.glob("*/"):
-        for name in (CHECKPOINTS, "model", "plots", STATE_FILE, LOG_FILE, *ARTIFACTS):
+        for name in (CHECKPOINTS, "model", "plots", STATE_FILE, LOG_FILE, *RUN_FILES):
             remove(seed / name)
 
 
@@ -117,7 +117,7 @@ def collect_seeds(config: Config, parent_run: str) -> Result:
     result = replace(results[0], seeds=summarise(results, predictions, seeds, parent_run))
     with staged(folder, size_of(folders[0] / "model")) as staging:
         shutil.copytree(folders[0] / "model", staging / "model")
-        for name in ARTIFACTS:
+        for name in artifacts(results[0]):
             (staging / name).parent.mkdir(exist_ok=True)
             shutil.copy(folders[0] / name, staging / name)
         result.save(staging)
@@ -153,7 +153,7 @@ def log_seeds(parent: Run, config: Config, result: Result) -> None:
     assert result.seeds
     for name, mean in result.seeds.means.items():
         values |= mean.to_dict(name)
-    parent.log_result(Path(config.folder), [*ARTIFACTS, TABLE, CURVES], values)
+    parent.log_result(Path(config.folder), [*artifacts(result), TABLE, CURVES], values)
 
 
 def log_summary(config: Config, result: Result, champion: dict[str, str]) -> None:
