@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 Start = Callable[..., BaseProcess]
 PHASES = {
     "start-up": ("src.tracking.store:MlflowClient.log_batch", 1),
-    "training": ("src.training.trainer:PairTrainer.compute_loss", 5),
+    "training": ("src.training.trainer:ExampleTrainer.compute_loss", 5),
     "registration": ("src.tracking.writer:register_model", 1),
 }
 

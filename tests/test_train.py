@@ -22,7 +22,7 @@ from src.pipeline import training
 from src.tracking import EXAMPLE, RECIPE
 from src.tracking import run as tracking
 from src.training import CurveRow
-from src.training.trainer import PairTrainer
+from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
 from src.utils.files import exclusive_lock
 
@@ -184,9 +184,9 @@ def test_a_killed_training_resumes_in_its_run_and_ends_as_if_undisturbed(
     version: str, tiny_config: TinyConfig, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = src.train.run(tiny_config())
-    save = PairTrainer._save_checkpoint
+    save = ExampleTrainer._save_checkpoint
 
-    def killed(self: PairTrainer, *arguments: object) -> None:
+    def killed(self: ExampleTrainer, *arguments: object) -> None:
         save(self, *arguments)
         if self.state.global_step == 6:
             raise Killed
@@ -197,7 +197,7 @@ def test_a_killed_training_resumes_in_its_run_and_ends_as_if_undisturbed(
 
     record = tracking.Run.on_evaluate
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(PairTrainer, "_save_checkpoint", killed)
+        patch.setattr(ExampleTrainer, "_save_checkpoint", killed)
         patch.setattr(tracking.Run, "on_evaluate", recorded)
         src.train.run(tiny_config())
     resumed = src.train.run(tiny_config())

@@ -12,14 +12,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.config.commands import BenchConfig, PredictConfig, PushConfig, SweepConfig
-from src.config.data import KlueSts, PairFiles, ProjectMatch
+from src.config.data import KlueSts, Mixture, PairFiles, ProjectMatch, ReviewSearch
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.tracking import TrackingConfig
 from src.config.training import RANKING_LOSSES, LossConfig, TrainerConfig
 from src.utils.errors import require
 from src.utils.processes import world_size
 
-DataConfig = KlueSts | PairFiles | ProjectMatch
+DataConfig = KlueSts | PairFiles | ProjectMatch | ReviewSearch | Mixture
 ModelConfig = EmbeddedEncoder | HubEncoder
 
 NAME = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9]) *(\.|$))\w([\w .-]*[\w-])?", re.IGNORECASE)
@@ -90,6 +90,8 @@ def register_schemas() -> None:
         ("data/schema", "klue_sts", KlueSts),
         ("data/schema", "pair_files", PairFiles),
         ("data/schema", "project_match", ProjectMatch),
+        ("data/schema", "review_search", ReviewSearch),
+        ("data/schema", "mixture", Mixture),
         ("model/schema", "embedded", EmbeddedEncoder),
         ("model/schema", "hub", HubEncoder),
     ):

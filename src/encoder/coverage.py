@@ -19,7 +19,7 @@ EXAMPLE = 40
 
 
 class TextCoverage:
-    """Tokenizer of texts, with the encoder's default prompt, that counts the cut and the unknown ones.
+    """Tokenizer of texts, with a prompt, that counts the cut and the unknown ones.
 
     A text without an unknown token costs two counts more than its token ids.
     """
@@ -27,6 +27,7 @@ class TextCoverage:
     def __init__(self, encoder: SentenceTransformer) -> None:
         self.tokenizer: Any = encoder.tokenizer
         self.prompt = default_prompt(encoder)
+        """Prompt of texts for which no other is given."""
         self.limit = token_limit(encoder)
         """Number of tokens at which a text is cut; None: it is not."""
         self.positions = position_limit(encoder)
@@ -44,9 +45,10 @@ class TextCoverage:
         self.example = ""
         """The first of the unknown texts."""
 
-    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each text, uncut, and count it."""
-        ids = token_ids(self.tokenizer, [self.prompt + text for text in texts])
+    def __call__(self, texts: Sequence[str], prompt: str | None = None) -> list[list[int]]:
+        """Return the token ids of each text, uncut, and count it; `prompt` in place of the encoder's default prompt."""
+        prompt = self.prompt if prompt is None else prompt
+        ids = token_ids(self.tokenizer, [prompt + text for text in texts])
         lengths = [len(tokens) for tokens in ids]
         self.texts += len(ids)
         self.longest = max(self.longest, *lengths, 0)
@@ -56,12 +58,13 @@ class TextCoverage:
             self._count_unknown([text for text, tokens in zip(texts, ids, strict=True) if self.unknown_id in tokens])
         return ids
 
-    def cut_ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def cut_ids(self, texts: Sequence[str], prompt: str | None = None) -> list[list[int]]:
         """Return the token ids of each text, cut as the encoder cuts them, and count it."""
-        ids = self(texts)
+        prompt = self.prompt if prompt is None else prompt
+        ids = self(texts, prompt)
         long = [index for index, tokens in enumerate(ids) if self.limit is not None and len(tokens) > self.limit]
         if long:  # only the tokenizer knows which special tokens a cut text ends with
-            shorter = token_ids(self.tokenizer, [self.prompt + texts[index] for index in long], self.limit)
+            shorter = token_ids(self.tokenizer, [prompt + texts[index] for index in long], self.limit)
             for index, tokens in zip(long, shorter, strict=True):
                 ids[index] = tokens
         return ids

@@ -50,6 +50,8 @@ def run_training(
     Raises `UserError` if the folder has an unfinished training run with other settings, or the encoder is unusable;
     `TrainingDiverged` if a loss, a weight or a metric is not finite.
     """
+    if config.loss.name == "auto":
+        config = replace(config, loss=replace(config.loss, name=pairs.shape.losses[0]))
     folder, base = Path(config.folder), base_of(config.model)
     store, checkpoints, clock = state_file(folder), folder / CHECKPOINTS, TrainingClock()
     with log_to_file(folder / LOG_FILE):
@@ -66,11 +68,10 @@ def run_training(
             run.log_sources(pairs, base)
             run.set_tags({RECIPE: recipe_of(config, plan.fingerprint)})
             init_model_card(encoder, config.name, pairs, base)
-            check_texts(encoder, {"train": pairs.train, "dev": pairs.dev, "test": pairs.test}, config.trainer)
-            loss = build_loss(encoder, config.loss.name)
-            training = fine_tune(
-                encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [view, run, *callbacks], clock
-            )
+            check_texts(encoder, pairs, config.trainer)
+            loss = build_loss(encoder, config.loss)
+            losses = {pairs.name: loss}
+            training = fine_tune(encoder, pairs, losses, config.trainer, checkpoints, [view, run, *callbacks], clock)
             after = evaluate(encoder, pairs.reported, loss, config.trainer)
             check_similarities(after, config.name)
             finalize_model_card(encoder, training, pairs, after.metrics)

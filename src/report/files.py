@@ -11,7 +11,7 @@ from src.config import Config
 from src.evaluation.evaluate import Evaluation
 from src.evaluation.result import RESULT_FILE, Result
 from src.report.plots import draw_plots, plot_files
-from src.training.callbacks import CurveRow
+from src.training import CurveRow
 from src.utils.processes import main_process_only
 from src.utils.staging import staged
 

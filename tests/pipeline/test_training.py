@@ -21,7 +21,7 @@ from src.evaluation.result import REPORTED, Result
 from src.pipeline.training import run_training
 from src.tracking.run import Run
 from src.training.checkpoints import CHECKPOINTS
-from src.training.trainer import PairTrainer
+from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
 from src.utils.files import file_digest
 
@@ -34,15 +34,15 @@ class Killed(BaseException):
 
 
 def killed_at(step: int, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    save = PairTrainer._save_checkpoint
+    save = ExampleTrainer._save_checkpoint
 
-    def killed(self: PairTrainer, *arguments: object) -> None:
+    def killed(self: ExampleTrainer, *arguments: object) -> None:
         save(self, *arguments)
         if self.state.global_step == step:
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(PairTrainer, "_save_checkpoint", killed)
+        patch.setattr(ExampleTrainer, "_save_checkpoint", killed)
         src.train.run(config)
 
 
@@ -154,9 +154,9 @@ def test_a_damaged_best_checkpoint_is_one_sentence_and_the_next_try_does_without
     tiny_config: TinyConfig, undisturbed: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_config(*BEST)
-    load = PairTrainer._load_best_model
+    load = ExampleTrainer._load_best_model
 
-    def damaging(self: PairTrainer) -> None:
+    def damaging(self: ExampleTrainer) -> None:
         os.truncate(Path(self.state.best_model_checkpoint) / "model.safetensors", 100)
         load(self)
 
@@ -164,7 +164,7 @@ def test_a_damaged_best_checkpoint_is_one_sentence_and_the_next_try_does_without
         monkeypatch.context() as patch,
         pytest.raises(UserError, match=r"checkpoint-3: expected the best checkpoint as it was written, found damage"),
     ):
-        patch.setattr(PairTrainer, "_load_best_model", damaging)
+        patch.setattr(ExampleTrainer, "_load_best_model", damaging)
         src.train.run(config)
     src.train.run(config)
     assert outcome(Path(config.folder)) == undisturbed
