@@ -131,7 +131,7 @@ def _noisy_queries(
     table["predicted"] = 0.8 - np.abs(random.normal(0, noise / 2, 120))
     behind = np.maximum(wrong - table["predicted"], 0)
     table["rank"] = 1 + np.ceil(behind * 30).astype(int)
-    table = table.assign(wrong=[f"창문 {i}" for i in range(120)], predicted_wrong=wrong)
+    table = table.assign(wrong=[f"창문 {i}" for i in range(120)], predicted_wrong=wrong, positives=1)
     for dim in (None, *dims):
         rank = table["rank"] if dim is None else table["rank"] + random.integers(0, 1 + 128 // dim, 120)
         values = [1 / np.log2(1 + rank), 1 / rank, 1.0 * (rank == 1), 1.0 * (rank <= 10), 2 - 1 * (rank > 1)]

@@ -8,8 +8,9 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from src.comparison.runs import SEED, ComparedRun
+from src.evaluation.permutation import permutation_p_value
 from src.evaluation.seeds import difference_over_seeds
-from src.evaluation.statistics import Estimate, holm, percentile_interval, permutation_p_value
+from src.evaluation.statistics import Estimate, holm, percentile_interval
 
 SIGNIFICANCE_LEVEL = 0.05
 
@@ -68,7 +69,7 @@ def _difference(first: ComparedRun, second: ComparedRun) -> tuple[Estimate, floa
     interval = percentile_interval(after.resamples.trainings - before.resamples.trainings)
     gold, (one,) = first.values(first.metric)
     _, (other,) = second.values(first.metric)
-    p_value = permutation_p_value(gold, one, other, SEED)
+    p_value = permutation_p_value(first.metric, gold, one, other, SEED)
     return Estimate(float(after.values[0] - before.values[0]), *interval), p_value
 
 

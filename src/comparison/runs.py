@@ -21,8 +21,10 @@ from src.evaluation.statistics import Floats
 from src.utils.errors import UserError, shorten
 
 PAIR = ["sentence1", "sentence2", "gold"]
-IDENTITY = {"scored": PAIR, "labelled": PAIR, "positives": ["anchor"], "triplets": ["anchor", "triplets"]}
-"""Columns of predictions.parquet that identify an evaluation pair or query, by shape."""
+QUERY = ["anchor", "positives"]
+IDENTITY = {"scored": PAIR, "labelled": PAIR, "positives": QUERY, "triplets": [*QUERY, "triplets"]}
+"""Columns of predictions.parquet that identify an evaluation pair, or a query with its numbers of right answers and of
+triplets, by shape."""
 EXPERIMENTS = Path("experiments")
 RECIPE_PREFIX = "recipe:"
 """Start of a reference to all seeds of a recipe."""

@@ -14,7 +14,7 @@ from src.encoder import BaseModel
 from src.evaluation.metrics import TRAINING_LOSS
 from src.evaluation.names import by_dimension, headline, label_of
 from src.evaluation.result import Result
-from src.report.words import UNITS
+from src.report.words import WORDS
 from src.tracking import Run
 from src.tracking.links import ui_title
 from src.tracking.views import SCORES
@@ -85,7 +85,7 @@ class ProgressView:
 def log_sources(examples: ExampleSet, base: BaseModel) -> None:
     """Log the sources of the examples, warnings about them, and the base encoder."""
     for each in examples.sets.values():
-        unit, name = UNITS[each.shape.name].capitalize(), each.provenance.name
+        unit, name = WORDS[each.shape.name].unit.capitalize(), each.provenance.name
         log.info(f"{unit}: {name} ({each.source}), {len(each.train):,} train, {len(each.dev):,} dev")
         if each.provenance.note:
             log.warning(f"  note: {each.provenance.note}")
@@ -108,7 +108,7 @@ def log_summary(
     `behind`: message about operations not yet sent to the tracking store, None if all are sent. `champion`: the row
     about the champion, if any.
     """
-    split, unit = result.evaluated_on, UNITS[result.shape]
+    split, unit = result.evaluated_on, WORDS[result.shape].unit
     rows = {
         "data": f"{result.data_source}, {result.train_pairs:,} train and {result.dev_pairs:,} dev {unit}",
         "note": result.data_note or "–",

@@ -2,7 +2,7 @@
 
 from src.data import ExampleSet
 from src.evaluation.result import Result
-from src.report.words import UNITS
+from src.report.words import WORDS
 
 
 def describe_result(result: Result, examples: ExampleSet) -> str:
@@ -11,7 +11,7 @@ def describe_result(result: Result, examples: ExampleSet) -> str:
     score = f"{metric.label} {result.leading}"
     if summary:
         score = f"{metric.label} {summary.means[metric.name]}, mean of {len(summary.seeds.split())} seeds,"
-    measured = f"{result.evaluated_pairs:,} {result.evaluated_on} {UNITS[result.shape]}"
+    measured = f"{result.evaluated_pairs:,} {result.evaluated_on} {WORDS[result.shape].unit}"
     source = f"{examples.provenance.name} ({examples.source})"
     before = f"{result.before.value:.4f}{' on dev' if result.evaluated_on != 'dev' else ''} before training"
     return f"{score} on {measured} of {source}, {before}."

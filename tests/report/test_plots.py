@@ -10,7 +10,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS, leading_metric, metrics_of
+from src.evaluation.metrics import SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS, leading_metric, metrics_of
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
 from src.report import plots
