@@ -15,8 +15,8 @@ from src.config.words import describe
 from src.data import ExampleSet
 from src.evaluation.metrics import Metric
 from src.evaluation.result import Result
-from src.evaluation.statistics import Estimate, Interval, percentile_interval, resampled_means
-from src.pipeline.seeds import stack_values
+from src.evaluation.seeds import seed_scores
+from src.evaluation.statistics import Estimate, Interval, percentile_interval
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, excluded_if_diverged, set_sizes, trial_name
@@ -123,7 +123,7 @@ def rank(finalists: list[Finalist], metric: Metric, seed: int) -> list[Finalist]
     """
     if not all(one.scores for one in finalists):
         return finalists
-    means = [resampled_means(metric.statistic, *stack_values(metric, one.predictions), seed) for one in finalists]
+    means = [seed_scores(metric, one.predictions, seed).resamples.means for one in finalists]
     intervals = [percentile_interval(mean) for mean in means]
     ranked = sorted(zip(finalists, means, intervals, strict=True), key=lambda entry: -entry[2].low)
     best = ranked[0][1]
