@@ -171,7 +171,9 @@ def log_summary(config: Config, result: Result, champion: dict[str, str]) -> Non
     summary, folder = result.seeds, relative_to_cwd(Path(config.folder))
     assert summary
     table = pd.read_csv(folder / TABLE)
-    each = ", ".join(f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[result.metric.name], strict=True))
+    each = ", ".join(
+        f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[result.metric.name], strict=True)
+    )
     spreads = {
         f"{label_of(name)} ({'dev' if '/' in name else result.evaluated_on})": f"mean {summary.means[name]} over"
         f" {rows_of(result.metric)} and seeds, deviation {summary.deviations[name]:.4f}"

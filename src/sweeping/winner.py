@@ -45,7 +45,7 @@ class Finalist:
     confirmed: Estimate
     """Mean of `scores`, with its 95 % interval over examples and seeds; `found` if there are none."""
     behind: Interval = UNKNOWN
-    """95 % interval of the winner's mean minus this trial's, over the same examples and seeds; 0 and 0 for the winner."""
+    """95 % interval of the winner's mean minus this trial's, over the same examples and seeds; 0 for the winner."""
 
     @property
     def tied(self) -> bool:
