@@ -6,7 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from src.config.schema import text_keys
+from src.config.schema import mapping_keys, text_keys
 
 FOLDER, HYDRA_FOLDER = "folder", "hydra.run.dir"
 """The folder of the result, and Hydra's name for it; Hydra would make it before anything is checked."""
@@ -15,18 +15,21 @@ GROUPING = set("'\"[]{}()\\")
 
 
 def prepare_overrides(arguments: Iterable[str]) -> list[str]:
-    """Return the arguments with values quoted where Hydra would misread them, and the result folder as `FOLDER`."""
+    """Return the arguments with values quoted where Hydra would misread them, and the result folder as `FOLDER`.
+
+    Entries of mappings are added with ++, since Hydra would refuse model.prompts={query: "query: "}.
+    """
     arguments = list(arguments)
     multirun = bool({"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments))
     named = (f"{FOLDER}={_value(one)}" if one.startswith(f"{HYDRA_FOLDER}=") else one for one in arguments)
-    return [quote_value(one, multirun) for one in named]
+    return [_add_entries(quote_value(one, multirun)) for one in named]
 
 
 def quote_value(argument: str, multirun: bool = False) -> str:
     """Return an override, with its value quoted if Hydra would misread it; in a multirun, each value between commas.
 
-    That is a value that Hydra cannot parse, as in pairs=문장.csv, and one that it takes for a number, a truth value or
-    a null where a text belongs, as in name=1.10.
+    That is a value that Hydra cannot parse, as in pairs=문장.csv, one that it takes for a number, a truth value or a
+    null where a text belongs, as in name=1.10, and a text in a mapping, such as a prompt, which may end with a blank.
     """
     key, _, value = argument.partition("=")
     if argument.startswith(("-", "~")) or value[:1] in ("", *"'\"[{"):
@@ -36,14 +39,19 @@ def quote_value(argument: str, multirun: bool = False) -> str:
     return f"{key}={QuotedString(value, Quote.double).with_quotes()}" if _is_misread(argument) else argument
 
 
+def _add_entries(argument: str) -> str:
+    key = argument.partition("=")[0]
+    return f"++{argument}" if any(key == name or key.startswith(f"{name}.") for name in mapping_keys()) else argument
+
+
 def _is_misread(override: str) -> bool:
     parsed = _parse(override)
     if parsed is None:
         return True
-    value, may_be_null = parsed.value(), text_keys().get(parsed.key_or_group, True)
-    return (value is None and not may_be_null) or (
-        isinstance(value, int | float) and parsed.key_or_group in text_keys()
-    )
+    key, value, texts = parsed.key_or_group, parsed.value(), text_keys()
+    if mapping_keys().get(key.rpartition(".")[0], False):
+        return True
+    return (value is None and not texts.get(key, True)) or (isinstance(value, int | float) and key in texts)
 
 
 def swept_keys(overrides: Iterable[str]) -> set[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from src.utils.errors import UserError, require, require_fields
 
 VOCABULARIES = ("korean", "full")
-TEXT_COLUMNS = ("sentence1", "sentence2", "anchor", "positive", "negative")
+NEGATIVE = "negative"
+TEXT_COLUMNS = ("sentence1", "sentence2", "anchor", "positive", NEGATIVE)
 """Columns of texts of all shapes of examples; `negative` stands for negative_1, negative_2, … too."""
 PROMPT_NAME = re.compile(r"\w([\w -]*\w)?")
 """Names of prompts, which become part of the names of parameters in MLflow."""
@@ -23,7 +24,8 @@ class Prompts:
     """Prompt of texts whose column has none of its own; empty: the model's own default."""
     column_prompts: dict[str, str] = field(default_factory=dict)
     """Names of the prompts of columns, such as {anchor: query, positive: passage, negative: passage}. Other anchors
-    have the prompt `query`, other positives and negatives `document`, `passage` or `corpus`, as in the library."""
+    have the prompt `query`, other positives `document`, `passage` or `corpus`, as in the library; other negatives that
+    of positives."""
 
 
 @dataclass
@@ -71,7 +73,7 @@ class HubEncoder(Prompts):
 
 def _check(model: EmbeddedEncoder | HubEncoder) -> None:
     length, rate, columns = model.max_length, model.dropout, model.column_prompts
-    named = all(PROMPT_NAME.fullmatch(name) for name in model.prompts)
+    named = all(PROMPT_NAME.fullmatch(name) and isinstance(text, str) for name, text in model.prompts.items())
     checks = [
         ("max_length", length is None or length > 2, "more than 2 tokens"),
         ("dropout", rate is None or 0 <= rate < 1, "at least 0 and below 1"),

@@ -5,8 +5,9 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -15,7 +16,7 @@ from src.config.commands import BenchConfig, PredictConfig, PushConfig, SweepCon
 from src.config.data import KlueSts, Mixture, PairFiles, ProjectMatch, ReviewSearch
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.tracking import TrackingConfig
-from src.config.training import RANKING_LOSSES, LossConfig, TrainerConfig
+from src.config.training import AUTO, LOSS_NAMES, LOSS_OPTIONS, RANKING_LOSSES, LossConfig, TrainerConfig
 from src.utils.errors import require
 from src.utils.processes import world_size
 
@@ -61,9 +62,29 @@ class Config:
         expected = "empty for a sweep (sweep.confirm.seeds) and a benchmark (bench.rounds)"
         require(repeatable or not seeds, "trainer.seeds", expected, seeds)
         smallest, size = 2 * world_size(), self.trainer.batch_size
-        learns = self.loss.name not in RANKING_LOSSES or size >= smallest
-        reason = f"at least {smallest} with loss={self.loss.name}, which compares the pairs of a process's batch"
-        require(learns, "trainer.batch_size", reason, size)
+        for loss in (self.loss, *self.part_losses.values()):
+            learns = loss.name not in RANKING_LOSSES or size >= smallest
+            reason = f"at least {smallest} with loss={loss.name}, which compares the examples of a process's batch"
+            require(learns, "trainer.batch_size", reason, size)
+
+    @property
+    def part_losses(self) -> dict[str, LossConfig]:
+        """The loss of each set of a mixture; what a set does not give is that of `loss`. Empty for other data."""
+        sets = self.data.sets if isinstance(self.data, Mixture) else {}
+        return {name: _part_loss(self.loss, given_loss(values)) for name, values in sets.items()}
+
+
+def given_loss(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the loss that a set of a mixture gives: as a mapping, or only its name."""
+    loss = values.get("loss") or {}
+    return {"name": loss} if isinstance(loss, str) else dict(loss)
+
+
+def _part_loss(loss: LossConfig, given: dict[str, Any]) -> LossConfig:
+    """Return the loss of a set that gives these settings; the rest are those of `loss` which the set's loss has."""
+    name = given.get("name", loss.name)
+    rest = {key: value for key, value in asdict(loss).items() if name in (AUTO, *LOSS_OPTIONS.get(key, LOSS_NAMES))}
+    return LossConfig(**rest | given)
 
 
 @dataclass
@@ -78,6 +99,12 @@ class SweepSettings(Config):
     """All settings of a sweep."""
 
     sweep: SweepConfig = field(default_factory=SweepConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        patience = self.trainer.early_stopping_patience
+        expected = "empty for a sweep: sweep.pruner stops trials, and the winner trains without evaluations on dev"
+        require(patience is None, "trainer.early_stopping_patience", expected, patience)
 
 
 def register_schemas() -> None:
@@ -120,14 +147,28 @@ def to_config(composed: DictConfig) -> Config:
 
 def text_keys() -> dict[str, bool]:
     """Return the dotted names of all settings that are text, of all commands, and whether each may be null."""
-    kinds = {"data": DataConfig.__args__, "model": ModelConfig.__args__}
     keys = {"tuned": False, "experiment": False}
     for settings in (BenchSettings, SweepSettings, *GROUPLESS.values()):
         keys |= _text_fields(settings, "")
-    for group, members in kinds.items():
-        for kind in members:
-            keys |= _text_fields(kind, f"{group}.")
+    for prefix, kind in _group_members():
+        keys |= _text_fields(kind, prefix)
     return keys
+
+
+def mapping_keys() -> dict[str, bool]:
+    """Return the dotted names of all mappings in the settings of data and model, and whether their values are text."""
+    return {
+        prefix + name: get_args(hint)[1] is str
+        for prefix, kind in _group_members()
+        for name, hint in get_type_hints(kind).items()
+        if get_origin(hint) is dict
+    }
+
+
+def _group_members() -> Iterator[tuple[str, type]]:
+    """Yield each kind of data and model, with what its settings start with."""
+    yield from (("data.", kind) for kind in DataConfig.__args__)
+    yield from (("model.", kind) for kind in ModelConfig.__args__)
 
 
 def _text_fields(kind: type, prefix: str) -> dict[str, bool]:
@@ -161,6 +202,23 @@ def settings_without(settings: dict[str, Any], excluded: Iterable[str]) -> dict[
 def training_settings(config: Config) -> dict[str, str]:
     """Return the settings that affect the trained model, by dotted name."""
     return settings_without(asdict(config), LOCATIONS)
+
+
+def defaults_of(kind: type, prefix: str = "") -> dict[str, Any]:
+    """Return the defaults of a dataclass of settings by dotted name, with `prefix` before each name."""
+    return dict(flatten(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(kind))), prefix))
+
+
+@cache
+def default_settings() -> dict[str, str]:
+    """Return the defaults of all settings by dotted name; of a part with several kinds, those on which all agree."""
+    parts: list[tuple[type, str]] = [(SweepSettings, "")]
+    parts += [(kind, "data.") for kind in DataConfig.__args__] + [(kind, "model.") for kind in ModelConfig.__args__]
+    found: dict[str, set[str]] = {}
+    for kind, prefix in parts:
+        for name, value in defaults_of(kind, prefix).items():
+            found.setdefault(name, set()).add(str(value))
+    return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
 
 def config_hash(config: Config) -> str:

@@ -19,15 +19,14 @@ EXAMPLE = 40
 
 
 class TextCoverage:
-    """Tokenizer of texts, with a prompt, that counts the cut and the unknown ones.
+    """Tokenizer of texts, with a prompt before each, that counts the cut and the unknown ones.
 
     A text without an unknown token costs two counts more than its token ids.
     """
 
     def __init__(self, encoder: SentenceTransformer) -> None:
         self.tokenizer: Any = encoder.tokenizer
-        self.prompt = default_prompt(encoder)
-        """Prompt of texts for which no other is given."""
+        self.default_prompt = default_prompt(encoder)
         self.limit = token_limit(encoder)
         """Number of tokens at which a text is cut; None: it is not."""
         self.positions = position_limit(encoder)
@@ -46,9 +45,8 @@ class TextCoverage:
         """The first of the unknown texts."""
 
     def __call__(self, texts: Sequence[str], prompt: str | None = None) -> list[list[int]]:
-        """Return the token ids of each text, uncut, and count it; `prompt` in place of the encoder's default prompt."""
-        prompt = self.prompt if prompt is None else prompt
-        ids = token_ids(self.tokenizer, [prompt + text for text in texts])
+        """Return the token ids of each text, uncut, and count it; `prompt`: None stands for the default one."""
+        ids = token_ids(self.tokenizer, self._prompted(texts, prompt))
         lengths = [len(tokens) for tokens in ids]
         self.texts += len(ids)
         self.longest = max(self.longest, *lengths, 0)
@@ -60,14 +58,18 @@ class TextCoverage:
 
     def cut_ids(self, texts: Sequence[str], prompt: str | None = None) -> list[list[int]]:
         """Return the token ids of each text, cut as the encoder cuts them, and count it."""
-        prompt = self.prompt if prompt is None else prompt
         ids = self(texts, prompt)
         long = [index for index, tokens in enumerate(ids) if self.limit is not None and len(tokens) > self.limit]
         if long:  # only the tokenizer knows which special tokens a cut text ends with
-            shorter = token_ids(self.tokenizer, [prompt + texts[index] for index in long], self.limit)
+            prompted = self._prompted([texts[index] for index in long], prompt)
+            shorter = token_ids(self.tokenizer, prompted, self.limit)
             for index, tokens in zip(long, shorter, strict=True):
                 ids[index] = tokens
         return ids
+
+    def _prompted(self, texts: Sequence[str], prompt: str | None) -> list[str]:
+        first = self.default_prompt if prompt is None else prompt
+        return [first + text for text in texts]
 
     def _count_unknown(self, texts: list[str]) -> None:
         """Count the texts among these with at least one unknown token, by the characters that such tokens stand for."""

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from src.config.model import HubEncoder
 from src.encoder.folder import PICKLES, check_folder, modules_of
+from src.encoder.prompts import load_column_prompts
 from src.utils.environment import hub_reachable
 from src.utils.errors import UserError
 
@@ -40,6 +41,7 @@ def load_hub(model: HubEncoder) -> SentenceTransformer:
         )
         if problem := _table_problem(encoder, folder):
             raise UserError(problem)
+        load_column_prompts(encoder, folder)
         encoder.encode("가", show_progress_bar=False)
     except UserError:
         raise

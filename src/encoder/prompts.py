@@ -7,7 +7,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from src.config.model import TEXT_COLUMNS, EmbeddedEncoder, HubEncoder
+from src.config.model import NEGATIVE, TEXT_COLUMNS, EmbeddedEncoder, HubEncoder
 from src.encoder.inputs import default_prompt
 from src.utils.errors import UserError, shorten
 
@@ -22,13 +22,14 @@ ROLES = {"anchor": ("query",), "positive": ("document", "passage", "corpus")}
 def prompt_for(encoder: SentenceTransformer, column: str) -> str:
     """Return the text before every text of a column: its own prompt, else that of its role, else the default prompt.
 
-    Negatives share the prompt of `negative` if it has one, else the role of positives.
+    Negatives without a prompt of their own have that of positives.
     """
-    column = "negative" if column.startswith("negative") else column
+    column = NEGATIVE if column.startswith(NEGATIVE) else column
     if name := column_prompts(encoder).get(column):
-        return encoder.prompts[name] or ""
-    names = ROLES.get("positive" if column == "negative" else column, ())
-    of_role = (encoder.prompts.get(name) for name in names)
+        return encoder.prompts[name]
+    if column == NEGATIVE:
+        return prompt_for(encoder, "positive")
+    of_role = (encoder.prompts.get(name) for name in ROLES.get(column, ()))
     return next(filter(None, of_role), None) or default_prompt(encoder)
 
 
@@ -45,15 +46,25 @@ def column_prompts(encoder: SentenceTransformer) -> dict[str, str]:
 
 
 def apply_prompts(encoder: SentenceTransformer, model: EmbeddedEncoder | HubEncoder) -> None:
-    """Add the configured prompts to the encoder's own ones, and give `encode_query` and `encode_document` theirs.
-
-    The library's `encode_document` takes an empty `document`, which every model has, before a `passage`.
+    """Add the configured prompts to the encoder's own, and give `encode_query` and `encode_document` those in use.
 
     Raises `UserError` if the default prompt or that of a column has a name without a prompt.
     """
+    for role, *others in ROLES.values():
+        if model.prompts.keys() & others:
+            encoder.prompts[role] = ""  # else the encoder's own one would come before the configured one
     encoder.prompts |= model.prompts
     encoder.default_prompt_name = model.default_prompt_name or encoder.default_prompt_name
     vars(encoder)[COLUMN_PROMPTS] = column_prompts(encoder) | model.column_prompts
+    _check_names(encoder)
+    used = {encoder.default_prompt_name, *column_prompts(encoder).values()}
+    for column, (role, *_) in ROLES.items():
+        if role not in used and not model.prompts.get(role):
+            # `encode_document` takes the prompt `document`, which every encoder has, before any other, even if empty
+            encoder.prompts[role] = prompt_for(encoder, column)
+
+
+def _check_names(encoder: SentenceTransformer) -> None:
     names = {"model.default_prompt_name": encoder.default_prompt_name}
     names |= {f"model.column_prompts.{column}": name for column, name in column_prompts(encoder).items()}
     for key, name in names.items():
@@ -62,8 +73,6 @@ def apply_prompts(encoder: SentenceTransformer, model: EmbeddedEncoder | HubEnco
                 f"{key} must be the name of a prompt, one of {sorted(encoder.prompts)}, found {name!r}: correct it or"
                 f" set model.prompts={{{name}: TEXT}}."
             )
-    for column, (role, *_) in ROLES.items():
-        encoder.prompts[role] = encoder.prompts.get(role) or prompt_for(encoder, column)
 
 
 def load_column_prompts(encoder: SentenceTransformer, folder: Path) -> None:

@@ -7,6 +7,7 @@ example. A minimal pair is a profile with two postings that differ in one attrib
 """
 
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from itertools import permutations, product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +33,7 @@ from src.utils.console import log_table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch import Tensor
 
 COUNT = 100
 """Minimal pairs for each attribute."""
@@ -73,10 +75,9 @@ def accuracies(encoder: "SentenceTransformer", pairs: list[MinimalPair]) -> dict
     """Return for each attribute the share of pairs whose better posting is more similar to the profile."""
     from sentence_transformers.util import pairwise_cos_sim  # takes seconds to import
 
-    profile = encoder.encode([pair.profile for pair in pairs], convert_to_tensor=True)
+    profile = _embed(encoder, "sentence1", [pair.profile for pair in pairs])
     better, worse = (
-        pairwise_cos_sim(profile, encoder.encode([pair.postings[i] for pair in pairs], convert_to_tensor=True))
-        for i in (0, 1)
+        pairwise_cos_sim(profile, _embed(encoder, "sentence2", [pair.postings[i] for pair in pairs])) for i in (0, 1)
     )
     correct = pd.Series((better > worse).cpu().numpy(), index=[pair.attribute for pair in pairs])
     return {str(name): float(share) for name, share in correct.groupby(level=0, sort=False).mean().items()}
@@ -84,8 +85,15 @@ def accuracies(encoder: "SentenceTransformer", pairs: list[MinimalPair]) -> dict
 
 def usage_example(encoder: "SentenceTransformer") -> list[float]:
     """Return the similarities of the model card's example: of the matching pair and of the other."""
-    similarities = encoder.similarity(encoder.encode(USAGE_PROFILE), encoder.encode(list(USAGE_POSTINGS)))
-    return [float(value) for value in similarities.flatten()]
+    profile, postings = _embed(encoder, "sentence1", [USAGE_PROFILE]), _embed(encoder, "sentence2", USAGE_POSTINGS)
+    return [float(value) for value in encoder.similarity(profile, postings).flatten()]
+
+
+def _embed(encoder: "SentenceTransformer", column: str, texts: Sequence[str]) -> "Tensor":
+    from src.encoder.prompts import prompt_for  # takes seconds to import
+
+    embeddings: Tensor = encoder.encode(list(texts), prompt=prompt_for(encoder, column), convert_to_tensor=True)
+    return embeddings
 
 
 def run(model: str) -> None:

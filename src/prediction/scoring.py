@@ -11,6 +11,7 @@ from sentence_transformers.util import pairwise_cos_sim, semantic_search
 from torch import Tensor
 
 from src.encoder.coverage import TextCoverage
+from src.encoder.prompts import prompt_for
 from src.prediction.tables import RANKING_SCHEMA, Chunk, scored_schema
 
 ENTRY_BYTES = 250
@@ -37,14 +38,15 @@ class Embedder:
         self.capacity = cache_mb * 2**20 // (4 * self.dimension + ENTRY_BYTES)
         self.cache = torch.empty(self.capacity, self.dimension)  # occupies memory only where it is filled
         self.slots: OrderedDict[bytes, int] = OrderedDict()
-        """Row of the cache for each sentence, the least recently used sentence first."""
+        """Row of the cache for each sentence and its prompt, the least recently used one first."""
 
-    def __call__(self, sentences: Sequence[str]) -> Tensor:
-        """Return the embeddings, float32 of shape (sentences, dimension) on the CPU."""
-        positions: dict[str, int] = {}
-        rows = [positions.setdefault(sentence, len(positions)) for sentence in sentences]
+    def __call__(self, **columns: Sequence[str]) -> Tensor:
+        """Return the embeddings of all texts, with the prompts of their columns: float32, (texts, dimension), CPU."""
+        prompted = [(prompt_for(self.encoder, name), text) for name, texts in columns.items() for text in texts]
+        positions: dict[tuple[str, str], int] = {}
+        rows = [positions.setdefault(each, len(positions)) for each in prompted]
         unique = list(positions)
-        keys = [_key(sentence) for sentence in unique]
+        keys = [_key(*each) for each in unique]
         cached = [i for i, key in enumerate(keys) if key in self.slots]
         new = [i for i, key in enumerate(keys) if key not in self.slots]
         embeddings = torch.empty(len(unique), self.dimension)
@@ -55,15 +57,22 @@ class Embedder:
         self._store([keys[i] for i in new], embeddings[new])
         return embeddings[rows]
 
-    def _encode(self, sentences: list[str]) -> Tensor:
-        if not sentences:
-            return torch.empty(0, self.dimension)
+    def _encode(self, prompted: list[tuple[str, str]]) -> Tensor:
+        """Return the embeddings of texts, each with its prompt before it."""
+        embeddings = torch.empty(len(prompted), self.dimension)
+        rows: dict[str, list[int]] = {}
+        for row, (prompt, _) in enumerate(prompted):
+            rows.setdefault(prompt, []).append(row)
+        for prompt, same in rows.items():
+            embeddings[same] = self._encode_with(prompt, [prompted[row][1] for row in same])
+        return embeddings
+
+    def _encode_with(self, prompt: str, sentences: list[str]) -> Tensor:
         self.encoded += len(sentences)
-        self.coverage(sentences)
+        self.coverage(sentences, prompt)
+        options = {"prompt": prompt, "batch_size": self.batch_size, "convert_to_tensor": True}
         with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.bf16):
-            embeddings: Tensor = self.encoder.encode(
-                sentences, batch_size=self.batch_size, convert_to_tensor=True, show_progress_bar=False
-            )
+            embeddings: Tensor = self.encoder.encode(sentences, show_progress_bar=False, **options)
         return embeddings.float().cpu()
 
     def _store(self, keys: list[bytes], embeddings: Tensor) -> None:
@@ -74,21 +83,25 @@ class Embedder:
         self.cache[[self.slots[key] for key in keys]] = embeddings
 
 
-def _key(sentence: str) -> bytes:
+def _key(prompt: str, sentence: str) -> bytes:
     """Return a digest of 16 bytes: shorter than most sentences, and long enough to exclude accidental collisions."""
-    return blake2b(sentence.encode(), digest_size=16).digest()
+    return blake2b(f"{prompt}\0{sentence}".encode(), digest_size=16).digest()
 
 
 def score_pairs(chunks: Iterable[Chunk], embed: Embedder) -> Iterator[pa.Table]:
-    """Yield each chunk with a new last column: the cosine similarity of its two sentences, -1 to 1."""
+    """Yield each chunk with a new last column: the cosine similarity of its two sentences, -1 to 1.
+
+    They have the prompts of sentence1 and sentence2.
+    """
     for chunk in chunks:
         first, second = chunk.texts
-        similarities = pairwise_cos_sim(*embed([*first, *second]).chunk(2)).double().numpy()
+        similarities = pairwise_cos_sim(*embed(sentence1=first, sentence2=second).chunk(2)).double().numpy()
         yield pa.table([*chunk.table.columns, similarities], schema=scored_schema(chunk.table.schema))
 
 
 class Ranker:
-    """Ranks candidates, which are in memory with their embeddings."""
+    """Ranks candidates, which are in memory with their embeddings: they have the prompt of positives, queries that of
+    anchors."""
 
     def __init__(self, candidates: Iterable[Chunk], embed: Embedder, top_k: int) -> None:
         """`top_k`: candidates for each query, at most the number of all candidates."""
@@ -98,7 +111,7 @@ class Ranker:
         embeddings = []
         for chunk in candidates:
             self.candidates += chunk.originals
-            embeddings.append(embed(chunk.texts[0]))
+            embeddings.append(embed(positive=chunk.texts[0]))
         self.embeddings = torch.cat(embeddings)
 
     def rank(self, queries: Iterable[Chunk]) -> Iterator[pa.Table]:
@@ -108,7 +121,7 @@ class Ranker:
             originals, texts = chunk.originals, chunk.texts[0]
             for start in range(0, len(texts), step):
                 part = slice(start, start + step)
-                yield self._rank(originals[part], self.embed(texts[part]))
+                yield self._rank(originals[part], self.embed(anchor=texts[part]))
 
     def _rank(self, queries: list[str], embeddings: Tensor) -> pa.Table:
         found = semantic_search(embeddings, self.embeddings, corpus_chunk_size=CORPUS_CHUNK, top_k=self.top_k)

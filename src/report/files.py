@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
+from src.encoder.prompts import save_column_prompts
 from src.evaluation.evaluate import Evaluation
 from src.evaluation.result import RESULT_FILE, Result
 from src.report.plots import draw_plots, plot_files
@@ -36,6 +37,7 @@ def save_result(
     """
     with staged(folder, sum(weight.nbytes for weight in encoder.parameters())) as staging:
         encoder.save_pretrained(str(staging / "model"), safe_serialization=True)
+        save_column_prompts(encoder, staging / "model")
         OmegaConf.save(OmegaConf.create(asdict(config)), staging / "config.yaml")
         pd.DataFrame([row.to_dict() for row in curve]).to_csv(staging / "curve.csv", index=False)
         evaluation.predictions.to_parquet(staging / "predictions.parquet", index=False)

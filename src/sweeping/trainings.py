@@ -13,7 +13,9 @@ from src.config import Config, SweepSettings
 from src.config.words import describe
 from src.data import ExampleSet, split_off
 from src.encoder import load_encoder
+from src.evaluation.metrics import leading_metric
 from src.evaluation.result import Result
+from src.pipeline.losses import resolve_losses
 from src.pipeline.state import fingerprint_of, load_completed
 from src.pipeline.training import run_training
 from src.sweeping.space import Params, training_config, with_params
@@ -36,6 +38,11 @@ def split_validation(config: SweepSettings, pairs: ExampleSet) -> ExampleSet:
     return replace(pairs, train=rest, dev=validation, test=None, warnings=())
 
 
+def set_sizes(examples: ExampleSet) -> list[int]:
+    """Return the number of training examples of each set."""
+    return [len(each.train) for each in examples.sets.values()]
+
+
 def trial_name(number: int, params: Params, seed: int | None = None) -> str:
     """Return the name of a trial's run, or of its confirmation with a seed: `trial 007, seed 43: lr 8e-05, …`."""
     with_seed = "" if seed is None else f", {describe({'trainer.seed': seed})}"
@@ -43,13 +50,16 @@ def trial_name(number: int, params: Params, seed: int | None = None) -> str:
 
 
 def trial_config(
-    study: SweepStudy, params: Params, pairs: int, folder: Path, name: str, seed: int | None = None, keep: str = "best"
+    study: SweepStudy, params: Params, sizes: Sequence[int], folder: Path, name: str, seed: int | None = None, keep: str = "best"
 ) -> Config:
-    """Return the settings of a training run on `pairs` pairs with these params, evaluated at equal intervals."""
+    """Return the settings of a training run with these params, evaluated at equal intervals.
+
+    `sizes`: numbers of training examples of each set.
+    """
     config = with_params(training_config(study.config), params)
     trainer = replace(
         config.trainer,
-        eval_steps=math.ceil(total_steps(config.trainer, pairs) / study.config.sweep.evaluations),
+        eval_steps=math.ceil(total_steps(config.trainer, *sizes) / study.config.sweep.evaluations),
         eval_every_epochs=None,
         keep=keep,
         checkpoints=True,
@@ -70,6 +80,8 @@ class Trainings:
         self.study = study
         self.pairs = pairs
         """The pairs of the trials, whose dev part is the validation part of train."""
+        self.metric = leading_metric(pairs.shape.name)
+        """The leading metric, which trials maximise."""
         self.encoders: dict[str, SentenceTransformer] = {}
 
     def encoder(self, config: Config) -> SentenceTransformer:
@@ -94,7 +106,7 @@ class Trainings:
         `seed` replaces the configured one; `keep` is best or last, as in `TrainerConfig`.
         """
         name = trial_name(int(tags["trial.number"]), params, seed)
-        config = trial_config(self.study, params, len(self.pairs.train), folder, name, seed, keep)
+        config = trial_config(self.study, params, set_sizes(self.pairs), folder, name, seed, keep)
         with quiet_console():
             return self.load_or_train(config, self.pairs, tags, callbacks)
 
@@ -102,6 +114,7 @@ class Trainings:
         self, config: Config, pairs: ExampleSet, tags: dict[str, str], callbacks: Sequence[TrainingCallback] = ()
     ) -> Result:
         """Return the result in `config.folder` if it has these settings and pairs, else that of a new training run."""
+        config = resolve_losses(config, pairs)  # a trial may have searched for the loss
         completed = load_completed(Path(config.folder), fingerprint_of(config, pairs))
         return completed or run_training(config, pairs, self.encoder(config), callbacks, tags)
 

@@ -10,12 +10,15 @@ import mlflow
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, infer_signature
+from mlflow.sentence_transformers import SENTENCE_TRANSFORMERS_DATA_PATH
 from mlflow.tracking import MlflowClient
+from mlflow.types import DataType, ParamSchema, ParamSpec
 from sentence_transformers import SentenceTransformer
 
 from src.config.model import HubEncoder
 from src.config.tracking import NAME_LENGTH, TrackingConfig, is_missing, redact, redact_message
 from src.encoder.hub import load_hub
+from src.encoder.prompts import save_column_prompts
 from src.tracking.kept import UnusableOperation
 from src.tracking.store import (
     RECIPE,
@@ -35,6 +38,15 @@ from src.utils.files import follow_umask
 
 EXAMPLE = ["호스트가 친절하고 방이 깨끗했어요.", "숙소가 청결하고 주인분도 다정하셨습니다."]
 """Input example of logged models, written for this project."""
+OPTIONS = ParamSchema(
+    [
+        ParamSpec("prompt_name", DataType.string, None),
+        ParamSpec("prompt", DataType.string, None),
+        ParamSpec("normalize_embeddings", DataType.boolean, False),
+        ParamSpec("truncate_dim", DataType.long, None),
+    ]
+)
+"""Arguments of `encode` that a request to a served model can set, such as `"params": {"prompt_name": "query"}`."""
 MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
 
@@ -93,15 +105,17 @@ def _log_metrics(client: MlflowClient, run_id: str, model_id: str, measured: Mea
 
 def save_logged_model(encoder: SentenceTransformer, model: LoggedModel, run_id: str, folder: Path) -> None:
     """Write the encoder in MLflow's format, with signature, input example and requirements."""
-    versions = library_versions()
+    versions, signature = library_versions(), infer_signature(EXAMPLE, encoder.encode(EXAMPLE))
+    signature.params = OPTIONS
     mlflow.sentence_transformers.save_model(
         encoder,
         str(folder),
         mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
-        signature=infer_signature(EXAMPLE, encoder.encode(EXAMPLE)),
+        signature=signature,
         input_example=EXAMPLE,
         pip_requirements=[f"{name}=={versions[f'version.{name}'].split('+')[0]}" for name in MODEL_LIBRARIES],
     )
+    save_column_prompts(encoder, folder / SENTENCE_TRANSFORMERS_DATA_PATH)
 
 
 def register_model(client: MlflowClient, run_id: str, model_id: str, name: str, scores: dict[str, float]) -> str:
@@ -157,7 +171,7 @@ def download_model(address: str, uri: str, folder: Path) -> Path:
         raise UserError(f"{expected}, found: {shorten(redact_message(str(error), uri))}: {advice}.") from error
     except KeyError as error:
         raise UserError(f"{expected} of sentence-transformers, found another kind: {advice}.") from error
-    return copy / str(data.get("data", "model.sentence_transformer"))
+    return copy / str(data.get("data", SENTENCE_TRANSFORMERS_DATA_PATH))
 
 
 def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]) -> Path:

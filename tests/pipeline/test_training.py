@@ -75,12 +75,12 @@ def test_the_latest_score_of_a_run_is_the_reported_one_after_its_curve(
     history = sorted(client.get_metric_history(result.run_id, SPEARMAN), key=lambda point: point.timestamp)
     points = [(point.step, point.value) for point in history]
     assert points[: len(curve)] == list(zip(curve["step"], curve[SPEARMAN], strict=True))
-    assert set(points[len(curve) :]) == {(result.steps, result.spearman.value)}
+    assert set(points[len(curve) :]) == {(result.steps, result.leading.value)}
     assert {name: run.data.metrics[name] for name in REPORTED} == result.reported
     (model,) = client.search_logged_models([run.info.experiment_id])
     assert {each.key: each.value for each in model.metrics} == result.reported
-    interval = f"{result.spearman} on {len(pairs.reported)} {split} pairs of pairs.csv (files)"
-    before = f"{result.before:.4f}{' on dev' if split == 'test' else ''} before training"
+    interval = f"{result.leading} on {len(pairs.reported)} {split} pairs of pairs.csv (files)"
+    before = f"{result.before.value:.4f}{' on dev' if split == 'test' else ''} before training"
     assert run.data.tags["mlflow.note.content"] == f"Spearman {interval}, {before}."
 
 

@@ -1,6 +1,7 @@
 """Accuracy on minimal pairs: its computation, and that of the trained model."""
 
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ TRAINED = CONF.parent / "experiments" / "project_match"
 class Oracle:
     """Encoder with the better posting closer for stack and region, and the worse one for years."""
 
+    prompts = MappingProxyType({"company": "회사: "})
+    default_prompt_name = "company"
+
     def __init__(self) -> None:
         pairs = minimal_pairs(5, seed=42)
         self.angles = {pair.profile: 0.0 for pair in pairs}
@@ -23,7 +27,8 @@ class Oracle:
             better, worse = (1.0, 0.5) if pair.attribute == "years" else (0.5, 1.0)
             self.angles |= {pair.postings[0]: better, pair.postings[1]: worse}
 
-    def encode(self, sentences: list[str], convert_to_tensor: bool) -> torch.Tensor:
+    def encode(self, sentences: list[str], prompt: str, convert_to_tensor: bool) -> torch.Tensor:
+        assert prompt == "회사: "
         angles = np.array([self.angles[sentence] for sentence in sentences])
         return torch.from_numpy(np.stack([np.cos(angles), np.sin(angles)], axis=1))
 

@@ -15,26 +15,26 @@ def numbered(start: int, end: int) -> list[str]:
 
 
 def test_embeddings_equal_the_encoders(embed: Embedder, encoder: SentenceTransformer) -> None:
-    np.testing.assert_allclose(embed(SENTENCES), encoder.encode(SENTENCES), atol=1e-6)
-    np.testing.assert_allclose(embed(SENTENCES[::-1]), encoder.encode(SENTENCES[::-1]), atol=1e-6)
+    np.testing.assert_allclose(embed(anchor=SENTENCES), encoder.encode(SENTENCES), atol=1e-6)
+    np.testing.assert_allclose(embed(anchor=SENTENCES[::-1]), encoder.encode(SENTENCES[::-1]), atol=1e-6)
 
 
 def test_equal_sentences_are_encoded_once_across_calls(embed: Embedder) -> None:
-    embed(SENTENCES)
+    embed(anchor=SENTENCES)
     assert embed.encoded == 3
-    embed([*SENTENCES, "새 문장"])
+    embed(anchor=[*SENTENCES, "새 문장"])
     assert embed.encoded == 4
 
 
 def test_the_least_recently_used_sentence_is_evicted_first(embed: Embedder) -> None:
     capacity = embed.capacity
-    embed(numbered(0, capacity))
-    embed(numbered(0, 1))
-    embed(numbered(capacity, capacity + 1))  # evicts number 1
+    embed(anchor=numbered(0, capacity))
+    embed(anchor=numbered(0, 1))
+    embed(anchor=numbered(capacity, capacity + 1))  # evicts number 1
     encoded = embed.encoded
-    embed(numbered(0, 1))
+    embed(anchor=numbered(0, 1))
     assert embed.encoded == encoded
-    embed(numbered(1, 2))
+    embed(anchor=numbered(1, 2))
     assert embed.encoded == encoded + 1
 
 
@@ -43,26 +43,26 @@ def test_a_full_cache_keeps_its_size_and_correct_embeddings(encoder: SentenceTra
     embed.capacity = 10
     for start in range(0, 60, 6):
         sentences = numbered(start, start + 15)
-        np.testing.assert_allclose(embed(sentences), encoder.encode(sentences), atol=1e-6)
+        np.testing.assert_allclose(embed(anchor=sentences), encoder.encode(sentences), atol=1e-6)
         assert len(embed.slots) <= 10
     assert embed.cache.nbytes <= 2**20
 
 
 def test_without_a_cache_every_call_encodes_again(encoder: SentenceTransformer) -> None:
     embed = Embedder(encoder, 8, "fp32", 0)
-    np.testing.assert_allclose(embed(SENTENCES), encoder.encode(SENTENCES), atol=1e-6)
-    embed(SENTENCES)
+    np.testing.assert_allclose(embed(anchor=SENTENCES), encoder.encode(SENTENCES), atol=1e-6)
+    embed(anchor=SENTENCES)
     assert embed.encoded == 6
 
 
 def test_bf16_embeddings_are_close_and_returned_as_float32(embed: Embedder, encoder: SentenceTransformer) -> None:
-    close = Embedder(encoder, 8, "bf16", 1)(SENTENCES)
+    close = Embedder(encoder, 8, "bf16", 1)(anchor=SENTENCES)
     assert close.dtype == torch.float32
-    assert not torch.equal(close, embed(SENTENCES))
-    assert torch.cosine_similarity(close, embed(SENTENCES)).min() == pytest.approx(1, abs=1e-2)
+    assert not torch.equal(close, embed(anchor=SENTENCES))
+    assert torch.cosine_similarity(close, embed(anchor=SENTENCES)).min() == pytest.approx(1, abs=1e-2)
 
 
 def test_texts_that_the_encoder_does_not_see_in_full_are_counted(embed: Embedder) -> None:
-    embed(["ห้องสะอาดมาก", "방" * 600, "방", "방"])
+    embed(anchor=["ห้องสะอาดมาก", "방" * 600, "방", "방"])
     unseen = embed.coverage
     assert (unseen.texts, unseen.cut, unseen.unknown) == (3, 1, 1)
