@@ -1,4 +1,4 @@
-"""Fine-tune an encoder on scored sentence pairs: python -m src.train +experiment=review_sts."""
+"""Fine-tune an encoder on scored pairs, positives, triplets or labels: python -m src.train +experiment=review_sts."""
 
 from contextlib import nullcontext
 from pathlib import Path

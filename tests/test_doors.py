@@ -18,7 +18,7 @@ from src.config import Config, SweepSettings
 from src.config.commands import SweepConfig
 from src.config.schema import flatten
 from src.sweeping.coordinator import parent_config
-from src.training.trainer import PairTrainer
+from src.training.trainer import ExampleTrainer
 
 TinyConfig = Callable[..., Config]
 SECRET = "s3cr3t-of-the-test"
@@ -59,19 +59,19 @@ def test_a_killed_and_resumed_training_opens_no_connection_unpickles_nothing_and
     for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "HF_TOKEN", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, SECRET)
     loads: list[Any] = []
-    load, save = torch.load, PairTrainer._save_checkpoint
+    load, save = torch.load, ExampleTrainer._save_checkpoint
 
     def loaded(*arguments: Any, **named: Any) -> Any:
         loads.append(named.get("weights_only", True))
         return load(*arguments, **named)
 
-    def killed(self: PairTrainer, *arguments: Any) -> None:
+    def killed(self: ExampleTrainer, *arguments: Any) -> None:
         save(self, *arguments)
         raise Killed
 
     monkeypatch.setattr(torch, "load", loaded)
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(PairTrainer, "_save_checkpoint", killed)
+        patch.setattr(ExampleTrainer, "_save_checkpoint", killed)
         src.train.run(tiny_config())
     src.train.run(tiny_config())
     assert attempts == []

@@ -10,13 +10,14 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.test_soak import prepare
+from tests.test_triplets import write_triplets
 
 pytestmark = pytest.mark.slow
 
 Start = Callable[..., BaseProcess]
 PHASES = {
     "start-up": ("src.tracking.store:MlflowClient.log_batch", 1),
-    "training": ("src.training.trainer:PairTrainer.compute_loss", 5),
+    "training": ("src.training.trainer:ExampleTrainer.compute_loss", 5),
     "registration": ("src.tracking.writer:register_model", 1),
 }
 
@@ -38,3 +39,25 @@ def test_an_interrupted_training_ends_as_killed_and_the_same_command_resumes_it(
     finished = client.search_runs(ids, "attributes.status = 'FINISHED'")
     written = json.loads((tmp_path / "experiments" / "tiny" / "metrics.json").read_text(encoding="utf-8"))
     assert [run.info.run_id for run in finished] == [written["run_id"]]
+
+
+def test_a_training_with_triplets_that_is_killed_ends_as_if_undisturbed(
+    start_training: Start, empty_store: Path, tmp_path: Path
+) -> None:
+    curves, metrics = [], []
+    for name, signals in (("killed", [("src.training.trainer:PairTrainer.compute_loss", 6, signal.SIGKILL)]), ("whole", [])):
+        folder = tmp_path / name
+        folder.mkdir()
+        prepare(folder, empty_store)
+        write_triplets(folder / "triplets.jsonl")
+        data = ("data.train=triplets.jsonl", "data.dev=triplets.jsonl", "trainer.keep=best")
+        for signalled in [signals, []] if signals else [[]]:
+            process = start_training(folder, *data, signals=signalled)
+            process.join()
+            assert process.exitcode == (-signal.SIGKILL if signalled else 0)
+        result = folder / "experiments" / "tiny"
+        curves.append((result / "curve.csv").read_text(encoding="utf-8"))
+        written = json.loads((result / "metrics.json").read_text(encoding="utf-8"))
+        metrics.append([written[f"cosine_ndcg_at_10{end}"] for end in ("", "_low", "_gain", "_gain_low", "_before")])
+    assert curves[0] == curves[1] and metrics[0] == metrics[1]
+    assert curves[0].splitlines()[0].startswith("epoch,step,training_loss,validation_loss,cosine_ndcg_at_10")

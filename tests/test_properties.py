@@ -30,7 +30,7 @@ from src.training.clock import TrainingClock
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
 from src.training.losses import build_loss
 from src.training.packing import PackedCollator, embed_packed, features_of, tokenize
-from src.training.trainer import PairTrainer
+from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
 
 settings.register_profile(
@@ -161,7 +161,7 @@ def test_every_pair_is_in_exactly_one_batch_of_an_epoch(
     texts = ["방" * (1 + 7 * number % 11) for number in range(pairs)]
     data = Dataset.from_dict({"sentence1": texts, "sentence2": texts, "score": numbers})
     config = TrainerConfig(batch_size=batch, seed=seed, precision="fp32")
-    trainer = PairTrainer(
+    trainer = ExampleTrainer(
         config,
         TrainingClock(),
         model=encoder,

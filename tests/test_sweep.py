@@ -163,7 +163,7 @@ def test_the_parent_shows_the_best_values_plots_and_table(finished: Finished) ->
     assert plots >= {"history.png", "parallel_coordinate.png", "slice.png", "importances.png"}
     assert "best.trainer.learning_rate" in parent.data.tags
     assert parent.data.metrics["best_value"] > 0
-    assert parent.data.metrics["spearman_cosine"] == finished.result.spearman.value
+    assert parent.data.metrics["spearman_cosine"] == finished.result.leading.value
     shares = pd.read_csv(finished.folder / "report" / "importances.csv")
     assert {"ped_anova", "fanova"} <= set(shares.columns)
 

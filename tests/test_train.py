@@ -22,7 +22,7 @@ from src.pipeline import training
 from src.tracking import EXAMPLE, RECIPE
 from src.tracking import run as tracking
 from src.training import CurveRow
-from src.training.trainer import PairTrainer
+from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
 from src.utils.files import exclusive_lock
 
@@ -56,15 +56,15 @@ def runs(client: MlflowClient) -> list[Run]:
 def test_the_folder_holds_the_complete_result(finished: Finished) -> None:
     result, folder, _ = finished
     written = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert written[SPEARMAN] == result.spearman.value
-    assert written["spearman_cosine_low"] <= result.spearman.value <= written["spearman_cosine_high"]
+    assert written[SPEARMAN] == result.leading.value
+    assert written["spearman_cosine_low"] <= result.leading.value <= written["spearman_cosine_high"]
     assert {"pearson_cosine", "run_id", "data_source", "train_seconds"} <= set(written)
     assert not any(isinstance(value, dict | list) for value in written.values())
     curve = pd.read_csv(folder / "curve.csv")
     assert (folder / "curve.csv").read_text(encoding="utf-8").splitlines()[1].startswith("0.0,0,,")
     assert curve[SPEARMAN].iloc[0] == written["spearman_cosine_before"]
     assert curve["step"].tolist() == [0, 3, 6, 9, 10]
-    assert curve[SPEARMAN].iloc[-1] == result.spearman.value
+    assert curve[SPEARMAN].iloc[-1] == result.leading.value
     assert (folder / "config.yaml").read_text(encoding="utf-8").startswith("name: tiny")
     assert (folder / "plots" / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert not list(folder.rglob("*.tmp"))
@@ -98,11 +98,11 @@ def test_the_run_holds_parameters_curves_data_and_provenance(finished: Finished)
     assert {"git.commit", "config.hash", "data.source", "model.base", "version.torch", "device"} <= set(run.data.tags)
     curve = client.get_metric_history(run.info.run_id, "spearman_cosine")
     assert [point.step for point in curve][:5] == [0, 3, 6, 9, 10]
-    assert curve[0].value == result.before
+    assert curve[0].value == result.before.value
     assert client.get_metric_history(run.info.run_id, "training_loss")[0].step > 0
     for name in (PEARSON, "training_loss", "validation_loss", "learning_rate"):
         assert client.get_metric_history(run.info.run_id, name), name
-    assert run.data.metrics[SPEARMAN] == result.spearman.value
+    assert run.data.metrics[SPEARMAN] == result.leading.value
     contexts = {tag.value for given in run.inputs.dataset_inputs for tag in given.tags}
     assert contexts == {"training", "evaluation"}
     assert re.fullmatch(r"[0-9a-f]{8} lr 0.001, warmup 0.1, 1 epoch, batch 4, tiny", run.data.tags[RECIPE])
@@ -184,9 +184,9 @@ def test_a_killed_training_resumes_in_its_run_and_ends_as_if_undisturbed(
     version: str, tiny_config: TinyConfig, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = src.train.run(tiny_config())
-    save = PairTrainer._save_checkpoint
+    save = ExampleTrainer._save_checkpoint
 
-    def killed(self: PairTrainer, *arguments: object) -> None:
+    def killed(self: ExampleTrainer, *arguments: object) -> None:
         save(self, *arguments)
         if self.state.global_step == 6:
             raise Killed
@@ -197,7 +197,7 @@ def test_a_killed_training_resumes_in_its_run_and_ends_as_if_undisturbed(
 
     record = tracking.Run.on_evaluate
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(PairTrainer, "_save_checkpoint", killed)
+        patch.setattr(ExampleTrainer, "_save_checkpoint", killed)
         patch.setattr(tracking.Run, "on_evaluate", recorded)
         src.train.run(tiny_config())
     resumed = src.train.run(tiny_config())

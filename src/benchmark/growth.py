@@ -1,4 +1,4 @@
-"""Start-up time, speed and memory by number of pairs."""
+"""Start-up time, speed and memory by number of scored pairs."""
 
 import logging
 from pathlib import Path

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from src.benchmark.speed import train_in_subprocess
 from src.cli import hydra_command
 from src.config import SweepSettings
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import Metric
 from src.evaluation.result import RESULT_FILE, Result
 from src.evaluation.statistics import Estimate
 from src.utils.environment import device_name
@@ -51,9 +51,9 @@ def run(config: SweepSettings, overrides: list[str] | None = None) -> dict[str, 
         **{f"cost_ratio_{unit}": pruned[unit] / without[unit] for unit in ("steps", "seconds")},
         "without_pruning": without,
         "with_pruning": pruned,
-        "recipe": recipe.leading.to_dict(SPEARMAN),
+        "recipe": recipe.leading.to_dict(recipe.metric.name),
     }
-    text = to_markdown(table)
+    text = to_markdown(table, recipe.metric)
     write_text(FOLDER / "pruning.json", json.dumps(table, indent=2) + "\n")
     write_text(FOLDER / "pruning.md", text)
     log.info(text)
@@ -76,12 +76,13 @@ def sweep_in_subprocess(overrides: list[str], folder: Path) -> dict[str, Any]:
         raise UserError(
             f"expected the sweep in {folder} to succeed, found exit code {code}: run the same command again to resume."
         )
+    winner = Result.load(folder / "sweep" / "winner")
     trials = pd.read_csv(folder / "sweep" / "report" / "trials.csv")
     return {
         "steps": int(trials["steps"].sum()),
         "seconds": float(trials["seconds"].sum()),
         "pruned": int((trials["state"] == "pruned").sum()),
-        **Result.load(folder / "sweep" / "winner").leading.to_dict(SPEARMAN),
+        **winner.leading.to_dict(winner.metric.name),
     }
 
 
@@ -92,13 +93,13 @@ def train_recipe(overrides: list[str], folder: Path) -> Result:
     return train_in_subprocess([one for one in overrides if not one.lstrip("+~").startswith("sweep.")], folder)
 
 
-def to_markdown(table: dict[str, Any]) -> str:
-    """Return the comparison as Markdown."""
-    lines = ["| | steps | seconds of trials | pruned | Spearman on dev |", "|---|---|---|---|---|"]
+def to_markdown(table: dict[str, Any], metric: Metric) -> str:
+    """Return the comparison as Markdown; `metric`: the leading one."""
+    lines = [f"| | steps | seconds of trials | pruned | {metric.label} on dev |", "|---|---|---|---|---|"]
     for name in ("without_pruning", "with_pruning", "recipe"):
         row = table[name]
         cost = f"{row['steps']:,} | {row['seconds']:.0f} | {row['pruned']}" if "steps" in row else "– | – | –"
-        lines.append(f"| {name.replace('_', ' ')} | {cost} | {Estimate.from_dict(row, SPEARMAN)} |")
+        lines.append(f"| {name.replace('_', ' ')} | {cost} | {Estimate.from_dict(row, metric.name)} |")
     steps, seconds = table["cost_ratio_steps"], table["cost_ratio_seconds"]
     lines.append(
         f"\nPruning ({table['pruner']}) reduced the cost to {steps:.0%} of the steps and {seconds:.0%} of the time."

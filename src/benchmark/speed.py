@@ -13,8 +13,8 @@ from scipy.stats import ttest_rel
 
 from src.config import BenchSettings
 from src.config.model import EmbeddedEncoder
-from src.data import ExampleSet
-from src.evaluation.metrics import SPEARMAN
+from src.data import ExampleSet, text_columns
+from src.evaluation.metrics import Metric
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
 from src.utils.errors import UserError, require
@@ -42,8 +42,8 @@ Round = dict[str, Result]
 class Workload:
     """Amount of computation of a training run, the same for every variant."""
 
-    tokens_per_pair: float
-    """Without padding."""
+    tokens_per_example: float
+    """In all columns of texts, without padding."""
     flops_per_token: float
     """Matrix products of the layers, forward and backward: six operations for each weight."""
     peak_flops: float
@@ -70,7 +70,7 @@ def measure_speed(
             log.info(f"round {number + 1}: {name:12} {result.steps:5} steps, {seconds:.3f} s a step")
     peak = {"data_source": pairs.source, "bf16_peak_gflops": workload.peak_flops / 1e9}
     table = {**summarize(rounds, workload), **peak}
-    return table, to_markdown(table)
+    return table, to_markdown(table, rounds[0][OURS].metric)
 
 
 def select_variants(config: BenchSettings) -> dict[str, list[str]]:
@@ -92,10 +92,11 @@ def measure_workload(config: BenchSettings, pairs: ExampleSet) -> Workload:
 
     use_threads(config.trainer.threads)
     encoder = load_encoder(config.model)
-    tokens = sum(len(row["sentence1"]) + len(row["sentence2"]) for row in tokenize(pairs.train, encoder))
+    sets = [each.train for each in pairs.sets.values()]
+    tokens = sum(len(row[name]) for each in sets for row in tokenize(each, encoder) for name in text_columns(list(row)))
     weights = sum(weight.numel() for name, weight in encoder.named_parameters() if ".layer." in name)
     interval = eval_interval(config.trainer, len(pairs.train))
-    return Workload(tokens / len(pairs.train), 6.0 * weights, peak_flops(), interval)
+    return Workload(tokens / sum(map(len, sets)), 6.0 * weights, peak_flops(), interval)
 
 
 def max_steps(variant: str, limit: int) -> int:
@@ -145,7 +146,7 @@ def summarize(rounds: list[Round], workload: Workload) -> dict[str, Any]:
         **{f"ratio_vs_{name}": median(values) for name, values in ratios.items()},
         "variants": {name: _variant([each[name] for each in rounds], workload) for name in rounds[0]},
         "ratios": ratios,
-        "spearman_differences": {name: spearman_difference(rounds, name) for name in comparable},
+        f"{rounds[0][OURS].metric.name}_differences": {name: score_difference(rounds, name) for name in comparable},
     }
 
 
@@ -154,8 +155,8 @@ def speed_ratios(rounds: list[Round], rival: str, interval: int) -> list[float]:
     return [seconds_per_step(each[rival], interval) / seconds_per_step(each[OURS], interval) for each in rounds]
 
 
-def spearman_difference(rounds: list[Round], rival: str) -> dict[str, float]:
-    """Return our Spearman minus the rival's: the mean over the rounds, and from two rounds on its 95 % interval.
+def score_difference(rounds: list[Round], rival: str) -> dict[str, float]:
+    """Return our leading metric minus the rival's: the mean over the rounds, and from two rounds on its 95 % interval.
 
     The rounds are paired, as both train with the same seed on batches in the same order (paired t interval).
     """
@@ -168,7 +169,7 @@ def spearman_difference(rounds: list[Round], rival: str) -> dict[str, float]:
 
 def _variant(results: list[Result], workload: Workload) -> dict[str, Any]:
     last, speeds = results[-1], [result.pairs_per_second for result in results]
-    tokens = [pairs * workload.tokens_per_pair for pairs in speeds]
+    tokens = [pairs * workload.tokens_per_example for pairs in speeds]
     return {
         "steps": last.steps,
         "precision": last.precision,
@@ -178,8 +179,8 @@ def _variant(results: list[Result], workload: Workload) -> dict[str, Any]:
         "tokens_per_second": _spread(tokens),
         "share_of_bf16_peak": median(tokens) * workload.flops_per_token / workload.peak_flops,
         "peak_memory_mb": max(result.peak_memory_mb for result in results),
-        f"{SPEARMAN}_by_round": [result.leading.value for result in results],
-        **last.leading.to_dict(SPEARMAN),
+        f"{last.metric.name}_by_round": [result.leading.value for result in results],
+        **last.leading.to_dict(last.metric.name),
     }
 
 
@@ -187,27 +188,28 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
-def to_markdown(table: dict[str, Any]) -> str:
-    """Return the table as Markdown."""
+def to_markdown(table: dict[str, Any], metric: Metric) -> str:
+    """Return the table as Markdown; `metric`: the leading one."""
+    speeds = f"{'pairs' if metric.of_similarities else 'examples'}/s | tokens/s"
     lines = [
-        "| trainer | steps | training s | evaluation s | pairs/s | tokens/s | of bf16 peak | MB | Spearman | ours is |",
+        f"| trainer | steps | training s | evaluation s | {speeds} | of bf16 peak | MB | {metric.label} | ours is |",
         "|---|---|---|---|---|---|---|---|---|---|",
-        *(_markdown_row(name, row, table.get(f"ratio_vs_{name}")) for name, row in table["variants"].items()),
+        *(_markdown_row(name, row, metric, table.get(f"ratio_vs_{name}")) for name, row in table["variants"].items()),
     ]
-    scores = {name: mean(row[f"{SPEARMAN}_by_round"]) for name, row in table["variants"].items()}
-    lines.append(f"\nMean Spearman of the rounds: ours {scores[OURS]:.4f}.")
-    for name, found in table["spearman_differences"].items():
+    scores = {name: mean(row[f"{metric.name}_by_round"]) for name, row in table["variants"].items()}
+    lines.append(f"\nMean {metric.label} of the rounds: ours {scores[OURS]:.4f}.")
+    for name, found in table[f"{metric.name}_differences"].items():
         interval = " [{low:+.4f}, {high:+.4f}]".format(**found) if "low" in found else ""
         lines.append(f"{name.replace('_', ' ')} {scores[name]:.4f}, ours minus it {found['mean']:+.4f}{interval}.")
     return "\n".join(lines) + "\n"
 
 
-def _markdown_row(name: str, row: dict[str, Any], ratio: float | None) -> str:
+def _markdown_row(name: str, row: dict[str, Any], metric: Metric, ratio: float | None) -> str:
     seconds = [
         "{median:.0f} ({min:.0f}–{max:.0f})".format(**row[key]) for key in ("train_seconds", "evaluation_seconds")
     ]
     speeds = [f"{row['pairs_per_second']['median']:.1f}", f"{row['tokens_per_second']['median']:.0f}"]
     cost = [f"{row['share_of_bf16_peak']:.0%}", f"{row['peak_memory_mb']:.0f}"]
     ours_is = "–" if ratio is None else f"{ratio:.2f} times as fast"
-    trainer, spearman = f"{name.replace('_', ' ')}, {row['precision']}", str(Estimate.from_dict(row, SPEARMAN))
-    return f"| {' | '.join([trainer, str(row['steps']), *seconds, *speeds, *cost, spearman, ours_is])} |"
+    trainer, score = f"{name.replace('_', ' ')}, {row['precision']}", str(Estimate.from_dict(row, metric.name))
+    return f"| {' | '.join([trainer, str(row['steps']), *seconds, *speeds, *cost, score, ours_is])} |"

@@ -1,12 +1,19 @@
-"""Settings of the sources of sentence pairs, one dataclass for each kind of source."""
+"""Settings of the sources of training examples, one dataclass for each kind of source."""
 
 import math
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from src.utils.errors import require
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from src.config.training import LossConfig
+from src.utils.errors import UserError, require
 
 KLUE_SOURCES = ("local", "hub", "sample")
 QUOTING = ("auto", "none", "csv")
+SHAPES = ("auto", "scored", "positives", "triplets", "labelled")
 
 
 @dataclass
@@ -32,29 +39,46 @@ class KlueSts:
 
 @dataclass
 class PairFiles:
-    """A user's own pairs: CSV, TSV, JSON, JSONL or Parquet files, or a Hub data set."""
+    """A user's own examples: CSV, TSV, JSON, JSONL or Parquet files, or a Hub data set."""
 
     name: str = "pairs"
     train: str = "???"
-    """Path of the training pairs, or `owner/name` of a Hub data set."""
+    """Path of the training examples, or `owner/name` of a Hub data set."""
     dev: str | None = None
-    """Path of the dev pairs, or a split of the Hub data set; null: split off from train."""
+    """Path of the dev examples, or a split of the Hub data set; null: split off from train."""
     dev_fraction: float = 0.1
     """Share of train (0 to 1, exclusive) that becomes dev if `dev` is null."""
     hub_config: str | None = None
     """Configuration of the Hub data set."""
     hub_revision: str | None = None
     """Commit of the Hub data set."""
+    shape: str = "auto"
+    """scored, positives, triplets, labelled, or auto: by the columns of train. From pairs with labels, positives are
+    the pairs with label 1, and triplets join a pair with label 1 and one with label 0 of the same sentence1."""
     sentence1: str = "sentence1"
     """Column of the first sentence; a nested field of JSON or Parquet has a dotted name, as `labels.real-label`."""
     sentence2: str = "sentence2"
     """Column of the second sentence."""
     score: str = "score"
     """Column of the similarity score."""
+    label: str = "label"
+    """Column of the label: 0 or 1, or an NLI label as word or number."""
+    anchor: str = "anchor"
+    """Column of the query."""
+    positive: str = "positive"
+    """Column of the text that fits the anchor, or of a list of such texts."""
+    negative: str = "negative"
+    """Column of a text that does not fit the anchor, or of a list; or columns of this name with _1, _2, … appended."""
     min_score: float = 0.0
     """Score of sentences with nothing in common; becomes 0."""
     max_score: float = 1.0
     """Score of sentences with the same meaning; becomes 1."""
+    labels: dict[Any, Any] = field(default_factory=dict)
+    """0, 1 or null (leave the rows out) for each label; empty: 0 and 1 as they are, of NLI labels entailment is 1, the
+    others 0."""
+    negatives: int | None = None
+    """Negatives of a list that become columns; rows with fewer are left out. Empty: as many as the row with the fewest
+    has."""
     quoting: str = "auto"
     """Meaning of quotation marks in CSV and TSV files. csv: they enclose values; none: they are part of the texts;
     auto: none for a TSV file with values that begin with a mark and are not enclosed, else csv without joined rows."""
@@ -66,11 +90,16 @@ class PairFiles:
     """Licence of the data for the model card."""
 
     def __post_init__(self) -> None:
+        require(self.shape in SHAPES, "data.shape", f"one of {list(SHAPES)}", self.shape)
         require(self.quoting in QUOTING, "data.quoting", f"one of {list(QUOTING)}", self.quoting)
         require(0 < self.dev_fraction < 1, "data.dev_fraction", "between 0 and 1", self.dev_fraction)
         require(math.isfinite(self.min_score), "data.min_score", "a finite number", self.min_score)
         valid = self.min_score < self.max_score and math.isfinite(self.max_score - self.min_score)
         require(valid, "data.max_score", f"above data.min_score {self.min_score} and finite", self.max_score)
+        require(self.negatives is None or self.negatives > 0, "data.negatives", "at least 1", self.negatives)
+        self.labels = {str(label).strip().lower(): value for label, value in self.labels.items()}
+        valid = all(value is None or (type(value) is int and value in (0, 1)) for value in self.labels.values())
+        require(valid, "data.labels", "0, 1 or null for each label", self.labels)
 
 
 @dataclass
@@ -92,3 +121,93 @@ class ProjectMatch:
             found = getattr(self, key)
             require(10 <= found <= most, f"data.{key}", f"between 10 and {most:,}", found)
         require(0 <= self.seed < 2**32, "data.seed", "at least 0 and below 2**32", self.seed)
+
+
+@dataclass
+class ReviewSearch:
+    """Search in the accommodation reviews written for this project (src/data/review_search)."""
+
+    name: str = "review_search"
+    seed: int = 42
+    """Seed of the choice of queries, answers and negatives."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**32, "data.seed", "at least 0 and below 2**32", self.seed)
+
+
+@dataclass
+class MixturePart:
+    """One set of a mixture."""
+
+    data: Any = None
+    """One of the dataclasses above."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    weight: float = 1.0
+    """Factor of its loss."""
+    source: str | None = None
+    """review_sts, project_match or review_search; null: files or a Hub data set."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.weight < math.inf, "weight", "above 0 and finite", self.weight)
+        require(self.source is None or self.source in BUILT_IN, "source", f"one of {list(BUILT_IN)}", self.source)
+
+
+@dataclass
+class Mixture:
+    """Several sets of examples, each with its own shape, loss, weight and dev; a batch has examples of one set."""
+
+    name: str = "mixture"
+    sets: dict[str, Any] = field(default_factory=dict)
+    """Settings by name of the set: those of data=pairs, and `loss` (a name, or settings as of `loss`), `weight` and
+    `source` as in `MixturePart`."""
+    primary: str | None = None
+    """Name of the set whose metric leads; null: the first."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.sets), "data.sets", "at least one set, as in data.sets={sts: {train: sts.tsv}}", self.sets)
+        self.primary = self.primary or next(iter(self.sets))
+        require(self.primary in self.sets, "data.primary", f"one of {list(self.sets)}", self.primary)
+        self.parts()
+
+    def parts(self) -> dict[str, MixturePart]:
+        """Return the sets by name; raise `UserError` for an unknown key or an invalid value."""
+        return {name: _part(name, settings) for name, settings in self.sets.items()}
+
+
+BUILT_IN: dict[str, tuple[type, dict[str, Any]]] = {
+    "review_sts": (KlueSts, {"local_folder": "${oc.env:KLUE_STS_DIR,null}"}),
+    "project_match": (ProjectMatch, {}),
+    "review_search": (ReviewSearch, {}),
+}
+"""Dataclass and settings of the sources that need no file."""
+
+
+def qualify(message: str, name: str) -> str:
+    """Return a message about the settings of `data` with the keys of the set `name` of a mixture."""
+    keys = {each.name for kind in (PairFiles, KlueSts) for each in fields(kind)}
+    return re.sub(rf"(?<![\w/.'])data\.(?=({'|'.join(keys)})\b)", f"data.sets.{name}.", message)
+
+
+def _part(name: str, settings: Any) -> MixturePart:
+    require(bool(re.fullmatch(r"\w+", name)), "data.sets", "a mapping whose keys are of letters, digits and _", name)
+    require(isinstance(settings, dict), f"data.sets.{name}", "a mapping, as in {train: sts.tsv}", settings)
+    own = {key: settings[key] for key in ("loss", "weight", "source") if key in settings}
+    if isinstance(own.get("loss"), str):
+        own["loss"] = {"name": own["loss"]}
+    part: MixturePart = _build(MixturePart, own, name)
+    kind, defaults = BUILT_IN[part.source] if part.source else (PairFiles, {})
+    part.data = _build(kind, {**defaults, **{key: settings[key] for key in settings if key not in own}}, name)
+    return part
+
+
+def _build(kind: type, settings: dict[str, Any], name: str) -> Any:
+    """Return the dataclass with these settings of the set `name`; raise `UserError` naming the key."""
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), settings))
+    except OmegaConfBaseException as error:
+        found = str(error).partition("\n")[0]
+        raise UserError(
+            f"data.sets.{name}.{error.full_key or ''}: expected a valid setting, found: {found}."
+        ) from error
+    except UserError as error:
+        raise UserError(qualify(f"data.sets.{name}.{str(error).removeprefix('data.')}", name)) from error

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
@@ -12,14 +13,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.config.commands import BenchConfig, PredictConfig, PushConfig, SweepConfig
-from src.config.data import KlueSts, PairFiles, ProjectMatch
+from src.config.data import KlueSts, Mixture, PairFiles, ProjectMatch, ReviewSearch
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.tracking import TrackingConfig
-from src.config.training import RANKING_LOSSES, LossConfig, TrainerConfig
+from src.config.training import AUTO, LOSS_NAMES, LOSS_OPTIONS, RANKING_LOSSES, LossConfig, TrainerConfig
 from src.utils.errors import require
 from src.utils.processes import world_size
 
-DataConfig = KlueSts | PairFiles | ProjectMatch
+DataConfig = KlueSts | PairFiles | ProjectMatch | ReviewSearch | Mixture
 ModelConfig = EmbeddedEncoder | HubEncoder
 
 NAME = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9]) *(\.|$))\w([\w .-]*[\w-])?", re.IGNORECASE)
@@ -61,9 +62,29 @@ class Config:
         expected = "empty for a sweep (sweep.confirm.seeds) and a benchmark (bench.rounds)"
         require(repeatable or not seeds, "trainer.seeds", expected, seeds)
         smallest, size = 2 * world_size(), self.trainer.batch_size
-        learns = self.loss.name not in RANKING_LOSSES or size >= smallest
-        reason = f"at least {smallest} with loss={self.loss.name}, which compares the pairs of a process's batch"
-        require(learns, "trainer.batch_size", reason, size)
+        for loss in (self.loss, *self.part_losses.values()):
+            learns = loss.name not in RANKING_LOSSES or size >= smallest
+            reason = f"at least {smallest} with loss={loss.name}, which compares the examples of a process's batch"
+            require(learns, "trainer.batch_size", reason, size)
+
+    @property
+    def part_losses(self) -> dict[str, LossConfig]:
+        """The loss of each set of a mixture; what a set does not give is that of `loss`. Empty for other data."""
+        sets = self.data.sets if isinstance(self.data, Mixture) else {}
+        return {name: _part_loss(self.loss, given_loss(values)) for name, values in sets.items()}
+
+
+def given_loss(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the loss that a set of a mixture gives: as a mapping, or only its name."""
+    loss = values.get("loss") or {}
+    return {"name": loss} if isinstance(loss, str) else dict(loss)
+
+
+def _part_loss(loss: LossConfig, given: dict[str, Any]) -> LossConfig:
+    """Return the loss of a set that gives these settings; the rest are those of `loss` which the set's loss has."""
+    name = given.get("name", loss.name)
+    rest = {key: value for key, value in asdict(loss).items() if name in (AUTO, *LOSS_OPTIONS.get(key, LOSS_NAMES))}
+    return LossConfig(**rest | given)
 
 
 @dataclass
@@ -79,6 +100,12 @@ class SweepSettings(Config):
 
     sweep: SweepConfig = field(default_factory=SweepConfig)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        patience = self.trainer.early_stopping_patience
+        expected = "empty for a sweep: sweep.pruner stops trials, and the winner trains without evaluations on dev"
+        require(patience is None, "trainer.early_stopping_patience", expected, patience)
+
 
 def register_schemas() -> None:
     """Register the dataclasses with Hydra, so that it rejects misspelt keys and wrong types."""
@@ -90,6 +117,8 @@ def register_schemas() -> None:
         ("data/schema", "klue_sts", KlueSts),
         ("data/schema", "pair_files", PairFiles),
         ("data/schema", "project_match", ProjectMatch),
+        ("data/schema", "review_search", ReviewSearch),
+        ("data/schema", "mixture", Mixture),
         ("model/schema", "embedded", EmbeddedEncoder),
         ("model/schema", "hub", HubEncoder),
     ):
@@ -173,6 +202,23 @@ def settings_without(settings: dict[str, Any], excluded: Iterable[str]) -> dict[
 def training_settings(config: Config) -> dict[str, str]:
     """Return the settings that affect the trained model, by dotted name."""
     return settings_without(asdict(config), LOCATIONS)
+
+
+def defaults_of(kind: type, prefix: str = "") -> dict[str, Any]:
+    """Return the defaults of a dataclass of settings by dotted name, with `prefix` before each name."""
+    return dict(flatten(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(kind))), prefix))
+
+
+@cache
+def default_settings() -> dict[str, str]:
+    """Return the defaults of all settings by dotted name; of a part with several kinds, those on which all agree."""
+    parts: list[tuple[type, str]] = [(SweepSettings, "")]
+    parts += [(kind, "data.") for kind in DataConfig.__args__] + [(kind, "model.") for kind in ModelConfig.__args__]
+    found: dict[str, set[str]] = {}
+    for kind, prefix in parts:
+        for name, value in defaults_of(kind, prefix).items():
+            found.setdefault(name, set()).add(str(value))
+    return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
 
 def config_hash(config: Config) -> str:

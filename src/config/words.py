@@ -1,5 +1,6 @@
 """Settings in words, such as `lr 8.1e-05, warmup 0.12, 2 epochs`, for names of runs and messages."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import PurePath
@@ -18,16 +19,26 @@ LABELS: dict[str, Callable[[Any], str]] = {
     "trainer.epochs": lambda epochs: f"{_short(epochs)} epoch{'' if epochs == 1 else 's'}",
     "trainer.max_steps": lambda steps: f"{_short(steps)} step{'' if steps == 1 else 's'}" if steps > 0 else "all steps",
     "trainer.batch_size": lambda size: f"batch {_short(size)}",
+    "trainer.gradient_accumulation_steps": lambda steps: f"accumulation {steps}",
+    "trainer.lr_scheduler_type": lambda name: f"{_short(name).replace('_', ' ')} schedule",
+    "trainer.layer_decay": lambda factor: f"layer decay {_short(factor)}",
+    "trainer.freeze_embeddings": lambda frozen: f"{'frozen' if frozen else 'trained'} embeddings",
+    "trainer.early_stopping_patience": lambda evaluations: f"patience {_short(evaluations)}",
+    "trainer.multi_dataset_batch_sampler": lambda name: _short(name).replace("_", " "),
     "trainer.seed": lambda seed: f"seed {seed}",
     "trainer.seeds": lambda seeds: f"seeds {_short(seeds)}" if seeds else "one seed",
     "trainer.precision": lambda precision: _short(precision),
     "loss.name": lambda name: _short(name),
+    "loss.symmetric": lambda both: "both directions" if both else "one direction",
+    "loss.matryoshka_dims": lambda dims: f"dims {'/'.join(map(str, dims))}" if dims else "all dims",
     "model.name": lambda name: _last_part(name),
     "model.path": lambda path: _last_part(path or ""),
     "data.seed": lambda seed: f"data seed {seed}",
     "processes": lambda number: f"{number} processes",
 }
 """Words for the usual settings by dotted key, in the order of a description; others have the last part of their key."""
+PART = re.compile(r"data\.sets\.(\w+)\.(?:loss\.name|loss|(.+))")
+"""A setting of a set of a mixture: the name of the set, and the key unless it is the loss."""
 
 
 def describe(params: Mapping[str, Any]) -> str:
@@ -56,6 +67,8 @@ def default_run_name(config: Config, differences: str = "") -> str:
 
 
 def _words(key: str, value: Any) -> str:
+    if part := PART.fullmatch(key):
+        return " ".join(filter(None, (part[1], part[2] and part[2].rpartition(".")[2], _short(value))))
     label = LABELS.get(key)
     return label(value) if label else f"{key.rpartition('.')[2]} {_short(value)}"
 

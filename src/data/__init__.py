@@ -1,6 +1,6 @@
 """Training examples: sources, shapes, checks, splits and digests."""
 
-from src.data.pairs import ExampleSet, Provenance, digest
+from src.data.examples import ExampleSet, Provenance, digest
 from src.data.shapes import Shape, shape_of, text_columns
 from src.data.sources import load_examples
 from src.data.split import split_off

@@ -66,7 +66,7 @@ class DelimitedFile:
 
     def _check_header(self) -> None:
         if not self.names:
-            raise UserError(f"{self.path}: expected a header and rows of pairs, found less: add pairs to it.")
+            raise UserError(f"{self.path}: expected a header and rows of examples, found less: add rows to it.")
         name = self.names[0]
         other = [mark for mark in DELIMITERS if mark != self.delimiter and len(self.names) == 1 and mark in name]
         if other:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from src.data.columns import Columns, number_rows
+from src.data.columns import number_rows, require_columns
 from src.data.delimited import DelimitedFile, write_delimited
 from src.data.json_files import JsonFile, write_json
 from src.data.parquet_files import ParquetFile, write_parquet
@@ -63,20 +63,15 @@ def open_file(path: Path, quoting: str = "auto") -> TableFile:
     return JsonFile(path) if kind in JSON else DelimitedFile(path, quoting, DELIMITERS[kind])
 
 
-def read_table(path: Path, columns: Columns, quoting: str = "auto") -> pa.Table:
-    """Return the given columns of a file in file order, with data rows numbered from 1 (the header not counted).
+def read_columns(file: TableFile, names: Sequence[str], advice: str) -> pa.Table:
+    """Return the given columns of all rows in file order, numbered from 1, the header not counted.
 
-    Raises `UserError` if the file is missing, empty, malformed, or of another format or encoding.
+    Raises `UserError` if a row is invalid, or a column is missing; that error ends with the advice.
     """
-    return read_columns(open_file(path, quoting), columns)
-
-
-def read_columns(file: TableFile, columns: Columns) -> pa.Table:
-    """Return the given columns of all rows, numbered from 1; raise `UserError` if a column or a row is invalid."""
-    columns.require(file.names, str(file.path))
-    chunks = list(file.chunks(columns.names))
+    require_columns(names, file.names, str(file.path), advice)
+    chunks = list(file.chunks(names))
     if not sum(chunk.num_rows for chunk in chunks):
-        raise UserError(f"{file.path}: expected rows of pairs, found a header only: add pairs to it.")
+        raise UserError(f"{file.path}: expected rows of examples, found a header only: add rows to it.")
     return number_rows(pa.concat_tables(chunks, promote_options="permissive"))
 
 
@@ -110,7 +105,7 @@ def check_readable(path: Path) -> None:
             f"{path}: expected a readable file, found {error.strerror}: correct its path or permissions."
         ) from error
     if empty:
-        raise UserError(f"{path}: expected rows of pairs, found an empty file: add a header and pairs to it.")
+        raise UserError(f"{path}: expected rows of examples, found an empty file: add a header and rows to it.")
 
 
 @contextmanager

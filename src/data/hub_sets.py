@@ -5,15 +5,17 @@ from pathlib import Path
 
 import datasets
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError, DatasetsError
 from datasets.naming import camelcase_to_snakecase
 
-from src.data.columns import Columns, number_rows
+from src.data.columns import number_rows
 from src.utils.environment import hub_reachable
 from src.utils.errors import UserError, shorten
 
 datasets.disable_progress_bars()  # they would clutter redirected output
 
+ENTAILMENT = "entailment"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -26,16 +28,20 @@ def dataset_url(name: str) -> str:
     return f"https://huggingface.co/datasets/{name}"
 
 
-def read_hub(name: str, config: str | None, split: str, revision: str | None, columns: Columns) -> pa.Table:
-    """Return the given columns of one split, rows numbered from 1; nested fields are named as `labels.real-label`.
+def read_hub(name: str, config: str | None, split: str, revision: str | None) -> pa.Table:
+    """Return one split, rows numbered from 1; nested fields are named as `labels.real-label`, NLI labels are words.
 
     A pinned commit in the cache is used without a request to the Hub. Raises `Unavailable` if the Hub cannot be reached
-    and `UserError` if it has no such data set, revision, configuration, split or column.
+    and `UserError` if it has no such data set, revision, configuration or split.
     """
     dataset = _cached(name, config, split, revision) or _load(name, config, split, revision)
     table = dataset.with_format("arrow")[:].flatten()
-    columns.require(table.column_names, f"{name} ({split})")
-    return number_rows(table.select(list(columns.names)))
+    for column, feature in dataset.features.items():
+        # The numbers of such labels differ between data sets: of RTE, 0 is entailment and 1 is not.
+        if isinstance(feature, datasets.ClassLabel) and ENTAILMENT in feature.names:
+            words = pa.array(feature.names).take(pc.cast(table[column], pa.int64()))
+            table = table.set_column(table.column_names.index(column), column, words)
+    return number_rows(table)
 
 
 def _cached(name: str, config: str | None, split: str, revision: str | None) -> datasets.Dataset | None:

@@ -7,19 +7,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from src.config.data import KlueSts
-from src.data.columns import Columns, short_repr
-from src.data.files import read_table
+from src.data.checks import CheckedSplit, assemble, check_examples
+from src.data.columns import require_columns, short_repr
+from src.data.examples import ExampleSet, Provenance
+from src.data.files import open_file, read_columns
 from src.data.hub_sets import Unavailable, dataset_url, read_hub
-from src.data.pairs import ExampleSet, Pairs, Provenance, assemble, check_pairs
+from src.data.layouts import Layout
 from src.utils.errors import UserError
 
 SAMPLE = Path(__file__).parent / "sample"
 LICENSE = "cc-by-sa-4.0"
-CSV_COLUMNS = Columns(score="label", max_score=5, extra=("source",), rename="use KLUE's own columns", adjustable=False)
-HUB_COLUMNS = replace(CSV_COLUMNS, score="labels.real-label")
-FILES: dict[tuple[str, str], Columns] = {
-    ("train.csv", "dev.csv"): CSV_COLUMNS,
-    ("klue-sts-v1.1_train.json", "klue-sts-v1.1_dev.json"): HUB_COLUMNS,
+SENTENCES = {"sentence1": "sentence1", "sentence2": "sentence2"}
+CSV_LAYOUT = Layout(columns={**SENTENCES, "score": "label"}, max_score=5, is_adjustable=False)
+HUB_LAYOUT = replace(CSV_LAYOUT, columns={**SENTENCES, "score": "labels.real-label"})
+FILES: dict[tuple[str, str], Layout] = {
+    ("train.csv", "dev.csv"): CSV_LAYOUT,
+    ("klue-sts-v1.1_train.json", "klue-sts-v1.1_dev.json"): HUB_LAYOUT,
 }
 """Files of a local folder, the first ones found are used: a copy as CSV, or as published."""
 LOCAL = "KLUE-STS from a local copy."
@@ -41,11 +44,11 @@ def load_klue_sts(data: KlueSts) -> ExampleSet:
     skipped: list[str] = []
     for source in data.sources:
         try:
-            tables, columns, provenance = SOURCES[source](data)
+            tables, layout, provenance = SOURCES[source](data)
         except Unavailable as reason:
             skipped.append(f"{source}: {reason}")
             continue
-        train, dev = (_select_domain(table, where, data.domain, columns) for where, table in tables.items())
+        train, dev = (_select_domain(table, where, data.domain, layout) for where, table in tables.items())
         warnings = (f"The pairs come from the source {source!r}, since {'; '.join(skipped)}.",) if skipped else ()
         return assemble(train, dev, source, provenance, warnings)
     raise UserError(
@@ -54,7 +57,7 @@ def load_klue_sts(data: KlueSts) -> ExampleSet:
     )
 
 
-def _local(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
+def _local(data: KlueSts) -> tuple[Tables, Layout, Provenance]:
     if not data.local_folder:
         raise Unavailable("KLUE_STS_DIR (data.local_folder) is not set")
     folder = Path(data.local_folder).expanduser()
@@ -64,37 +67,40 @@ def _local(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
             f" KLUE_STS_DIR or data.local_folder), found {'a file' if folder.exists() else 'nothing'}: correct the path"
             " or unset KLUE_STS_DIR."
         )
-    tables, columns = _read_folder(folder)
+    tables, layout = _read_folder(folder)
     train = next(iter(tables.values()))
     has_suffixes = not pc.any(pc.equal(train["source"], data.domain)).as_py()
     note = LOCAL if has_suffixes else INFERRED
-    return tables, columns, Provenance("KLUE-STS", dataset_url("klue/klue"), LICENSE, "ko", note)
+    return tables, layout, Provenance("KLUE-STS", dataset_url("klue/klue"), LICENSE, "ko", note)
 
 
-def _hub(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
+def _hub(data: KlueSts) -> tuple[Tables, Layout, Provenance]:
     name = data.hub_name
-    tables = {
-        f"{name} ({split})": read_hub(name, "sts", split, data.hub_revision, HUB_COLUMNS)
-        for split in ("train", "validation")
-    }
-    return tables, HUB_COLUMNS, Provenance("KLUE-STS", dataset_url(name), LICENSE, "ko", None)
+    tables = {f"{name} ({split})": read_hub(name, "sts", split, data.hub_revision) for split in ("train", "validation")}
+    return tables, HUB_LAYOUT, Provenance("KLUE-STS", dataset_url(name), LICENSE, "ko", None)
 
 
-def _sample(data: KlueSts) -> tuple[Tables, Columns, Provenance]:
+def _sample(data: KlueSts) -> tuple[Tables, Layout, Provenance]:
     if not (SAMPLE / "train.csv").is_file():
         raise Unavailable(f"the project's own pairs are not in {SAMPLE}")
     provenance = Provenance("written accommodation reviews", None, "cc0-1.0", "ko", WRITTEN)
     return *_read_folder(SAMPLE), provenance
 
 
-def _read_folder(folder: Path) -> tuple[Tables, Columns]:
+def _read_folder(folder: Path) -> tuple[Tables, Layout]:
     found = [names for names in FILES if any((folder / name).exists() for name in names)]
     names = (found or list(FILES))[0]
-    return {str(folder / name): read_table(folder / name, FILES[names]) for name in names}, FILES[names]
+    layout = FILES[names]
+    columns = ["source", *layout.names]
+    tables = {
+        str(path): read_columns(open_file(path), columns, layout.advice) for path in map(folder.__truediv__, names)
+    }
+    return tables, layout
 
 
-def _select_domain(table: pa.Table, where: str, domain: str, columns: Columns) -> Pairs:
+def _select_domain(table: pa.Table, where: str, domain: str, layout: Layout) -> CheckedSplit:
     """Return the checked pairs whose source is the domain, with or without a suffix such as airbnb-rtt."""
+    require_columns(["source", *layout.names], table.column_names, where, layout.advice)
     source = table["source"]
     chosen = table.filter(pc.or_(pc.equal(source, domain), pc.starts_with(source, f"{domain}-")))
     if not chosen.num_rows:
@@ -102,7 +108,7 @@ def _select_domain(table: pa.Table, where: str, domain: str, columns: Columns) -
         raise UserError(
             f"{where}, column 'source': expected rows of {domain!r}, found {found}: set data.domain to one of these."
         )
-    return check_pairs(chosen, where, columns)
+    return check_examples(chosen, where, layout)
 
 
 SOURCES = {"local": _local, "hub": _hub, "sample": _sample}

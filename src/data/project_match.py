@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from src.config.data import ProjectMatch
-from src.data.columns import COLUMNS
-from src.data.pairs import ExampleSet, Provenance, to_dataset
+from src.data.examples import ExampleSet, Provenance, to_dataset
+from src.data.shapes import SHAPES
 
 
 class Technology(NamedTuple):
@@ -167,7 +167,7 @@ def _generate(split: str, size: int, seed: int) -> pa.Table:
         )
         for profile, posting, *met in drawn.tolist()
     ]
-    return pa.table(list(zip(*rows, strict=True)), names=list(COLUMNS))
+    return pa.table(list(zip(*rows, strict=True)), names=list(SHAPES["scored"].columns))
 
 
 def _draw(

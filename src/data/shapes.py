@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 from datasets import Dataset
 
 
@@ -18,6 +19,16 @@ class Shape:
     """Column of the gold score (double, 0 to 1) or of the label (int64, 0 or 1); None if there is neither."""
     losses: tuple[str, ...]
     """Values of `loss.name` that fit; the first is the default."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns, the label last."""
+        return (*self.texts, *([self.label] if self.label else []))
+
+    @property
+    def noun(self) -> str:
+        """What its rows are called in messages."""
+        return "pairs" if self.label else "examples"
 
 
 SHAPES = {
@@ -36,8 +47,8 @@ NEGATIVE = "negative"
 """Name of the column of negatives, and beginning of the names of several."""
 
 
-def shape_of(examples: Dataset) -> Shape:
-    """Return the shape of a data set, which has the columns of one of `SHAPES` and no others."""
+def shape_of(examples: Dataset | pa.Table) -> Shape:
+    """Return the shape of a data set, which has the columns of one of `SHAPES` and no other texts."""
     names = examples.column_names
     for name in ("scored", "labelled"):
         if SHAPES[name].label in names:

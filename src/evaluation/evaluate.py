@@ -1,25 +1,34 @@
-"""Direct evaluation: similarities, metrics and validation loss from a single encoding of the pairs."""
+"""Evaluation of an encoder on examples of any shape: metrics, predictions and loss from a single encoding."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
-from sentence_transformers.util import pairwise_cos_sim
+from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 from torch import Tensor
 
 from src.config.training import TrainerConfig
-from src.data.shapes import shape_of
-from src.evaluation.metrics import SPEARMAN, leading_metric, metrics_of
-from src.evaluation.statistics import Estimate, Floats, bootstrap_interval
+from src.data.shapes import Shape, shape_of
+from src.evaluation.embedding import Embedded, embed
+from src.evaluation.library import library_evaluator as pair_evaluator  # noqa: F401 until training and report import it
+from src.evaluation.metrics import Metric, at_dim, leading_metric, metrics_of
+from src.evaluation.retrieval import rank_queries
+from src.evaluation.statistics import Estimate, Floats, bootstrap_interval, percentile_interval, resample
+
+SEED = 0
+"""Seed of the batches of the validation loss, the same in every evaluation."""
 
 
 class PairLoss(Protocol):
-    """A loss of sentence-transformers that can be computed from embeddings."""
+    """A loss of sentence-transformers that can be computed from embeddings.
+
+    It may have an attribute `matryoshka_dims`: the numbers of dimensions to evaluate besides all.
+    """
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor | None) -> Tensor:
         """Return the loss of a batch: `embeddings` of each column of texts, (rows, dimension), `labels` (rows,)."""
@@ -27,74 +36,112 @@ class PairLoss(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics, loss and predictions on one set of examples."""
+    """Metrics, loss and predictions on one set of examples, and those of the other sets of a mixture."""
 
     shape: str
     """Name of the shape of the examples."""
     metrics: dict[str, float]
-    """By name, as in `metrics_of`."""
+    """By name, as in `metrics_of`, the leading one first; those of other sets as `SET/NAME`."""
     loss: float
     """Mean loss of the batches, weighted by their size."""
     predictions: pd.DataFrame
     """The table that `Metric.compute` takes, and the texts: a row for each pair, or for each query."""
     dims: tuple[int, ...] = ()
     """Numbers of dimensions for which there are metrics besides those of whole embeddings."""
+    others: dict[str, "Evaluation"] = field(default_factory=dict)
+    """Evaluations of the other sets of a mixture by name."""
 
     @property
     def leading(self) -> float:
         """The leading metric."""
         return self.metrics[leading_metric(self.shape).name]
 
+    @property
+    def of_shape(self) -> tuple[Metric, ...]:
+        """The metrics of this set, without those of others."""
+        return metrics_of(self.shape, self.dims)
+
 
 @torch.no_grad()
 def evaluate(encoder: SentenceTransformer, examples: Dataset, loss: PairLoss, config: TrainerConfig) -> Evaluation:
     """Return the encoder's evaluation on the examples; leaves it in evaluation mode and uses no random numbers."""
-    shape = shape_of(examples)
-    embeddings = embed_pairs(encoder, examples, config.eval_batch_size)
-    gold = np.array(list(examples["score"]), dtype=np.float64)
-    labels = torch.tensor(gold, dtype=torch.float32, device=embeddings[0].device)
-    batches = zip(*(column.split(config.batch_size) for column in (*embeddings, labels)), strict=True)
-    losses = [
-        float(loss.compute_loss_from_embeddings([first, second], label)) * len(label)
-        for first, second, label in batches
-    ]
-    predictions = examples.select_columns(["sentence1", "sentence2"]).to_pandas()
-    predictions = predictions.assign(gold=gold, predicted=cosine_similarities(embeddings))
-    metrics = {metric.name: metric.compute(predictions) for metric in metrics_of(shape.name)}
-    return Evaluation(shape.name, metrics, sum(losses) / len(gold), predictions)
+    shape, dims = shape_of(examples), tuple(getattr(loss, "matryoshka_dims", ()))
+    embedded = embed(encoder, examples, config.eval_batch_size)
+    gold = np.array(list(examples[shape.label]), dtype=np.float64) if shape.label else None
+    predictions = rank_queries(embedded, dims) if gold is None else compare_pairs(embedded, gold, dims)
+    metrics = {metric.name: metric.compute(predictions) for metric in metrics_of(shape.name, dims)}
+    mean_loss = validation_loss(loss, embedded, gold, batches_of(examples, shape, config.batch_size))
+    return Evaluation(shape.name, metrics, mean_loss, predictions, dims)
+
+
+def evaluate_sets(
+    encoder: SentenceTransformer, splits: dict[str, Dataset], losses: dict[str, PairLoss], config: TrainerConfig
+) -> Evaluation:
+    """Return the evaluation of the first split, with the metrics of the others; `losses` by the names of the splits."""
+    found = {name: evaluate(encoder, split, losses[name], config) for name, split in splits.items()}
+    first, *names = found
+    others = {name: found[name] for name in names}
+    metrics = {f"{name}/{key}": value for name, other in others.items() for key, value in other.metrics.items()}
+    return replace(found[first], metrics=found[first].metrics | metrics, others=others)
+
+
+def compare_pairs(embedded: Embedded, gold: Floats, dims: tuple[int, ...]) -> pd.DataFrame:
+    """Return the texts of each pair with gold and predicted values, also from embeddings cut to each of `dims`."""
+    first, second = embedded.columns
+    table = pd.DataFrame({name: embedded.texts[codes] for name, codes in embedded.columns.items()})
+    cut = {at_dim("predicted", dim): embedded.cut(dim).similarities(first, second) for dim in dims}
+    return table.assign(gold=gold, predicted=embedded.similarities(first, second), **cut)
+
+
+def batches_of(examples: Dataset, shape: Shape, size: int) -> Sequence[slice | list[int]]:
+    """Return the rows of each batch: consecutive ones, or without labels, no text twice in a batch.
+
+    The others of a batch are negatives of a query in most losses of examples without labels.
+    """
+    if shape.label:
+        return [slice(start, start + size) for start in range(0, len(examples), size)]
+    rows = _Rows(examples.to_list())
+    return list(NoDuplicatesBatchSampler(rows, size, drop_last=False, generator=torch.Generator(), seed=SEED))
+
+
+class _Rows(list[Any]):
+    """Rows as the library's sampler reads them, 30 times as fast as from a data set."""
+
+    column_names = ()
+
+
+def validation_loss(
+    loss: PairLoss, embedded: Embedded, gold: Floats | None, batches: Sequence[slice | list[int]]
+) -> float:
+    """Return the mean loss of the batches, weighted by their size."""
+    labels = None if gold is None else torch.tensor(gold, dtype=torch.float32, device=embedded.vectors.device)
+    total, count = 0.0, 0
+    for rows in batches:
+        columns = [embedded.embeddings(name, rows) for name in embedded.columns]
+        mean = loss.compute_loss_from_embeddings(columns, None if labels is None else labels[rows])
+        total += float(mean) * len(columns[0])
+        count += len(columns[0])
+    return total / count
 
 
 def estimates(evaluation: Evaluation, seed: int) -> dict[str, Estimate]:
     """Return all metrics by name with their 95 % bootstrap intervals; `seed`: that of the bootstrap."""
     found = {}
-    for metric in metrics_of(evaluation.shape, evaluation.dims):
+    for metric in evaluation.of_shape:
         gold, predicted = metric.values(evaluation.predictions)
         interval = bootstrap_interval(metric.statistic, gold, predicted, seed)
         found[metric.name] = Estimate(evaluation.metrics[metric.name], *interval)
+    for name, other in evaluation.others.items():
+        found |= {f"{name}/{key}": estimate for key, estimate in estimates(other, seed).items()}
     return found
 
 
-def embed_pairs(encoder: SentenceTransformer, pairs: Dataset, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Return the embeddings (pairs, dimension) of both columns; equal sentences are encoded once."""
-    columns = pairs.select_columns(["sentence1", "sentence2"]).to_pandas()
-    codes, sentences = pd.factorize(pd.concat([columns["sentence1"], columns["sentence2"]]))
-    embeddings = encoder.encode(
-        sentences.tolist(), batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
-    ).float()
-    first, second = torch.from_numpy(codes).to(embeddings.device).chunk(2)
-    return embeddings[first], embeddings[second]
+def paired_gain(before: Evaluation, after: Evaluation, seed: int) -> Estimate:
+    """Return the leading metric of `after` minus that of `before` on the same examples, with its 95 % interval.
 
-
-def cosine_similarities(embeddings: tuple[Tensor, Tensor]) -> Floats:
-    """Return the cosine similarity of each pair of embeddings, shape (pairs,), -1 to 1."""
-    similarities: Floats = pairwise_cos_sim(*embeddings).cpu().double().numpy()
-    return similarities
-
-
-def pair_evaluator(pairs: Dataset, name: str, batch_size: int = 16) -> EmbeddingSimilarityEvaluator:
-    """Return the library's evaluator for a split of pairs; `name` prefixes its metrics, as on the published cards."""
-    columns = (list(pairs[column]) for column in ("sentence1", "sentence2", "score"))
-    options = {"batch_size": batch_size, "main_similarity": "cosine", "name": name, "write_csv": False}
-    evaluator = EmbeddingSimilarityEvaluator(*columns, **options)
-    evaluator.primary_metric = f"{name}_{SPEARMAN}"
-    return evaluator
+    Both are computed on the same resampled pairs or queries.
+    """
+    metric = leading_metric(after.shape)
+    (gold, first), (_, second) = (metric.values(each.predictions) for each in (before, after))
+    drawn = resample(metric.statistic, gold, np.stack([first, second]), seed).trainings
+    return Estimate(after.leading - before.leading, *percentile_interval(drawn[:, 1] - drawn[:, 0]))

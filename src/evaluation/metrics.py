@@ -25,6 +25,9 @@ TEST = "sts-test"
 SPEARMAN = "spearman_cosine"
 PEARSON = "pearson_cosine"
 NDCG = "cosine_ndcg_at_10"
+MRR = "cosine_mrr_at_10"
+ACCURACY = "cosine_accuracy_at_1"
+RECALL = "cosine_recall_at_10"
 METRICS = (SPEARMAN, PEARSON)
 TRAINING_LOSS = "training_loss"
 VALIDATION_LOSS = "validation_loss"
@@ -92,9 +95,9 @@ SIMILARITY = (
 )
 RETRIEVAL = (
     _of_queries(NDCG, "nDCG@10"),
-    _of_queries("cosine_mrr_at_10", "MRR@10"),
-    _of_queries("cosine_accuracy_at_1", "accuracy@1"),
-    _of_queries("cosine_recall_at_10", "recall@10"),
+    _of_queries(MRR, "MRR@10"),
+    _of_queries(ACCURACY, "accuracy@1"),
+    _of_queries(RECALL, "recall@10"),
 )
 TRIPLET = Metric("cosine_accuracy", "triplet accuracy", ratio_of_sums, gold="triplets", predicted="triplets_correct")
 CLASSIFICATION = (

@@ -1,4 +1,4 @@
-"""Metrics as functions of arrays, bootstrap confidence intervals, paired permutation tests and Holm correction."""
+"""Metrics as functions of arrays, bootstrap confidence intervals and Holm correction."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -87,17 +87,40 @@ def ratio_of_sums(gold: Floats, predicted: Floats) -> Floats:
 
 
 def average_precision(gold: Floats, predicted: Floats) -> Floats:
-    """Return the average precision of labels 0 and 1 ranked by similarity, along the last axis."""
-    raise NotImplementedError
+    """Return the average precision of labels 0 and 1 ranked by similarity, along the last axis; NaN without a 1."""
+    return _average_precision(gold, _codes(predicted))
 
 
 def best_f1(gold: Floats, predicted: Floats) -> Floats:
     """Return the highest F1 of labels 0 and 1 over all thresholds of similarity, along the last axis."""
-    raise NotImplementedError
+    return _best_f1(gold, _codes(predicted))
 
 
-OF_RANKS: dict[Statistic, Statistic] = {spearman: pearson}
-"""Statistics that depend on ranks only, as functions of the ranks."""
+def _codes(values: Floats) -> Rows:
+    """Return whole numbers from 0 in the order of the values along the last axis, equal ones for equal values."""
+    found: Rows = rankdata(values, method="dense", axis=-1).astype(np.int64) - 1
+    return found
+
+
+def _average_precision(gold: Floats, codes: Rows) -> Floats:
+    right, taken = _above(gold, codes)
+    found: Floats = (np.diff(right, prepend=0) * right / np.maximum(taken, 1)).sum(axis=-1) / right[..., -1]
+    return found
+
+
+def _best_f1(gold: Floats, codes: Rows) -> Floats:
+    right, taken = _above(gold, codes)
+    found: Floats = (2 * right / (taken + right[..., -1:])).max(axis=-1)
+    return found
+
+
+def _above(gold: Floats, codes: Rows) -> tuple[Floats, Floats]:
+    """Return the number of labels 1, and of all, at each code and above it along the last axis, the highest first."""
+    width, shape = int(codes.max()) + 1, codes.shape[:-1]
+    cells = (codes + width * np.arange(int(np.prod(shape))).reshape(*shape, 1)).ravel()
+    counts = [np.bincount(cells, weights, width * int(np.prod(shape))) for weights in (gold.ravel(), None)]
+    right, taken = (count.reshape(*shape, width)[..., ::-1].cumsum(axis=-1, dtype=np.float64) for count in counts)
+    return right, taken
 
 
 def tie_ceiling(gold: Floats) -> float:
@@ -155,20 +178,18 @@ def _bootstrap(
     statistic: Statistic, gold: Floats, predicted: Floats, rng: np.random.Generator, resamples: int
 ) -> Floats:
     """Return a statistic of `gold` and each training on resampled pairs, shape (resamples, trainings)."""
-    of_ranks = OF_RANKS.get(statistic)
-    sample = _sample_ranks if of_ranks else _sample_values
-    sample_gold, samples = sample(gold), [sample(one) for one in predicted]
-    compute = of_ranks or statistic
+    sampling = SAMPLING.get(statistic, Sampling(_sample_values, _sample_values, statistic))
+    sample_gold, samples = sampling.gold(gold), [sampling.predicted(one) for one in predicted]
     found = []
     with np.errstate(invalid="ignore"):  # a resample with constant scores has no correlation
-        for size in _chunks(resamples, len(gold), len(predicted)):
+        for size in chunks(resamples, len(gold), len(predicted)):
             rows = rng.integers(len(gold), size=size)
             drawn = sample_gold(rows)
-            found.append(np.stack([compute(drawn, each(rows)) for each in samples], axis=1))
+            found.append(np.stack([sampling.compute(drawn, each(rows)) for each in samples], axis=1))
     return np.concatenate(found)
 
 
-def _chunks(resamples: int, pairs: int, trainings: int = 1) -> Iterator[tuple[int, int]]:
+def chunks(resamples: int, pairs: int, trainings: int = 1) -> Iterator[tuple[int, int]]:
     """Yield the shapes of consecutive groups of resamples; random numbers drawn in groups are those drawn at once."""
     if resamples * pairs * trainings > LONG:
         log.info(f"computing {resamples:,} resamples of {pairs:,} pairs{f' for {trainings} seeds' * (trainings > 1)}")
@@ -199,37 +220,34 @@ def _sample_ranks(values: Floats) -> Callable[[Rows], Floats]:
     return ranks
 
 
+def _sample_codes(values: Floats) -> Callable[[Rows], Rows]:
+    """Return a function that returns the codes of the values at each of several rows of indices."""
+    codes = _codes(values)
+    return lambda rows: codes[rows]
+
+
+class Sampling(NamedTuple):
+    """How a statistic is computed on many resamples: from what is drawn of gold and predicted values."""
+
+    gold: Callable[[Floats], Callable[[Rows], Any]]
+    """Returns a function of rows of indices."""
+    predicted: Callable[[Floats], Callable[[Rows], Any]]
+    compute: Callable[[Any, Any], Floats]
+    """The statistic of what is drawn, along the last axis."""
+
+
+SAMPLING: dict[Statistic, Sampling] = {
+    spearman: Sampling(_sample_ranks, _sample_ranks, pearson),
+    average_precision: Sampling(_sample_values, _sample_codes, _average_precision),
+    best_f1: Sampling(_sample_values, _sample_codes, _best_f1),
+}
+"""Statistics that depend on the order of the predictions only, which is determined once."""
+
+
 def percentile_interval(values: Floats) -> Interval:
     """Return the 95 % percentile interval of bootstrap values, without NaN (from resamples with constant scores)."""
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return Interval(float(low), float(high))
-
-
-def permutation_p_value(gold: Floats, a: Floats, b: Floats, seed: int, resamples: int = 4999) -> float:
-    """Return the two-sided p-value of a permutation test of equal Spearman with `gold`; swaps `a` and `b` within pairs.
-
-    Ranks are swapped instead of similarities, as Spearman depends on ranks only, so that models of different scale can
-    be compared. The smallest possible value is 2 / (resamples + 1).
-    """
-    gold, a, b = (rankdata(values) - (len(gold) + 1) / 2 for values in (gold, a, b))
-    # what swapping a pair adds to the sums of values, squares and products of `a`, and takes from those of `b`
-    changes = np.stack([b - a, b * b - a * a, gold * (b - a)], axis=1)
-
-    def correlation(sums: Floats) -> Floats:
-        values, squares, products = np.moveaxis(sums, -1, 0)
-        found: Floats = products / np.sqrt((gold @ gold) * (squares - values * values / len(gold)))
-        return found
-
-    def difference(swapped: Floats) -> Floats:
-        first, second = (np.array([0, one @ one, gold @ one]) for one in (a, b))
-        return correlation(second - swapped) - correlation(first + swapped)
-
-    rng = np.random.default_rng(seed)
-    draws = (rng.integers(2**32, size=size, dtype=np.uint32) for size in _chunks(resamples, len(gold)))
-    found = np.concatenate([difference((~draw & 1).astype(float) @ changes) for draw in draws])
-    observed = difference(np.zeros(3))
-    fewer = min((found <= observed + ROUNDING).sum(), (found >= observed - ROUNDING).sum())
-    return min(1.0, 2 * float(fewer + 1) / (resamples + 1))
 
 
 def holm(p_values: list[float]) -> list[float]:

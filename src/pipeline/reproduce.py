@@ -14,30 +14,32 @@ from src.config.tracking import SQLITE, TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 from src.data import ExampleSet, digest, load_examples
 from src.encoder import load_encoder
-from src.evaluation.metrics import METRICS, VALIDATION_LOSS
+from src.evaluation.metrics import TRAINING_LOSS
+from src.pipeline.losses import resolve_losses
 from src.pipeline.training import run_training
 from src.tracking import download_result, recorded_provenance
 from src.utils.environment import library_versions
 from src.utils.errors import UserError, shorten
 
-COLUMNS = [*METRICS, VALIDATION_LOSS]
+NOT_COMPARED = ["epoch", "step", TRAINING_LOSS]
+"""Columns of a curve besides validation loss and metrics; after a resume the training loss covers fewer steps."""
 
 
 def reproduce(reference: str, uri: str) -> float:
-    """Train a run again in a temporary folder and return the largest difference between both curves in `COLUMNS`.
+    """Train a run again in a temporary folder and return the largest difference between both curves.
 
     The working tree and the MLflow store are left unchanged.
 
-    Raises `UserError` if the run cannot be found, or the pairs or library versions differ from the recorded ones.
+    Raises `UserError` if the run cannot be found, or the examples or library versions differ from the recorded ones.
     """
     with tempfile.TemporaryDirectory() as scratch:
         stored = download_result(reference, uri, Path(scratch) / "stored", ("config.yaml", "curve.csv"))
         if not (stored / "curve.csv").is_file():
             raise UserError(f"{reference}: expected a finished run, found no curve.csv in it: choose another run.")
         config = restore_config(stored / "config.yaml", Path(scratch) / "again")
-        pairs = load_examples(config.data)
-        check_provenance(reference, recorded_provenance(reference, uri), pairs)
-        run_training(config, pairs, load_encoder(config.model))
+        examples = load_examples(config.data)
+        check_provenance(reference, recorded_provenance(reference, uri), examples)
+        run_training(resolve_losses(config, examples), examples, load_encoder(config.model))
         return curve_difference(pd.read_csv(stored / "curve.csv"), pd.read_csv(Path(config.folder) / "curve.csv"))
 
 
@@ -77,19 +79,25 @@ def _upgrade(trainer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _match_dataclass(kinds: tuple[type, ...], settings: dict[str, Any]) -> Any:
-    """Return the settings as the dataclass with exactly these fields; raise `UserError` if there is none."""
-    for kind in kinds:
-        if {each.name for each in fields(kind)} == set(settings):
-            return kind(**settings)
-    raise UserError(
-        f"expected the settings of one of {[kind.__name__ for kind in kinds]}, found {sorted(settings)}: the run is of"
-        " another version of this project, check out the commit in its tag git.commit."
-    )
+    """Return the settings as the dataclass that has all these fields, and fewest others, which get their defaults.
+
+    An earlier version recorded fewer settings. Raises `UserError` if no dataclass has all these fields.
+    """
+    possible = [kind for kind in kinds if {each.name for each in fields(kind)} >= set(settings)]
+    if not possible:
+        raise UserError(
+            f"expected the settings of one of {[kind.__name__ for kind in kinds]}, found {sorted(settings)}: the run is"
+            " of another version of this project, check out the commit in its tag git.commit."
+        )
+    return min(possible, key=lambda kind: len(fields(kind)))(**settings)
 
 
-def check_provenance(reference: str, recorded: dict[str, str], pairs: ExampleSet) -> None:
-    """Raise `UserError` naming the pairs and library versions that differ between a recorded run and this machine."""
-    here = {"training": digest(pairs.train), "evaluation": digest(pairs.dev), **library_versions()}
+def check_provenance(reference: str, recorded: dict[str, str], examples: ExampleSet) -> None:
+    """Raise `UserError` naming the examples and library versions that differ between a recorded run and this machine."""
+    here = library_versions()
+    for name, each in examples.sets.items():
+        suffix = "" if each is examples else f" of {name}"  # as `Run.log_sources` names them
+        here |= {f"training{suffix}": digest(each.train), f"evaluation{suffix}": digest(each.dev)}
     differing = [
         f"{key} {value} there and {here[key]} here"
         for key, value in recorded.items()
@@ -97,17 +105,19 @@ def check_provenance(reference: str, recorded: dict[str, str], pairs: ExampleSet
     ]
     if differing:
         raise UserError(
-            f"{reference}: expected the pairs and versions it was trained with, found {'; '.join(differing)}: restore"
+            f"{reference}: expected the examples and versions it was trained with, found {'; '.join(differing)}: restore"
             " them, or start a new training."
         )
 
 
 def curve_difference(stored: pd.DataFrame, again: pd.DataFrame) -> float:
-    """Return the largest absolute difference of two curves in `COLUMNS`; infinite if their steps differ.
+    """Return the largest absolute difference of validation loss and metrics between two curves.
 
-    A curve stored by an old version has no step 0: they are compared from its first row on.
+    It is infinite if steps or metrics differ. A curve stored by an old version has no step 0: they are compared from
+    its first row on.
     """
     again = again[again["step"] >= stored["step"].min()].reset_index(drop=True)
-    if stored["step"].tolist() != again["step"].tolist():
+    names = [name for name in stored.columns if name not in NOT_COMPARED]
+    if stored["step"].tolist() != again["step"].tolist() or not set(names) <= set(again.columns):
         return float("inf")
-    return float((stored[COLUMNS] - again[COLUMNS]).abs().to_numpy().max())
+    return float((stored[names] - again[names]).abs().to_numpy().max())

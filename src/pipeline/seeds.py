@@ -1,6 +1,7 @@
 """Training with several seeds: a child run for each, and mean, deviation and interval of their metrics."""
 
 import logging
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from src.config import Config
 from src.config.words import describe
 from src.data import ExampleSet
 from src.encoder import base_of, load_encoder
-from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, VALIDATION_LOSS, as_labels
+from src.evaluation.metrics import VALIDATION_LOSS, Metric, metrics_of
 from src.evaluation.result import Result, SeedSummary
-from src.evaluation.statistics import Estimate, pearson, percentile_interval, resampled_means, spearman
+from src.evaluation.statistics import Estimate, Floats, percentile_interval, resampled_means
+from src.pipeline.losses import resolve_losses
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
 from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
@@ -32,14 +34,15 @@ from src.utils.staging import staged
 
 SEEDS = "seeds"
 """Subfolder of the result folder, with one result for each seed."""
+CUT = re.compile(r"[^/]+_dim_(\d+)")
+"""Names of metrics of embeddings cut to fewer dimensions."""
 TABLE, CURVES = f"{SEEDS}/seeds.csv", f"{SEEDS}/curves.png"
-COLUMNS = ["run_id", *METRICS, VALIDATION_LOSS, "train_seconds"]
-
 log = logging.getLogger(__name__)
 
 
 def run_experiment(config: Config, pairs: ExampleSet) -> Result:
     """Train as configured, once or with each of `trainer.seeds`, and return the result."""
+    config = resolve_losses(config, pairs)
     with process_group():
         if config.trainer.seeds:
             return run_seeds(config, pairs)
@@ -111,8 +114,10 @@ def collect_seeds(config: Config, parent_run: str) -> Result:
     results = [Result.load(each) for each in folders]
     with atomic_write(folder / TABLE) as temporary:
         rows = [result.to_dict() for result in results]
-        pd.DataFrame(rows, index=pd.Index(seeds, name="seed"))[COLUMNS].to_csv(temporary)
-    plot_curves({seed: pd.read_csv(each / "curve.csv") for seed, each in zip(seeds, folders, strict=True)}, folder)
+        columns = ["run_id", *results[0].scores, VALIDATION_LOSS, "train_seconds"]
+        pd.DataFrame(rows, index=pd.Index(seeds, name="seed"))[columns].to_csv(temporary)
+    curves = {seed: pd.read_csv(each / "curve.csv") for seed, each in zip(seeds, folders, strict=True)}
+    plot_curves(curves, results[0].metric, folder)
     predictions = [pd.read_parquet(each / "predictions.parquet") for each in folders]
     result = replace(results[0], seeds=summarise(results, predictions, seeds, parent_run))
     with staged(folder, size_of(folders[0] / "model")) as staging:
@@ -125,25 +130,38 @@ def collect_seeds(config: Config, parent_run: str) -> Result:
 
 
 def summarise(results: list[Result], predictions: list[pd.DataFrame], seeds: list[int], parent_run: str) -> SeedSummary:
-    """Return mean, deviation and interval of both metrics, from the results and predictions of every seed."""
-    gold = as_labels(predictions[0]["gold"].to_numpy(float))
-    predicted = np.stack([table["predicted"].to_numpy(float) for table in predictions])
-    means, deviations = {}, {}
-    for name, statistic in ((SPEARMAN, spearman), (PEARSON, pearson)):
-        values = [result.scores[name].value for result in results]
-        interval = percentile_interval(resampled_means(statistic, gold, predicted, seeds[0]))
-        means[name] = Estimate(float(np.mean(values)), *interval)
-        deviations[name] = float(np.std(values, ddof=1))
+    """Return mean, deviation and interval of each metric, from the results and predictions of every seed.
+
+    The interval of a metric of another set of a mixture, whose predictions are not kept, is the mean of the seeds'.
+    """
+    scores = {name: [result.scores[name] for result in results] for name in results[0].scores}
+    means = {name: Estimate(*(float(np.mean(each)) for each in zip(*found, strict=True))) for name, found in scores.items()}
+    for metric in predicted_metrics(results[0]):
+        drawn = resampled_means(metric.statistic, *stack_values(metric, predictions), seeds[0])
+        means[metric.name] = Estimate(means[metric.name].value, *percentile_interval(drawn))
+    deviations = {name: float(np.std([one.value for one in found], ddof=1)) for name, found in scores.items()}
     return SeedSummary(parent_run, " ".join(map(str, seeds)), means, deviations)
 
 
-def plot_curves(curves: dict[int, pd.DataFrame], folder: Path) -> None:
-    """Write the Spearman curves of all seeds as PNG."""
+def predicted_metrics(result: Result) -> list[Metric]:
+    """Return the metrics of a result that its predictions give: those of its own set of examples."""
+    dims = dict.fromkeys(int(found[1]) for name in result.scores if (found := CUT.fullmatch(name)))
+    return [metric for metric in metrics_of(result.shape, tuple(dims)) if metric.name in result.scores]
+
+
+def stack_values(metric: Metric, predictions: list[pd.DataFrame]) -> tuple[Floats, Floats]:
+    """Return the gold values, shape (rows,), and the predicted values of several trainings, (trainings, rows)."""
+    values = [metric.values(table) for table in predictions]
+    return values[0][0], np.stack([predicted for _, predicted in values])
+
+
+def plot_curves(curves: dict[int, pd.DataFrame], metric: Metric, folder: Path) -> None:
+    """Write the curves of all seeds as PNG."""
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
     for seed, curve in curves.items():
-        axes.plot(curve["step"], curve[SPEARMAN], "o-", label=f"seed {seed}")
-    finish_axes(axes, "Spearman on dev", "step", "Spearman")
+        axes.plot(curve["step"], curve[metric.name], "o-", label=f"seed {seed}")
+    finish_axes(axes, f"{metric.label} on dev", "step", metric.label)
     save_figure(figure, folder / CURVES)
 
 
@@ -161,11 +179,12 @@ def log_summary(config: Config, result: Result, champion: dict[str, str]) -> Non
     summary, folder = result.seeds, relative_to_cwd(Path(config.folder))
     assert summary
     table = pd.read_csv(folder / TABLE)
-    each = ", ".join(f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[SPEARMAN], strict=True))
+    each = ", ".join(f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[result.metric.name], strict=True))
+    over = "pairs and seeds" if result.metric.of_similarities else "queries and seeds"
     spreads = {
-        f"{label} ({result.evaluated_on})": f"mean {summary.means[name]} over pairs and seeds,"
-        f" deviation {summary.deviations[name]:.4f}"
-        for name, label in ((SPEARMAN, "Spearman"), (PEARSON, "Pearson"))
+        f"{metric.label} ({result.evaluated_on})": f"mean {summary.means[metric.name]} over {over},"
+        f" deviation {summary.deviations[metric.name]:.4f}"
+        for metric in predicted_metrics(result)
     }
     log_table(
         f"{result.experiment}: {len(table)} seeds, run {summary.parent_run_id}",

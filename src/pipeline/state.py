@@ -7,6 +7,7 @@ their results, a sweep in the database of its study.
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,11 +16,18 @@ from typing import Any
 import pandas as pd
 
 from src.config import Config
-from src.config.model import EmbeddedEncoder, HubEncoder
-from src.config.schema import LOCATIONS, describe_differences, flatten, settings_without
-from src.config.training import LossConfig, TrainerConfig
+from src.config.model import EmbeddedEncoder
+from src.config.schema import (
+    LOCATIONS,
+    default_settings,
+    defaults_of,
+    describe_differences,
+    flatten,
+    settings_without,
+)
+from src.config.training import AUTO
 from src.config.words import describe
-from src.data import ExampleSet, digest
+from src.data import ExampleSet, Shape, digest
 from src.encoder import base_of
 from src.evaluation.result import RESULT_FILE, Result
 from src.training.precision import choose_precision
@@ -31,10 +39,21 @@ STATE_FILE = "state.json"
 PRECISION = "trainer.precision"
 THREADS = "trainer.threads"
 BASE = "base encoder"
-PAIR_PATHS = ("data.train", "data.dev", "data.test")
-"""Settings that the digests of the pairs stand for."""
+PATHS = re.compile(r"data\.(sets\.\w+\.)?(train|dev|test)")
+"""Settings that the digests of the examples stand for."""
 NO_RECIPE = ("name", "data", "published", "trainer.seed", "trainer.seeds", THREADS)
-"""Settings that are no part of a recipe: the digests of the pairs stand for those of the data."""
+"""Settings that are no part of a recipe: the digests of the examples stand for those of the data, except for `MIXED`."""
+MIXED = re.compile(r"data\.primary|data\.sets\.\w+\.(weight|loss\.\w+)")
+"""Settings of a mixture that decide how its examples are used."""
+ALWAYS_HASHED = {
+    *("loss.name", *(f"model.{key}" for key in ("name", "vocabulary", "max_length", "dropout", "revision", "path"))),
+    *(f"trainer.{key}" for key in ("batch_size", "epochs", "max_steps", "learning_rate", "warmup_ratio")),
+    *(f"trainer.{key}" for key in ("weight_decay", "max_grad_norm", "eval_every_epochs", "eval_steps", "keep")),
+    *(f"trainer.{key}" for key in ("save_every_epochs", "save_steps", "eval_batch_size", "batching", "used_rows")),
+    *(f"trainer.{key}" for key in ("joint_projections", "fast_dropout", "evaluation", "precision", "checkpoints")),
+}
+"""Settings of the first version, which are hashed with any value; those added later only with another value than their
+default, so that recipes keep their hashes."""
 UNUSED_WITHOUT_SELECTION = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs", "checkpoints")
 """Keys of `trainer` that do not affect the last weights, as evaluations and checkpoints use no random numbers."""
 ALWAYS_NAMED = ("trainer.learning_rate", "trainer.warmup_ratio", "trainer.batch_size")
@@ -120,34 +139,41 @@ class RunPlan:
 
 def fingerprint_of(config: Config, pairs: ExampleSet, excluded: Iterable[str] = LOCATIONS) -> Fingerprint:
     """Return the fingerprint of a training run; `excluded` settings may change from one start to the next."""
-    digests = f"{digest(pairs.train)} and {digest(pairs.dev)}"
+    digests = [f"{digest(each.train)} and {digest(each.dev)}" for each in (pairs, *pairs.others)]
+    named = [f"{other.name}: {one}" for other, one in zip(pairs.others, digests[1:], strict=True)]
     settings = settings_without(asdict(config), excluded)
     base = base_of(config.model).digest
-    return {**settings, "pairs": digests, "processes": str(world_size())} | ({BASE: base} if base else {})
+    found = {**settings, "pairs": "; ".join([digests[0], *named]), "processes": str(world_size())}
+    return found | ({BASE: base} if base else {})
 
 
-def recipe_of(config: Config, fingerprint: Fingerprint) -> str:
+def recipe_of(config: Config, fingerprint: Fingerprint, shape: Shape) -> str:
     """Return hash and words of all that decides a training but the seed, such as `3fa9c21b lr 5e-05, …, batch 16`.
 
-    `config` has the settings of the fingerprint. The words are a function of what is hashed.
+    `config` has the settings of the fingerprint; `shape` is that of the examples. The words are a function of what is
+    hashed.
     """
     unused = [] if config.trainer.keep == "best" else [f"trainer.{key}" for key in UNUSED_WITHOUT_SELECTION]
     excluded = (*NO_RECIPE, *unused, *(["model.path"] if BASE in fingerprint else []))
-    decisive = settings_without(fingerprint, excluded)
+    defaults, mixed = default_settings(), {key: fingerprint[key] for key in fingerprint if MIXED.fullmatch(key)}
+    decisive = {
+        key: value
+        for key, value in (settings_without(fingerprint, excluded) | mixed).items()
+        if key in ALWAYS_HASHED or defaults.get(key) != value
+    }
     digits = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
     values = {key: value for key, value in flatten(asdict(config)) if key in decisive}
-    return f"{digits} {describe(_recipe_words(config, values))}"
+    return f"{digits} {describe(_recipe_words(config, values, shape))}"
 
 
-def _recipe_words(config: Config, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the usual settings among the values, and those that differ from their defaults."""
-    model = EmbeddedEncoder() if isinstance(config.model, EmbeddedEncoder) else HubEncoder(name="any")
-    usual = EmbeddedEncoder().name
-    parts = {"model": asdict(model) | {"name": usual}, "loss": asdict(LossConfig()), "trainer": asdict(TrainerConfig())}
-    defaults = dict(flatten(parts))
+def _recipe_words(config: Config, values: dict[str, Any], shape: Shape) -> dict[str, Any]:
+    """Return the usual settings among the values, those that differ from their defaults, and those of a mixture."""
+    defaults = defaults_of(Config) | defaults_of(type(config.model), "model.")
+    loss = AUTO if config.loss.name == AUTO else shape.losses[0]  # auto in a mixture, whose sets have own losses
+    defaults |= {"model.name": EmbeddedEncoder.name, "loss.name": loss}
     length = "trainer.epochs" if config.trainer.max_steps < 0 else "trainer.max_steps"
     unnamed = {"trainer.epochs", "trainer.max_steps", PRECISION, "model.revision"}
-    changed = {key for key, default in defaults.items() if values.get(key, default) != default}
+    changed = {key for key in values if MIXED.fullmatch(key) or values[key] != defaults.get(key, values[key])}
     return {key: values[key] for key in values if key in {*ALWAYS_NAMED, length} | changed - unnamed}
 
 
@@ -191,12 +217,16 @@ def plan_run(
 def changes(former: Fingerprint, current: Fingerprint, ignored: Iterable[str] = ()) -> str:
     """Return the differences between two fingerprints as `name was X, is Y; …`, empty if there are none.
 
-    The paths of the pairs, and that of a base encoder with the same digest, may change. Earlier versions recorded no
-    digest of the base encoder.
+    The paths of the examples, and that of a base encoder with the same digest, may change. Earlier versions recorded no
+    digest of the base encoder, and fewer settings: those that are new count as at their defaults.
     """
     bases = {former.get(BASE), current.get(BASE)}
-    covered = {*ignored, *PAIR_PATHS, *([BASE] if None in bases else ["model.path"] if len(bases) == 1 else [])}
-    compared = ({name: one[name] for name in one.keys() - covered} for one in (former, current))
+    covered = {*ignored, *([BASE] if None in bases else ["model.path"] if len(bases) == 1 else [])}
+    former = {name: default for name, default in default_settings().items() if name in current} | former
+    compared = (
+        {name: value for name, value in one.items() if name not in covered and not PATHS.fullmatch(name)}
+        for one in (former, current)
+    )
     return describe_differences(*compared)
 
 

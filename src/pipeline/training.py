@@ -5,15 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
 from src.data import ExampleSet
 from src.encoder import BaseModel, base_of
-from src.evaluation.evaluate import Evaluation, estimates, evaluate
+from src.evaluation.evaluate import Evaluation, estimates, evaluate, evaluate_sets, paired_gain
 from src.evaluation.metrics import as_labels, leading_metric
 from src.evaluation.result import Result
-from src.evaluation.statistics import tie_ceiling
+from src.evaluation.statistics import Estimate, tie_ceiling
+from src.pipeline.losses import build_losses
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import plan_run, recipe_of, state_file
 from src.report.card import finalize_model_card, init_model_card
@@ -24,7 +26,7 @@ from src.tracking import RECIPE, run_tags, start_run
 from src.training import Training, TrainingCallback, TrainingClock, fine_tune
 from src.training.callbacks import check_similarities
 from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, has_checkpoint
-from src.training.losses import build_loss
+from src.training.losses import ExampleLoss
 from src.training.texts import check_texts
 from src.utils.console import log_to_file
 from src.utils.environment import device_name, peak_memory_mb
@@ -41,7 +43,7 @@ def run_training(
     callbacks: Sequence[TrainingCallback] = (),
     tags: dict[str, str] | None = None,
 ) -> Result:
-    """Train this encoder in place on these pairs and return the result.
+    """Train this encoder in place on these examples and return the result; the losses must be resolved.
 
     All output goes to `config.folder` and to a tracked run with these `tags`. `trainer.resume` decides whether
     an unfinished run in the folder is resumed. Under torchrun every process calls this function; the main process alone
@@ -50,6 +52,8 @@ def run_training(
     Raises `UserError` if the folder has an unfinished training run with other settings, or the encoder is unusable;
     `TrainingDiverged` if a loss, a weight or a metric is not finite.
     """
+    if config.loss.name == "auto":
+        config = replace(config, loss=replace(config.loss, name=pairs.shape.losses[0]))
     folder, base = Path(config.folder), base_of(config.model)
     store, checkpoints, clock = state_file(folder), folder / CHECKPOINTS, TrainingClock()
     with log_to_file(folder / LOG_FILE):
@@ -64,17 +68,17 @@ def run_training(
             log_behind(run.behind)
             store.save(plan.state(run.run_id))
             run.log_sources(pairs, base)
-            run.set_tags({RECIPE: recipe_of(config, plan.fingerprint)})
+            run.set_tags({RECIPE: recipe_of(config, plan.fingerprint, pairs.shape)})
             init_model_card(encoder, config.name, pairs, base)
-            check_texts(encoder, {"train": pairs.train, "dev": pairs.dev, "test": pairs.test}, config.trainer)
-            loss = build_loss(encoder, config.loss.name)
-            training = fine_tune(
-                encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [view, run, *callbacks], clock
-            )
-            after = evaluate(encoder, pairs.reported, loss, config.trainer)
+            check_texts(encoder, pairs, config.trainer)
+            losses = build_losses(encoder, config, pairs)
+            before = base_on_test(encoder, pairs, losses, config)
+            training = fine_tune(encoder, pairs, losses, config.trainer, checkpoints, [view, run, *callbacks], clock)
+            after = evaluate_sets(encoder, reported_splits(pairs), losses, config.trainer)
             check_similarities(after, config.name)
             finalize_model_card(encoder, training, pairs, after.metrics)
-            result = build_result(config, pairs, base, training, after, run.run_id)
+            gain = paired_gain(before or training.before, after, config.trainer.seed)
+            result = build_result(config, pairs, base, training, after, gain, run.run_id)
             save_result(folder, encoder, config, result, training.curve, after)
             if version := run.log_model(folder / "model", training.steps, result.reported, pairs):
                 result = replace(result, model_version=version)
@@ -88,12 +92,26 @@ def run_training(
     return result
 
 
+def reported_splits(examples: ExampleSet) -> dict[str, Dataset]:
+    """Return the splits of the final evaluation by set: the reported one, and of the other sets of a mixture dev."""
+    return {examples.name: examples.reported, **{other.name: other.dev for other in examples.others}}
+
+
+def base_on_test(
+    encoder: SentenceTransformer, examples: ExampleSet, losses: dict[str, ExampleLoss], config: Config
+) -> Evaluation | None:
+    """Return the evaluation of the base encoder on test, None without test: that on dev is part of the training."""
+    test = examples.test
+    return None if test is None else evaluate(encoder, test, losses[examples.name], config.trainer)
+
+
 def build_result(
     config: Config,
     pairs: ExampleSet,
     base: BaseModel,
     training: Training,
     after: Evaluation,
+    gain: Estimate,
     run_id: str,
 ) -> Result:
     """Return the result of a training run before its registration, with 95 % bootstrap intervals of the metrics."""
@@ -124,5 +142,6 @@ def build_result(
         evaluation_seconds=training.evaluation_seconds,
         pairs_per_second=training.pairs_per_second,
         peak_memory_mb=peak_memory_mb(),
+        gain=gain,
         shape=after.shape,
     )

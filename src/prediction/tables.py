@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from src.data.columns import ROW, Columns, Remarks, check_text, column, column_names, short_repr
+from src.data.columns import ROW, Remarks, check_text, column, column_names, require_columns, short_repr
 from src.data.files import FORMATS, TableFile, open_file, open_writer, path_of, suffix_of
 from src.utils.errors import UserError, shorten
 from src.utils.files import atomic_write
@@ -89,7 +89,7 @@ def pair_columns(sentence1: str, sentence2: str) -> ColumnSelector:
 
     def select(where: str, names: Sequence[str]) -> Sequence[str]:
         advice = "rename the columns or set sentence1=COLUMN and sentence2=COLUMN"
-        _require_columns((sentence1, sentence2), names, where, advice)
+        require_columns([sentence1, sentence2], names, where, advice)
         if set(SCORE_COLUMNS) <= set(names):
             raise UserError(
                 f"{where}: expected a free column name out of {list(SCORE_COLUMNS)}, found both: rename one."
@@ -113,7 +113,7 @@ def text_column(key: str, column: str | None) -> ColumnSelector:
                 f"{where}: expected one column or one of {list(TEXT_COLUMNS)}, found {short_repr(list(names))}:"
                 f" set {key}=COLUMN."
             )
-        _require_columns((name, name), names, where, f"rename the column or set {key}=COLUMN")
+        require_columns([name], names, where, f"rename the column or set {key}=COLUMN")
         return (name,)
 
     return select
@@ -163,11 +163,6 @@ def write_table(
         raise UserError(
             f"output={path}: expected to write it, found: {shorten(error)}: choose another output."
         ) from error
-
-
-def _require_columns(wanted: tuple[str, str], names: Sequence[str], where: str, advice: str) -> None:
-    first, second = wanted
-    Columns(first, second, score=first, rename=advice).require(names, where)  # no score column: repeats a text column
 
 
 def _read_chunks(file: TableFile, columns: tuple[str, ...], rows: int, remarks: Remarks) -> Iterator[Chunk]:

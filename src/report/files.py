@@ -13,7 +13,7 @@ from src.evaluation.evaluate import Evaluation
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import RESULT_FILE, Result
 from src.report.plots import PLOTS, draw_plots
-from src.training.callbacks import CURVE_COLUMNS, CurveRow
+from src.training import CurveRow
 from src.utils.processes import main_process_only
 from src.utils.staging import staged
 
@@ -39,7 +39,7 @@ def save_result(
         save_column_prompts(encoder, staging / "model")
         OmegaConf.save(OmegaConf.create(asdict(config)), staging / "config.yaml")
         rows = [row.to_dict() for row in curve]
-        pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).to_csv(staging / "curve.csv", index=False)
+        pd.DataFrame(rows).to_csv(staging / "curve.csv", index=False)
         evaluation.predictions.to_parquet(staging / "predictions.parquet", index=False)
         draw_plots(staging, result, config.trainer.seed, result.comparable(config.published).get(SPEARMAN))
         result.save(staging)

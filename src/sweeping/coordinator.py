@@ -11,11 +11,12 @@ from src.config.words import describe
 from src.data import ExampleSet
 from src.encoder import base_of
 from src.evaluation.result import Result
+from src.pipeline.losses import resolve_losses
 from src.report.console import log_behind, log_pages, log_sources
 from src.report.sentence import describe_result
 from src.sweeping.leadership import Leadership
 from src.sweeping.report import log_report, save_best, save_report
-from src.sweeping.space import current_params, sweep_folder, training_config
+from src.sweeping.space import build_space, current_params, sweep_folder, training_config, values, with_params
 from src.sweeping.storage import database_lock, set_damaged_study_aside
 from src.sweeping.study import LEADER, SweepStudy, plan_sweep, storage_url
 from src.sweeping.trainings import Trainings, split_validation
@@ -24,7 +25,7 @@ from src.sweeping.view import log_search, log_winner
 from src.sweeping.winner import confirm, log_winning_model, rank, train_winner
 from src.sweeping.workers import check_tracking, run_processes, run_tasks
 from src.tracking import Run, known_run, run_tags, start_run, sync_journals
-from src.utils.errors import TrainingDiverged
+from src.utils.errors import TrainingDiverged, require
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ def run_sweep(config: SweepSettings, pairs: ExampleSet) -> Result | None:
 
     Raises `UserError` if train cannot be split, the study belongs to other settings, or too many trials fail.
     """
+    config = resolve_losses(config, pairs)
+    check_losses(config, pairs)
     parts = split_validation(config, pairs)
     damaged = set_damaged_study_aside(storage_url(config))
     study = SweepStudy(config)
@@ -45,6 +48,22 @@ def run_sweep(config: SweepSettings, pairs: ExampleSet) -> Result | None:
         if ended_elsewhere(study) or not (leadership.acquire() or run_follower(study, parts, leadership)):
             return None
         return run_leader(study, pairs, parts, leadership)
+
+
+def check_losses(config: SweepSettings, examples: ExampleSet) -> None:
+    """Raise `UserError` if a searched loss does not fit the examples or the other searched settings of the loss.
+
+    The sets of a mixture have each a loss of their own, which is not searched.
+    """
+    training, key = training_config(config), "loss.name"
+    space = build_space(config.sweep.space, training)
+    if key not in space:
+        return
+    expected = f"left out for a mixture: data.sets.NAME.loss is the loss of each of {list(training.part_losses)}"
+    require(not training.part_losses, f"sweep.space.{key}", expected, values(space[key]))
+    options = {name: values(space[name])[-1] for name in space if name.startswith("loss.")}
+    for value in values(space[key]):
+        resolve_losses(with_params(training, options | {key: value}), examples)
 
 
 def join_study(study: SweepStudy, leadership: Leadership, keep_results: bool = False) -> None:
@@ -141,15 +160,15 @@ def run_trials(study: SweepStudy, runner: TrialRunner, parent_run: str) -> None:
 def conclude(study: SweepStudy, trainings: Trainings, pairs: ExampleSet, parent: Run) -> Result:
     """Confirm the best trials, train with the winner's params on all of train, report, and return that result."""
     while True:
-        ranking = rank(confirm(trainings, parent.run_id), study.config.sweep.seed)
+        ranking = rank(confirm(trainings, parent.run_id), trainings.metric, study.config.sweep.seed)
         with suppress(TrainingDiverged):  # this trial is now excluded: choose among the others
             result = train_winner(ranking[0], trainings, pairs, parent)
             break
     winner = ranking[0]
     won = f"Trial {winner.number:03d} has won with {describe(winner.params)}"
     parent.set_description(f"{won}: {describe_result(result, pairs)}")
-    best = save_best(study, winner)
-    log_report(parent, study, ranking, save_report(study, ranking), best)
+    best = save_best(study, winner, trainings.metric)
+    log_report(parent, study, ranking, save_report(study, ranking, trainings.metric), best)
     log_winning_model(winner, trainings, parent)
     study.set_end(winner.number)
     log_winner(study, ranking, best)

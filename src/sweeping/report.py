@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import Metric
 from src.sweeping.study import STATES, SweepStudy
 from src.sweeping.view import format_ties, training_command
 from src.sweeping.winner import Finalist
@@ -36,13 +36,13 @@ PLOTS: dict[str, Callable[[optuna.Study], Any]] = {
 }
 
 
-def trial_table(study: SweepStudy) -> pd.DataFrame:
+def trial_table(study: SweepStudy, metric: Metric) -> pd.DataFrame:
     """Return a row for each trial that was started, with its params, its cost and the reason for an early end."""
     rows = [
         {
             "trial": trial.number,
             "state": STATES.get(trial.state, trial.state.name.lower()),
-            SPEARMAN: trial.value if trial.state == TrialState.COMPLETE else math.nan,
+            metric.name: trial.value if trial.state == TrialState.COMPLETE else math.nan,
             "best_evaluation": max(trial.intermediate_values.values(), default=math.nan),
             "progress": _progress(trial),
             "steps": round(trial.user_attrs.get("steps", 0) * _progress(trial) / 100),
@@ -62,7 +62,7 @@ def _progress(trial: FrozenTrial) -> int:
 
 
 def importances(study: optuna.Study) -> pd.DataFrame:
-    """Return the importance of each key, its share in the variance of Spearman, by two evaluators that may disagree."""
+    """Return the importance of each key, its share in the variance of the value, by two evaluators that may disagree."""
     columns = {}
     for name, build in IMPORTANCES.items():
         try:
@@ -72,7 +72,7 @@ def importances(study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("key")
 
 
-def save_best(study: SweepStudy, winner: Finalist) -> Path:
+def save_best(study: SweepStudy, winner: Finalist, metric: Metric) -> Path:
     """Write the winner's params as a configuration that `src.train` accepts as +tuned=NAME; return its path."""
     path = study.folder / "best.yaml"
     params = OmegaConf.create({})
@@ -80,26 +80,26 @@ def save_best(study: SweepStudy, winner: Finalist) -> Path:
         OmegaConf.update(params, key, value)
     head = (
         f"# @package _global_\n# {training_command(study)}\n"
-        f"# Trial {winner.number} of {study.done}: Spearman {winner.confirmed.value:.4f} on the validation part of"
+        f"# Trial {winner.number} of {study.done}: {metric.label} {winner.confirmed.value:.4f} on the validation part of"
         " train.\n"
     )
     write_text(path, head + OmegaConf.to_yaml(params))
     return path
 
 
-def save_report(study: SweepStudy, ranking: list[Finalist]) -> Path:
+def save_report(study: SweepStudy, ranking: list[Finalist], metric: Metric) -> Path:
     """Write trials.csv, importances.csv, choice.json and the plots; return their folder."""
     folder, optuna_study = study.folder / "report", study.optuna_study()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         shares = importances(optuna_study)
         figures = {name: _figure(plot(optuna_study)) for name, plot in PLOTS.items()}
-    write_text(folder / "trials.csv", trial_table(study).to_csv(index=False))
+    write_text(folder / "trials.csv", trial_table(study, metric).to_csv(index=False))
     write_text(folder / "importances.csv", shares.to_csv())
     choice = pd.DataFrame([one.to_dict() for one in ranking])
     write_text(folder / "choice.json", choice.to_json(orient="records", indent=2, double_precision=15))  # NaN as null
     if not shares.dropna().empty:
-        figures["importances"] = _figure(shares.plot.barh(title="Share of each key in the variance of Spearman"))
+        figures["importances"] = _figure(shares.plot.barh(title=f"Share of each key in the variance of {metric.label}"))
     for name, figure in figures.items():
         _save(figure, folder / "plots" / f"{name}.png")
     return folder

@@ -100,13 +100,13 @@ def build_space(entries: dict[str, Any], config: Config) -> Space:
                 f"sweep.space.{key} must name a key with a single value, found a group or a list: search its keys,"
                 f" such as sweep.space.trainer.epochs, or run one sweep for each {key}."
             )
-        for value in examples(distribution):
+        for value in values(distribution):
             with_params(config, {key: value})
     return space
 
 
-def _flat_entries(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    for key, value in values.items():
+def _flat_entries(entries: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, value in entries.items():
         if not isinstance(value, dict):
             raise UserError(
                 f"sweep.space.{prefix}{key} must be a mapping such as {{low: 1, high: 3}} or {{choices: [1, 3]}},"
@@ -131,7 +131,7 @@ def _distribution(key: str, entry: dict[str, Any]) -> BaseDistribution:
         ) from error
 
 
-def examples(distribution: BaseDistribution) -> list[Param]:
+def values(distribution: BaseDistribution) -> list[Param]:
     """Return values that a distribution can yield: all choices, or both ends of a range and a value between them."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)

@@ -13,7 +13,9 @@ from src.config import Config, SweepSettings
 from src.config.words import describe
 from src.data import ExampleSet, split_off
 from src.encoder import load_encoder
+from src.evaluation.metrics import leading_metric
 from src.evaluation.result import Result
+from src.pipeline.losses import resolve_losses
 from src.pipeline.state import fingerprint_of, load_completed
 from src.pipeline.training import run_training
 from src.sweeping.space import Params, training_config, with_params
@@ -70,6 +72,8 @@ class Trainings:
         self.study = study
         self.pairs = pairs
         """The pairs of the trials, whose dev part is the validation part of train."""
+        self.metric = leading_metric(pairs.shape.name)
+        """The leading metric, which trials maximise."""
         self.encoders: dict[str, SentenceTransformer] = {}
 
     def encoder(self, config: Config) -> SentenceTransformer:
@@ -102,6 +106,7 @@ class Trainings:
         self, config: Config, pairs: ExampleSet, tags: dict[str, str], callbacks: Sequence[TrainingCallback] = ()
     ) -> Result:
         """Return the result in `config.folder` if it has these settings and pairs, else that of a new training run."""
+        config = resolve_losses(config, pairs)  # a trial may have searched for the loss
         completed = load_completed(Path(config.folder), fingerprint_of(config, pairs))
         return completed or run_training(config, pairs, self.encoder(config), callbacks, tags)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from optuna.trial import TrialState
 
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import Metric
 from src.sweeping.lease import Lease, acquire_trial
 from src.sweeping.space import Params, suggest
 from src.sweeping.storage import DatabaseUnreachable
@@ -32,6 +32,8 @@ class TrialCallback:
     """Report each evaluation of a training run to its trial; stop the run if the pruner decides so."""
 
     lease: Lease
+    metric: Metric
+    """The leading metric, which is reported."""
     evaluations: int
     """Number of evaluations of a training run, at equal intervals."""
     steps: int = 0
@@ -57,12 +59,12 @@ class TrialCallback:
         if row.step == 0:
             return
         progress = 100 * (self.evaluations * row.step // self.steps) // self.evaluations
-        value = row.metrics[SPEARMAN]
+        value = row.metrics[self.metric.name]
         if progress not in self.lease.reported:
             self.lease.trial.report(value, progress)
             self.lease.set_attrs()
         if progress < 100 and self.lease.trial.should_prune():
-            raise TrialPruned(f"pruned at {progress} % of the training with Spearman {value:.4f}")
+            raise TrialPruned(f"pruned at {progress} % of the training with {self.metric.label} {value:.4f}")
 
 
 class TrialRunner:
@@ -107,7 +109,7 @@ class TrialRunner:
 
     def _train(self, lease: Lease, params: Params, parent_run: str) -> None:
         tags = {"role": "trial", "trial.number": str(lease.number), PARENT: parent_run}
-        callback = TrialCallback(lease, self.study.config.sweep.evaluations)
+        callback = TrialCallback(lease, self.trainings.metric, self.study.config.sweep.evaluations)
         result = self.trainings.run(params, self.study.trial_folder(lease.number), tags, [callback])
         lease.set_attrs(run_id=result.run_id)
         self.study.tell(lease.number, result.leading.value)

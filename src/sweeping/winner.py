@@ -13,8 +13,10 @@ from optuna.trial import FrozenTrial
 from src.config import Config
 from src.config.words import describe
 from src.data import ExampleSet
+from src.evaluation.metrics import Metric
 from src.evaluation.result import Result
-from src.evaluation.statistics import Estimate, Floats, Interval, percentile_interval, resampled_means, spearman
+from src.evaluation.statistics import Estimate, Interval, percentile_interval, resampled_means
+from src.pipeline.seeds import stack_values
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, excluded_if_diverged, trial_name
@@ -35,17 +37,15 @@ class Finalist:
     number: int
     params: Params
     found: float
-    """Spearman of the trial itself: the maximum of many, so biased upwards."""
-    spearmans: list[float]
-    """Spearman of each further seed."""
-    gold: Floats
-    """Gold scores of the validation pairs, shape (pairs,)."""
-    predicted: Floats
-    """Predicted similarities by seed, shape (seeds, pairs)."""
+    """Leading metric of the trial itself: the maximum of many, so biased upwards."""
+    scores: list[float]
+    """Leading metric of each further seed."""
+    predictions: list[pd.DataFrame]
+    """Predictions of each further seed on the validation part, as in `Evaluation`."""
     confirmed: Estimate
-    """Mean Spearman of the further seeds, with its 95 % interval over pairs and seeds; `found` if there are none."""
+    """Mean of `scores`, with its 95 % interval over examples and seeds; `found` if there are none."""
     behind: Interval = UNKNOWN
-    """95 % interval of the winner's mean minus this trial's, over the same pairs and seeds; 0 and 0 for the winner."""
+    """95 % interval of the winner's mean minus this trial's, over the same examples and seeds; 0 and 0 for the winner."""
 
     @property
     def tied(self) -> bool:
@@ -98,7 +98,7 @@ def _none_finished(study: SweepStudy) -> str:
 
 def _train_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_run: str) -> Finalist:
     study, number, params = trainings.study, trial.number, dict(trial.params)
-    spearmans, predicted, gold = [], [], np.empty(0)
+    scores, predictions = [], []
     first = study.config.trainer.seed
     for seed in range(first + 1, first + 1 + seeds):
         folder = study.folder / "confirm" / f"{number:04d}-seed{seed}"
@@ -107,32 +107,30 @@ def _train_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_ru
             # keep the last step, as for the winner, which has no validation part to select a checkpoint with
             result = trainings.run(params, folder, tags, seed=seed, keep="last")
         remove(folder / "model")  # only its predictions are used
-        pairs = pd.read_parquet(folder / "predictions.parquet")
-        gold = pairs["gold"].to_numpy(float)
-        predicted.append(pairs["predicted"].to_numpy(float))
-        spearmans.append(result.leading.value)
-        log.info(f"trial {number:3d}  confirmed with seed {seed}: {spearmans[-1]:.4f}  {describe(params)}")
+        predictions.append(pd.read_parquet(folder / "predictions.parquet"))
+        scores.append(result.leading.value)
+        log.info(f"trial {number:3d}  confirmed with seed {seed}: {scores[-1]:.4f}  {describe(params)}")
     found = trial.value or 0.0
-    return Finalist(number, params, found, spearmans, gold, np.array(predicted), Estimate(found, *UNKNOWN))
+    return Finalist(number, params, found, scores, predictions, Estimate(found, *UNKNOWN))
 
 
-def rank(finalists: list[Finalist], seed: int) -> list[Finalist]:
+def rank(finalists: list[Finalist], metric: Metric, seed: int) -> list[Finalist]:
     """Return the finalists, the winner first, ranked by the lower bound of the interval of their mean.
 
-    Pairs and seeds are resampled together (percentile bootstrap; Efron, 1979), identically for all finalists, so the
-    intervals cover both the choice of the validation pairs and the variance between seeds. Without further seeds the
+    Examples and seeds are resampled together (percentile bootstrap; Efron, 1979), identically for all finalists, so the
+    intervals cover both the choice of the validation part and the variance between seeds. Without further seeds the
     order is that of the trials, and the intervals are NaN.
     """
-    if not all(one.spearmans for one in finalists):
+    if not all(one.scores for one in finalists):
         return finalists
-    means = [resampled_means(spearman, one.gold, one.predicted, seed) for one in finalists]
+    means = [resampled_means(metric.statistic, *stack_values(metric, one.predictions), seed) for one in finalists]
     intervals = [percentile_interval(mean) for mean in means]
     ranked = sorted(zip(finalists, means, intervals, strict=True), key=lambda entry: -entry[2].low)
     best = ranked[0][1]
     return [
         replace(
             one,
-            confirmed=Estimate(float(np.mean(one.spearmans)), *interval),
+            confirmed=Estimate(float(np.mean(one.scores)), *interval),
             behind=percentile_interval(best - mean),
         )
         for one, mean, interval in ranked

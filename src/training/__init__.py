@@ -1,7 +1,7 @@
-"""Fine-tuning an encoder on scored sentence pairs."""
+"""Fine-tuning an encoder on examples of any shape."""
 
-from src.training.callbacks import CURVE_COLUMNS, CurveRow, TrainingCallback
+from src.training.callbacks import CurveRow, TrainingCallback
 from src.training.clock import TrainingClock
 from src.training.fine_tune import Training, fine_tune
 
-__all__ = ["CURVE_COLUMNS", "CurveRow", "Training", "TrainingCallback", "TrainingClock", "fine_tune"]
+__all__ = ["CurveRow", "Training", "TrainingCallback", "TrainingClock", "fine_tune"]

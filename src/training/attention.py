@@ -18,14 +18,15 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from src.encoder.inputs import unpooled_prompt
-from src.training.packing import COLUMNS, PackedCollator, embed_packed, features_of
+from src.data.shapes import text_columns
+from src.encoder.prompts import unpooled_for
+from src.training.packing import PackedCollator, embed_packed, features_of
 from src.training.speedups import dropout
 from src.utils.errors import UserError
 
 PACKED = "packed"
-CHECKED_PAIRS = 8
-"""Number of pairs in the equivalence check, the first ones, in addition to the two with the longest sentences."""
+CHECKED = 8
+"""Number of examples in the equivalence check, the first ones, besides that with the longest text of each column."""
 TOLERANCE = 1e-3
 """Largest accepted distance of the embeddings relative to their norm; rounding gives 1e-6, TF32 products more."""
 
@@ -84,19 +85,19 @@ def packed_attention(encoder: SentenceTransformer, enabled: bool) -> Iterator[No
 
 
 @torch.no_grad()
-def check_packing(encoder: SentenceTransformer, pairs: Dataset) -> None:
-    """Compare packed with padded embeddings of a few tokenised pairs, in evaluation mode; draws no random number.
+def check_packing(encoder: SentenceTransformer, examples: Dataset) -> None:
+    """Compare packed with padded embeddings of a few tokenised examples, in evaluation mode; draws no random number.
 
     Raises `UserError` if they differ, or the encoder's attention cannot be replaced.
     """
     training = encoder.training
     encoder.eval()
-    few = _checked_pairs(pairs)
-    padded = _embed_padded(encoder, few)
+    few = _checked_rows(examples)
+    padded = torch.cat([_embed_padded(encoder, few, column) for column in text_columns(examples.column_names)])
     with packed_attention(encoder, True):
-        batch = PackedCollator.for_encoder(encoder, torch.float32)(few)
-        features = {name: values.to(encoder.device) for name, values in features_of(batch).items()}
-        packed = torch.cat(embed_packed(encoder, features))
+        sequences = features_of(PackedCollator.for_encoder(encoder, torch.float32)(few))
+        moved = [{name: values.to(encoder.device) for name, values in features.items()} for features in sequences]
+        packed = torch.cat(embed_packed(encoder, moved))
     encoder.train(training)
     distance = float((packed - padded).norm() / padded.norm())
     if not distance < TOLERANCE:
@@ -106,17 +107,17 @@ def check_packing(encoder: SentenceTransformer, pairs: Dataset) -> None:
         )
 
 
-def _checked_pairs(pairs: Dataset) -> list[dict[str, Any]]:
-    table = pairs.with_format("arrow")[:]
-    lengths = [pc.list_value_length(table[column]) for column in COLUMNS]
+def _checked_rows(examples: Dataset) -> list[dict[str, Any]]:
+    table = examples.with_format("arrow")[:]
+    lengths = [pc.list_value_length(table[column]) for column in text_columns(table.column_names)]
     longest = [pc.index(column, pc.max(column)).as_py() for column in lengths]
-    return [pairs[index] for index in (*longest, *range(min(CHECKED_PAIRS, len(pairs))))]
+    return [examples[index] for index in (*longest, *range(min(CHECKED, len(examples))))]
 
 
-def _embed_padded(encoder: SentenceTransformer, pairs: list[dict[str, Any]]) -> Tensor:
-    ids = [pair[column] for column in COLUMNS for pair in pairs]
-    features = encoder.tokenizer.pad({"input_ids": ids}, return_attention_mask=True, return_tensors="pt")
-    unpooled = unpooled_prompt(encoder)
+def _embed_padded(encoder: SentenceTransformer, rows: list[dict[str, Any]], column: str) -> Tensor:
+    ids = {"input_ids": [row[column] for row in rows]}
+    features = encoder.tokenizer.pad(ids, return_attention_mask=True, return_tensors="pt")
+    unpooled = unpooled_for(encoder, column)
     prompt = {"prompt_length": unpooled} if unpooled else {}
     embeddings: Tensor = encoder({**features.to(encoder.device), **prompt})["sentence_embedding"]
     return embeddings

@@ -8,23 +8,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.modules import Router
 from transformers import PrinterCallback
 
 from src.config.training import DEFAULT_EVAL_EVERY_EPOCHS, TrainerConfig
-from src.encoder.inputs import default_prompt, transformer_of
-from src.evaluation.evaluate import Evaluation, PairLoss, evaluate, pair_evaluator
-from src.evaluation.metrics import DEV, SPEARMAN
+from src.data import ExampleSet
+from src.data.shapes import text_columns
+from src.encoder.inputs import transformer_of
+from src.encoder.prompts import prompt_for
+from src.evaluation.evaluate import Evaluation, evaluate_sets
+from src.evaluation.metrics import leading_metric
 from src.training.attention import check_packing, packed_attention
-from src.training.callbacks import CurveRow, EventCallback, TrainingCallback, check_similarities, curve_rows
+from src.training.callbacks import (
+    CurveRow,
+    EarlyStopping,
+    EventCallback,
+    TrainingCallback,
+    check_similarities,
+    curve_rows,
+    dev_metric,
+)
 from src.training.checkpoints import delete_incomplete, last_checkpoint
 from src.training.clock import TrainingClock
+from src.training.layers import frozen_embeddings, learning_rates
+from src.training.losses import ExampleLoss
 from src.training.packing import tokenize
 from src.training.precision import use_threads
+from src.training.sampling import NO_DUPLICATES, keeps_texts_apart, steps_per_epoch
 from src.training.speedups import embedding_subset, fast_dropout, fused_qkv, used_tokens
-from src.training.trainer import PairTrainer, remove_autocast
+from src.training.trainer import ExampleTrainer, remove_autocast
 from src.utils.errors import UserError
 from src.utils.processes import broadcast, world_size
 
@@ -52,13 +65,13 @@ class Training:
     evaluation_seconds: float
     """Wall time of the evaluations of the curve, from that of step 0 on, and of loading the best weights."""
     pairs_per_second: float
+    """Examples per second of training."""
 
 
 def fine_tune(
     encoder: SentenceTransformer,
-    train: Dataset,
-    dev: Dataset,
-    loss: PairLoss,
+    data: ExampleSet,
+    losses: dict[str, ExampleLoss],
     config: TrainerConfig,
     checkpoints: Path,
     callbacks: Sequence[TrainingCallback],
@@ -68,30 +81,33 @@ def fine_tune(
 
     The curve starts with the encoder as it is given. `clock` is paused during every evaluation.
 
-    `config.precision` must be fp32 or bf16, not auto; `loss` one of `src.training.losses`, built on this encoder.
+    `losses` has the loss of each set of `data` by name, built on this encoder; `config.precision` must be fp32 or bf16,
+    not auto.
 
-    Raises `UserError` if the encoder cannot be trained on packed batches; `TrainingDiverged` if a loss, a weight or a
-    metric is not finite.
+    Raises `UserError` if a loss or the settings do not fit the examples or the encoder; `TrainingDiverged` if a loss, a
+    weight or a metric is not finite.
     """
-    config = supported(config, encoder)
+    check_losses(data, losses)
+    config = supported(config, encoder, data, losses)
+    dev = {name: each.dev for name, each in data.sets.items()}
     with clock.paused():
-        before = evaluate(encoder, dev, loss, config)
+        before = evaluate_sets(encoder, dev, dict(losses), config)
     check_similarities(before, "the base encoder")
-    first, threads = CurveRow.at_start(before), use_threads(config.threads)
-    with training_modules(encoder, train, config):
-        trainer = PairTrainer(
+    threads = use_threads(config.threads)
+    with training_modules(encoder, data, config):
+        trainer = ExampleTrainer(
             config,
             clock,
+            data,
+            losses,
             model=encoder,
-            args=build_arguments(config, len(train), checkpoints, default_prompt(encoder)),
-            train_dataset=train,
-            eval_dataset=dev,
-            loss=loss,
-            evaluator=pair_evaluator(dev, DEV, config.eval_batch_size),
+            args=build_arguments(config, encoder, data, losses, checkpoints),
         )
         trainer.remove_callback(PrinterCallback)
-        events = EventCallback(trainer.losses, callbacks, first)
+        events = EventCallback(trainer.losses, callbacks, before)
         trainer.add_callback(events)
+        if config.early_stopping_patience is not None:
+            trainer.add_callback(EarlyStopping(config.early_stopping_patience))
         delete_incomplete(checkpoints)
         checkpoint = broadcast(lambda: last_checkpoint(checkpoints, with_best=config.keep == "best"))
         start = clock()
@@ -99,101 +115,124 @@ def fine_tune(
         seconds = clock() - start
         remove_autocast(trainer, encoder)
     encoder.eval()
-    steps = trainer.state.global_step
     return Training(
-        curve=[first, *curve_rows(trainer.state.log_history)],
+        curve=[CurveRow.at_start(before), *curve_rows(trainer.state.log_history, before)],
         before=before,
-        steps=steps,
-        warmup_steps=trainer.args.get_warmup_steps(steps),
+        steps=trainer.state.global_step,
+        warmup_steps=trainer.args.get_warmup_steps(trainer.state.max_steps),
         precision=config.precision,
         threads=threads,
         started=events.started,
         train_seconds=seconds,
         evaluation_seconds=clock.evaluation_seconds,
-        pairs_per_second=(steps - events.first_step) * config.batch_size / seconds,
+        pairs_per_second=trainer.passes * config.batch_size / seconds,
     )
 
 
-def supported(config: TrainerConfig, encoder: SentenceTransformer) -> TrainerConfig:
-    """Return the settings without the speed-ups that need a transformer with text as input, if the encoder has none.
+def check_losses(data: ExampleSet, losses: dict[str, ExampleLoss]) -> None:
+    """Raise `UserError` if a set has several negatives for each anchor, and a loss that takes one."""
+    for name, each in data.sets.items():
+        negatives = len(text_columns(each.train.column_names)) - 2
+        if losses[name].name == "triplet" and negatives > 1:
+            raise UserError(
+                f"loss=triplet: expected one negative for each anchor of {name}, found {negatives}: set loss=mnrl."
+            )
 
-    Raises `UserError` if the encoder has several routes for texts.
+
+def supported(
+    config: TrainerConfig, encoder: SentenceTransformer, data: ExampleSet, losses: dict[str, ExampleLoss]
+) -> TrainerConfig:
+    """Return the settings without what the encoder or the library's own evaluation cannot do.
+
+    Raises `UserError` if the encoder has several routes for texts, or no layers and a setting for them.
     """
     if any(isinstance(module, Router) for module in encoder):
         raise UserError(
             "expected an encoder with one way for all texts, found a Router, whose routes are trained with other kinds"
             " of data: set model.path to the folder of one of its routes, or choose another model."
         )
-    if transformer_of(encoder) is not None or config.batching != "packed":
+    if config.evaluation == "dataloader" and (data.others or losses[data.name].matryoshka_dims):
+        log.info("  direct evaluation: that of sentence-transformers takes one set and one number of dimensions")
+        config = replace(config, evaluation="direct")
+    if transformer_of(encoder) is not None:
+        return config
+    if config.freeze_embeddings or config.layer_decay < 1:
+        raise UserError(
+            "trainer.freeze_embeddings and trainer.layer_decay need an encoder with layers, found"
+            f" {type(encoder[0]).__name__} as its first module: leave them at false and 1."
+        )
+    if config.batching != "packed":
         return config
     log.info(f"  {type(encoder[0]).__name__} as the first module: batches of sentence-transformers, without speed-ups")
     return replace(config, batching="padded", used_rows=False, joint_projections=False, fast_dropout=False)
 
 
 @contextmanager
-def training_modules(encoder: SentenceTransformer, train: Dataset, config: TrainerConfig) -> Iterator[None]:
-    """Replace modules of the encoder with faster ones, as configured, for the duration of the block.
+def training_modules(encoder: SentenceTransformer, data: ExampleSet, config: TrainerConfig) -> Iterator[None]:
+    """Replace modules of the encoder with faster ones and freeze others, as configured, for the duration of the block.
 
     Raises `UserError` if packed batches would change the embeddings, or the attention cannot be replaced.
     """
-    packed = config.batching == "packed"
-    if packed:
-        check_packing(encoder, tokenize(train, encoder))
-    used = used_tokens(tokenize(train, encoder)) if config.used_rows else None
+    packed, transformer = config.batching == "packed", transformer_of(encoder)
+    tokenized = [tokenize(each.train, encoder) for each in data.sets.values()] if packed else []
+    for examples in tokenized:
+        check_packing(encoder, examples)
     with ExitStack() as replaced:
+        replaced.enter_context(frozen_embeddings(transformer, config.freeze_embeddings))
         replaced.enter_context(fast_dropout(encoder, config.fast_dropout))
         replaced.enter_context(packed_attention(encoder, packed))
         replaced.enter_context(fused_qkv(encoder, config.joint_projections))
-        replaced.enter_context(embedding_subset(transformer_of(encoder), used))
+        replaced.enter_context(embedding_subset(transformer, used_tokens(tokenized) if config.used_rows else None))
         yield
 
 
-def total_steps(trainer: TrainerConfig, pairs: int) -> int:
-    """Return the number of optimizer steps of a training run on `pairs` pairs."""
+def total_steps(trainer: TrainerConfig, *sizes: int) -> int:
+    """Return the number of optimizer steps of a training run on sets with these numbers of training examples."""
     if trainer.max_steps > 0:
         return trainer.max_steps
-    return math.ceil(trainer.epochs * math.ceil(pairs / trainer.batch_size))
+    return math.ceil(trainer.epochs * steps_per_epoch(trainer, sizes))
 
 
-def eval_interval(trainer: TrainerConfig, pairs: int) -> int:
-    """Return the number of steps between evaluations for `pairs` training pairs."""
+def eval_interval(trainer: TrainerConfig, *sizes: int) -> int:
+    """Return the number of steps between evaluations for sets with these numbers of training examples."""
     if trainer.eval_steps is not None:
         return int(trainer.eval_steps)
-    return _share_of_epoch(trainer, pairs, trainer.eval_every_epochs or DEFAULT_EVAL_EVERY_EPOCHS)
+    return math.ceil(steps_per_epoch(trainer, sizes) * (trainer.eval_every_epochs or DEFAULT_EVAL_EVERY_EPOCHS))
 
 
-def save_interval(trainer: TrainerConfig, pairs: int) -> int:
-    """Return the number of steps between checkpoints for `pairs` training pairs."""
+def save_interval(trainer: TrainerConfig, *sizes: int) -> int:
+    """Return the number of steps between checkpoints for sets with these numbers of training examples."""
     if trainer.save_steps is not None:
         return int(trainer.save_steps)
     if trainer.save_every_epochs is not None:
-        return _share_of_epoch(trainer, pairs, trainer.save_every_epochs)
-    return eval_interval(trainer, pairs)
-
-
-def _share_of_epoch(trainer: TrainerConfig, pairs: int, share: float) -> int:
-    return math.ceil(math.ceil(pairs / trainer.batch_size) * share)
+        return math.ceil(steps_per_epoch(trainer, sizes) * trainer.save_every_epochs)
+    return eval_interval(trainer, *sizes)
 
 
 def build_arguments(
-    trainer: TrainerConfig, pairs: int, folder: Path, prompt: str = ""
+    trainer: TrainerConfig,
+    encoder: SentenceTransformer,
+    data: ExampleSet,
+    losses: dict[str, ExampleLoss],
+    folder: Path,
 ) -> SentenceTransformerTrainingArguments:
-    """Return the sentence-transformers arguments for `pairs` training pairs, with checkpoints in `folder`.
-
-    `prompt` precedes every text of a padded batch; a packed one is tokenised with it.
-    """
-    steps = eval_interval(trainer, pairs)
+    """Return the arguments of sentence-transformers for a training run with checkpoints in `folder`."""
+    sizes, shape = [len(each.train) for each in data.sets.values()], data.shape.name
+    steps = eval_interval(trainer, *sizes)
+    apart = any(keeps_texts_apart(trainer, loss.name) for loss in losses.values())
     return SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=trainer.batch_size // world_size(),
         per_device_eval_batch_size=trainer.eval_batch_size,
+        gradient_accumulation_steps=trainer.gradient_accumulation_steps,
         num_train_epochs=trainer.epochs,
         max_steps=trainer.max_steps,
         learning_rate=trainer.learning_rate,
+        learning_rate_mapping=learning_rates(transformer_of(encoder), trainer),
         warmup_steps=trainer.warmup_ratio,
         weight_decay=trainer.weight_decay,
         max_grad_norm=trainer.max_grad_norm,
-        lr_scheduler_type="linear",
+        lr_scheduler_type=trainer.lr_scheduler_type,
         optim="adamw_torch_fused",
         seed=trainer.seed,
         bf16=trainer.precision == "bf16",
@@ -203,13 +242,22 @@ def build_arguments(
         logging_strategy="steps",
         logging_steps=steps,
         save_strategy="steps" if trainer.checkpoints else "no",
-        save_steps=save_interval(trainer, pairs),
+        save_steps=save_interval(trainer, *sizes),
         load_best_model_at_end=trainer.keep == "best",
-        metric_for_best_model=f"{DEV}_{SPEARMAN}",
+        metric_for_best_model=dev_metric(shape, leading_metric(shape).name),
         greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,
         report_to="none",
-        prompts=prompt or None,
+        prompts=column_prompts(encoder, data),
+        batch_sampler=NO_DUPLICATES if apart else "batch_sampler",
+        multi_dataset_batch_sampler=trainer.multi_dataset_batch_sampler,
         disable_tqdm=True,
         dataloader_drop_last=world_size() > 1,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+
+
+def column_prompts(encoder: SentenceTransformer, data: ExampleSet) -> dict[str, str] | None:
+    """Return the prompts that precede the texts of a padded batch, by column; None if there are none."""
+    columns = {column for each in data.sets.values() for column in text_columns(each.train.column_names)}
+    return {column: prompt for column in sorted(columns) if (prompt := prompt_for(encoder, column))} or None

@@ -1,6 +1,6 @@
 """Faster replacements for modules of an encoder: byte dropout, fused QKV, trainable embedding subset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 
-from src.training.packing import COLUMNS
+from src.data.shapes import text_columns
 
 QKV_NAMES = (("query", "key", "value"), ("q_proj", "k_proj", "v_proj"), ("q_lin", "k_lin", "v_lin"), ("q", "k", "v"))
 """Names of the query, key and value projections in transformers' attention modules."""
@@ -107,10 +107,12 @@ def fuse_qkv(layers: list[nn.Linear]) -> None:
         layer.forward = partial(take_output, layer)  # type: ignore[method-assign]
 
 
-def used_tokens(pairs: Dataset) -> Tensor:
-    """Return the token ids that occur in tokenised pairs, ascending."""
-    table = pairs.with_format("arrow")[:]
-    chunks = [chunk.flatten() for name in COLUMNS for chunk in table[name].chunks]
+def used_tokens(sets: Iterable[Dataset]) -> Tensor:
+    """Return the token ids that occur in sets of tokenised examples, ascending."""
+    tables = [examples.with_format("arrow")[:] for examples in sets]
+    chunks = [
+        chunk.flatten() for table in tables for name in text_columns(table.column_names) for chunk in table[name].chunks
+    ]
     return torch.from_numpy(np.unique(np.concatenate([np.unique(chunk.to_numpy()) for chunk in chunks])))
 
 
@@ -135,7 +137,7 @@ class EmbeddingSubset(nn.Module):
         # the whole table, up to date whenever the model is not in training mode
         self.register_buffer("weight", table, persistent=False)
         self.register_buffer("used", used, persistent=False)
-        # the row of each token id; -1 for an id that is not in the training pairs, so that its lookup fails
+        # the row of each token id; -1 for an id that is not in the training set, so that its lookup fails
         self.register_buffer("index", index, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -5,21 +5,26 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from sentence_transformers.base.sampler import DefaultBatchSampler, NoDuplicatesBatchSampler
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, RandomSampler
 from transformers import TrainerControl
 from transformers.trainer_utils import rotate_checkpoints
 from transformers.utils import logging
 
 from src.config.training import TrainerConfig
-from src.evaluation.evaluate import evaluate
-from src.evaluation.metrics import DEV
-from src.training.callbacks import check_weights
+from src.data import ExampleSet
+from src.evaluation.evaluate import evaluate_sets
+from src.evaluation.library import library_evaluator
+from src.evaluation.metrics import evaluator_name
+from src.training.callbacks import check_weights, dev_metric
 from src.training.checkpoints import best_checkpoint, damage, mark_complete
 from src.training.clock import TrainingClock
+from src.training.losses import ExampleLoss
 from src.training.packing import PackedCollator, embed_packed, tokenize
+from src.training.sampling import TextCodes, keeps_texts_apart
 from src.utils.errors import UserError
 from src.utils.files import disk_space_check
 from src.utils.processes import barrier
@@ -28,43 +33,77 @@ MAX_CHECKPOINTS = 2
 """Number of checkpoints to keep: the last two, or the last and the best."""
 
 
-class PairTrainer(SentenceTransformerTrainer):
-    """Trainer with one forward pass per packed batch, and evaluation without a DataLoader; `config` can disable both.
+class ExampleTrainer(SentenceTransformerTrainer):
+    """Trainer on one set of examples or a mixture, with packed batches and evaluation without a DataLoader.
 
-    The library's own evaluation draws from the global random number generator, so evaluating more often would change
-    the training; the direct evaluation draws no random numbers.
+    `config` can disable both. The library's own evaluation draws from the global random number generator, so
+    evaluating more often would change the training; the direct evaluation draws no random numbers.
     """
 
-    train_dataset: Dataset
+    train_dataset: Dataset | DatasetDict
     control: TrainerControl
 
-    def __init__(self, config: TrainerConfig, clock: TrainingClock, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config, self.clock = config, clock
+    def __init__(
+        self,
+        config: TrainerConfig,
+        clock: TrainingClock,
+        data: ExampleSet,
+        losses: dict[str, ExampleLoss],
+        **kwargs: Any,
+    ) -> None:
+        self.config, self.clock, self.data, self.example_losses = config, clock, data, losses
         self.losses: deque[Tensor] = deque()
-        """Loss of each step since `EventCallback` last emptied this queue."""
+        """Loss of each forward pass since `EventCallback` last emptied this queue."""
+        self.passes = 0
+        """Number of forward passes in training."""
+        modules = {name: loss.module for name, loss in losses.items()}
+        splits = {split: {name: getattr(each, split) for name, each in data.sets.items()} for split in ("train", "dev")}
+        library, name = config.evaluation == "dataloader", evaluator_name(data.shape.name, "dev")
+        super().__init__(
+            train_dataset=_joined(splits["train"]),
+            eval_dataset=_joined(splits["dev"]),
+            loss=modules if data.others else modules[data.name],
+            evaluator=library_evaluator(data.dev, name, config.eval_batch_size) if library else None,
+            **kwargs,
+        )
 
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return the DataLoader; packed batches are tokenised only here, after the model card has read the text."""
-        if self.config.batching == "packed":
-            self.train_dataset = tokenize(self.train_dataset, self.model)
-            self.data_collator = PackedCollator.for_encoder(
-                self.model, torch.bfloat16 if self.args.bf16 else torch.float32
-            )
-        loader: DataLoader[Any] = super().get_train_dataloader()
-        return loader
+    def get_batch_sampler(
+        self, dataset: Dataset, batch_size: int, generator: torch.Generator | None = None, **options: Any
+    ) -> BatchSampler:
+        """Return the library's sampler of batches of one set, without a text twice in a batch if the loss needs it."""
+        sets = self.train_dataset.items() if isinstance(self.train_dataset, DatasetDict) else ()
+        name = next((name for name, each in sets if each is dataset), self.data.name)
+        options |= {"batch_size": batch_size, "generator": generator}
+        if keeps_texts_apart(self.config, self.example_losses[name].name):
+            return NoDuplicatesBatchSampler(cast(Any, TextCodes(dataset)), **options)
+        return DefaultBatchSampler(RandomSampler(cast(Any, dataset), generator=generator), **options)
+
+    def _build_dataloader(self, dataset: Any, batch_size: int, dataset_kind: str) -> DataLoader[Any]:
+        """Return the DataLoader; packed batches have the rows that the library samples from the texts, as token ids."""
+        loader: DataLoader[Any] = super()._build_dataloader(dataset, batch_size, dataset_kind)
+        if self.config.batching != "packed" or dataset_kind != "train":
+            return loader
+        rows = _joined({name: tokenize(each.train, self.model) for name, each in self.data.sets.items()})
+        if isinstance(rows, DatasetDict):
+            rows = ConcatDataset(self.add_dataset_name_column(rows).values())
+        collate = PackedCollator.for_encoder(self.model, torch.bfloat16 if self.args.bf16 else torch.float32)
+        return DataLoader(
+            rows, batch_sampler=loader.batch_sampler, collate_fn=collate, pin_memory=self.args.dataloader_pin_memory
+        )
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any) -> Any:
-        """Return the loss of a batch; for a packed batch, from a single forward pass over both columns."""
-        if "pairs_input_ids" not in inputs:
-            outcome = super().compute_loss(model, inputs, return_outputs, **kwargs)
-            loss = outcome[0] if return_outputs else outcome
+        """Return the loss of a batch, in training times its weight; for a packed batch, from a single forward pass."""
+        example_loss = self.example_losses[inputs.get("dataset_name", self.data.name)]
+        if "packed0_input_ids" in inputs:
+            features, labels = self.collect_features(inputs)
+            loss = example_loss.compute_loss_from_embeddings(embed_packed(model, features), labels)
         else:
-            (features,), labels = self.collect_features(inputs)
-            outcome = loss = self.loss.compute_loss_from_embeddings(embed_packed(model, features), labels)
+            loss = super().compute_loss(model, inputs, **kwargs)
         if model.training:
+            loss = loss * example_loss.weight
             self.losses.append(loss.detach())
-        return outcome
+            self.passes += 1
+        return (loss, {}) if return_outputs else loss
 
     def _clip_grad_norm(self, model: Any) -> Tensor:
         """Return the norm of the gradients; scale them only if it is above `max_grad_norm`, which saves a pass."""
@@ -119,25 +158,39 @@ class PairTrainer(SentenceTransformerTrainer):
             super()._load_best_model()
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Return loss, Spearman and Pearson on the dev pairs, and call the callbacks."""
+        """Return loss and metrics on the dev examples, and call the callbacks."""
         direct = self.config.evaluation == "direct"
         with self.clock.paused():
             metrics: dict[str, float] = self._evaluate_directly() if direct else super().evaluate(*args, **kwargs)
         return metrics
 
     def _evaluate_directly(self) -> dict[str, float]:
+        dev = {name: each.dev for name, each in self.data.sets.items()}
         with self.compute_loss_context_manager():
-            evaluation = evaluate(self.model, self.eval_dataset, self.loss, self.config)
-        named = {f"{DEV}_{name}": value for name, value in evaluation.metrics.items()}
-        card, state = self.model.model_card_data, self.state
-        card.set_evaluation_metrics(self.evaluator, named, epoch=state.epoch, step=state.global_step)
+            evaluation = evaluate_sets(self.model, dev, dict(self.example_losses), self.config)
+        named = {dev_metric(evaluation.shape, name): value for name, value in evaluation.metrics.items()}
         metrics = {f"eval_{name}": value for name, value in {"loss": evaluation.loss, **named}.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Train for an epoch, unless the checkpoint that was resumed from has ended the training early."""
+        if not self.control.should_training_stop:
+            super()._run_epoch(*args, **kwargs)
 
-def remove_autocast(trainer: PairTrainer, encoder: SentenceTransformer) -> None:
+
+def _joined(sets: dict[str, Dataset]) -> Dataset | DatasetDict:
+    """Return the only set as it is, so that its batches are those of a single data set, or a mixture of copies.
+
+    The library writes a column with its name into each set of a mixture.
+    """
+    if len(sets) == 1:
+        return next(iter(sets.values()))
+    return DatasetDict({name: each.with_format(None) for name, each in sets.items()})
+
+
+def remove_autocast(trainer: ExampleTrainer, encoder: SentenceTransformer) -> None:
     """Remove accelerate's autocast wrapper: the encoder is scored in fp32, the precision of the saved weights."""
     trainer.accelerator.unwrap_model(encoder, keep_fp32_wrapper=False)
     vars(encoder).pop("_is_accelerate_prepared", None)  # with this flag, accelerate would skip autocast next time

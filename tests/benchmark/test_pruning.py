@@ -10,7 +10,7 @@ import pytest
 
 from src.benchmark import pruning
 from src.config import SweepSettings
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import SPEARMAN, leading_metric
 from src.evaluation.statistics import Estimate
 
 
@@ -31,7 +31,8 @@ def test_both_searches_differ_in_the_pruner_only_and_the_recipe_is_trained_on_th
 
     def train(overrides: list[str], folder: Path) -> SimpleNamespace:
         commands[folder.name] = overrides
-        return SimpleNamespace(train_pairs=8, data_source="own", spearman=estimate(0.8))
+        recipe = {"train_pairs": 8, "data_source": "own", "leading": estimate(0.8)}
+        return SimpleNamespace(**recipe, metric=leading_metric("scored"))
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pruning, "sweep_in_subprocess", sweep)

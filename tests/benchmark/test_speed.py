@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from src.benchmark import speed
-from src.benchmark.speed import OURS, VARIANTS, Round, Workload, spearman_difference, summarize, to_markdown
+from src.benchmark.speed import OURS, VARIANTS, Round, Workload, score_difference, summarize, to_markdown
 from src.config import BenchSettings, Config
 from src.config.commands import RIVALS, BenchConfig
 from src.config.model import EmbeddedEncoder
@@ -19,7 +19,7 @@ from src.training import precision
 from src.utils.errors import UserError
 
 Make = Callable[..., Result]
-WORKLOAD = Workload(tokens_per_pair=30.0, flops_per_token=1e8, peak_flops=4e11, eval_interval=10)
+WORKLOAD = Workload(tokens_per_example=30.0, flops_per_token=1e8, peak_flops=4e11, eval_interval=10)
 
 
 @pytest.fixture
@@ -87,10 +87,10 @@ def test_the_difference_in_spearman_is_that_of_the_seeds_with_its_interval(make:
     rounds = [{OURS: make(1.0, spearman=own), "stock_fp32": make(1.0, spearman=other)} for own, other in pairs]
     # mean -0.01, standard deviation 0.01, and 4.303 is the 97.5 % quantile of t with two degrees of freedom
     reach = 4.303 * 0.01 / 3**0.5
-    assert spearman_difference(rounds, "stock_fp32") == pytest.approx(
+    assert score_difference(rounds, "stock_fp32") == pytest.approx(
         {"mean": -0.01, "low": -0.01 - reach, "high": -0.01 + reach}, abs=1e-5
     )
-    assert spearman_difference(rounds[:1], "stock_fp32") == pytest.approx({"mean": -0.01})
+    assert score_difference(rounds[:1], "stock_fp32") == pytest.approx({"mean": -0.01})
 
 
 def test_every_rival_of_the_config_has_its_overrides() -> None:

@@ -38,7 +38,7 @@ def test_a_run_gives_the_same_curve_again_and_all_folders_are_left_alone(
     pairs = tmp_path / "pairs.csv"
     shutil.copy(pairs, tmp_path / "former.csv")
     pairs.write_text(pairs.read_text(encoding="utf-8").replace("1.0", "0.75", 1), encoding="utf-8")
-    with pytest.raises(UserError, match=r"expected the pairs and versions .* training \w{36} there and \w{36} here"):
+    with pytest.raises(UserError, match=r"expected the examples and versions .* training \w{36} there and \w{36} here"):
         reproduce(result.run_id, config.tracking.uri)
 
 
@@ -74,6 +74,21 @@ def test_a_run_recorded_with_shares_of_an_epoch_as_steps_can_be_restored(
     OmegaConf.save(OmegaConf.create(settings), tmp_path / "config.yaml")
     trainer = restore_config(tmp_path / "config.yaml", tmp_path).trainer
     assert (trainer.eval_every_epochs, trainer.eval_steps, trainer.save_steps) == (0.25, None, None)
+
+
+def test_a_run_of_an_earlier_version_has_the_defaults_of_settings_that_it_did_not_record(
+    tiny_config: TinyConfig, tmp_path: Path
+) -> None:
+    settings, path = asdict(tiny_config()), tmp_path / "config.yaml"
+    for part, name in (("data", "quoting"), ("model", "prompts"), ("loss", "scale"), ("trainer", "layer_decay")):
+        del settings[part][name]
+    OmegaConf.save(OmegaConf.create(settings), path)
+    restored = restore_config(path, tmp_path)
+    assert (restored.data, restored.model, restored.loss) == (*map(vars(tiny_config()).get, ("data", "model", "loss")),)
+    settings["data"]["unknown"] = 1
+    OmegaConf.save(OmegaConf.create(settings), path)
+    with pytest.raises(UserError, match=r"one of \['KlueSts', 'PairFiles', .*'unknown'"):
+        restore_config(path, tmp_path)
 
 
 def test_recorded_settings_are_not_resolved_and_wrong_ones_are_refused(tiny_config: TinyConfig, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import src.train
 from src.config import BenchSettings, Config, SweepSettings
 from src.pipeline import seeds
 from src.tracking import PARENT, RECIPE
-from src.training.trainer import PairTrainer
+from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]
@@ -48,15 +48,15 @@ def times(folder: Path) -> dict[Path, int]:
 @pytest.fixture(scope="module")
 def finished(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     config = tiny_config_in(tmp_path_factory.mktemp("seeds"), SEEDS, FP32)
-    save, printed = PairTrainer._save_checkpoint, StringIO()
+    save, printed = ExampleTrainer._save_checkpoint, StringIO()
 
-    def killed(self: PairTrainer, *arguments: object) -> None:
+    def killed(self: ExampleTrainer, *arguments: object) -> None:
         save(self, *arguments)
         if self.state.global_step == 6 and self.args.seed == 2:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(PairTrainer, "_save_checkpoint", killed)
+        patch.setattr(ExampleTrainer, "_save_checkpoint", killed)
         src.train.run(config)
     before = times(Path(config.folder) / "seeds" / "1")
     with pytest.raises(UserError) as refused:
@@ -127,7 +127,7 @@ def test_the_folder_holds_the_result_of_the_first_seed_and_the_registry_its_mode
 def test_a_seed_among_others_gives_what_it_gives_alone(finished: Finished, tiny_config: TinyConfig) -> None:
     alone = src.train.run(tiny_config("trainer.seed=2", "tracking.models=false", FP32))
     again = read(finished, 2)
-    assert (alone.spearman.value, alone.validation_loss) == (again["spearman_cosine"], again["validation_loss"])
+    assert (alone.leading.value, alone.validation_loss) == (again["spearman_cosine"], again["validation_loss"])
 
 
 def test_a_finished_seed_is_not_trained_again_where_another_store_knows_nothing_of_it(

@@ -138,6 +138,17 @@ def test_a_state_of_an_earlier_version_has_no_digest_of_the_base_encoder_and_is_
         plan(tiny_config("model.path=."), pairs)
 
 
+def test_a_state_of_an_earlier_version_is_resumed_unless_a_newer_setting_is_not_at_its_default(
+    tiny_config: TinyConfig, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start(tiny_config(), pairs)
+    earlier = {name: value for name, value in first.fingerprint.items() if name != "trainer.weight_decay"}
+    state_file(Path(tiny_config().folder)).save(RunState(earlier, "run-1"))
+    assert plan(tiny_config(), pairs).run_id == "run-1"
+    with pytest.raises(UserError, match=r"; trainer\.weight_decay was 0\.0, is 0\.1\)"):
+        plan(tiny_config("trainer.weight_decay=0.1", "trainer.used_rows=false"), pairs)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"run_id": "run-1"}', '{"fingerprint": 3, "run_id": 4}', None])
 def test_a_damaged_state_is_named_and_set_aside_and_counts_as_none(
     content: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -188,7 +199,7 @@ def test_only_a_done_training_of_the_same_fingerprint_is_completed(tiny_config: 
 
 def recipe(config: Config, pairs: ExampleSet) -> str:
     config = resolve_precision(config)
-    return recipe_of(config, fingerprint_of(config, pairs))
+    return recipe_of(config, fingerprint_of(config, pairs), pairs.shape)
 
 
 @pytest.mark.parametrize(
@@ -236,3 +247,14 @@ def test_other_pairs_another_encoder_or_precision_make_another_recipe(
     monkeypatch.setattr(state, "base_of", lambda _: BaseModel("tests/tiny", None, None, "another"))
     found.add(recipe(config, pairs))
     assert len(found) == 4
+
+
+def test_a_setting_of_a_later_version_changes_a_recipe_only_if_it_is_not_at_its_default(
+    tiny_config: TinyConfig, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = resolve_precision(tiny_config())
+    former = fingerprint_of(config, pairs)
+    monkeypatch.setattr(state, "default_settings", lambda: {"trainer.later": "1", "trainer.batch_size": "4"})
+    default, other = ({**former, "trainer.later": value} for value in ("1", "2"))
+    assert recipe_of(config, default, pairs.shape) == recipe_of(config, former, pairs.shape)
+    assert recipe_of(config, other, pairs.shape) != recipe_of(config, former, pairs.shape)

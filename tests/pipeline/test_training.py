@@ -21,7 +21,7 @@ from src.evaluation.result import REPORTED, Result
 from src.pipeline.training import run_training
 from src.tracking.run import Run
 from src.training.checkpoints import CHECKPOINTS
-from src.training.trainer import PairTrainer
+from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
 from src.utils.files import file_digest
 
@@ -34,15 +34,15 @@ class Killed(BaseException):
 
 
 def killed_at(step: int, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    save = PairTrainer._save_checkpoint
+    save = ExampleTrainer._save_checkpoint
 
-    def killed(self: PairTrainer, *arguments: object) -> None:
+    def killed(self: ExampleTrainer, *arguments: object) -> None:
         save(self, *arguments)
         if self.state.global_step == step:
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(PairTrainer, "_save_checkpoint", killed)
+        patch.setattr(ExampleTrainer, "_save_checkpoint", killed)
         src.train.run(config)
 
 
@@ -75,12 +75,12 @@ def test_the_latest_score_of_a_run_is_the_reported_one_after_its_curve(
     history = sorted(client.get_metric_history(result.run_id, SPEARMAN), key=lambda point: point.timestamp)
     points = [(point.step, point.value) for point in history]
     assert points[: len(curve)] == list(zip(curve["step"], curve[SPEARMAN], strict=True))
-    assert set(points[len(curve) :]) == {(result.steps, result.spearman.value)}
+    assert set(points[len(curve) :]) == {(result.steps, result.leading.value)}
     assert {name: run.data.metrics[name] for name in REPORTED} == result.reported
     (model,) = client.search_logged_models([run.info.experiment_id])
     assert {each.key: each.value for each in model.metrics} == result.reported
-    interval = f"{result.spearman} on {len(pairs.reported)} {split} pairs of pairs.csv (files)"
-    before = f"{result.before:.4f}{' on dev' if split == 'test' else ''} before training"
+    interval = f"{result.leading} on {len(pairs.reported)} {split} pairs of pairs.csv (files)"
+    before = f"{result.before.value:.4f}{' on dev' if split == 'test' else ''} before training"
     assert run.data.tags["mlflow.note.content"] == f"Spearman {interval}, {before}."
 
 
@@ -154,9 +154,9 @@ def test_a_damaged_best_checkpoint_is_one_sentence_and_the_next_try_does_without
     tiny_config: TinyConfig, undisturbed: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_config(*BEST)
-    load = PairTrainer._load_best_model
+    load = ExampleTrainer._load_best_model
 
-    def damaging(self: PairTrainer) -> None:
+    def damaging(self: ExampleTrainer) -> None:
         os.truncate(Path(self.state.best_model_checkpoint) / "model.safetensors", 100)
         load(self)
 
@@ -164,7 +164,7 @@ def test_a_damaged_best_checkpoint_is_one_sentence_and_the_next_try_does_without
         monkeypatch.context() as patch,
         pytest.raises(UserError, match=r"checkpoint-3: expected the best checkpoint as it was written, found damage"),
     ):
-        patch.setattr(PairTrainer, "_load_best_model", damaging)
+        patch.setattr(ExampleTrainer, "_load_best_model", damaging)
         src.train.run(config)
     src.train.run(config)
     assert outcome(Path(config.folder)) == undisturbed

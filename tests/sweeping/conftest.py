@@ -13,7 +13,7 @@ import pytest
 
 import src.sweep
 from src.config import SweepSettings
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import SPEARMAN, leading_metric
 from src.evaluation.statistics import Estimate
 from src.sweeping.coordinator import join_study
 from src.sweeping.leadership import Leadership
@@ -34,6 +34,7 @@ class InstantTrainings:
         self.params: dict[int, Params] = {}
         """Params of each trial that was run."""
         self.steps = 0
+        self.metric = leading_metric("scored")
 
     def run(
         self,
@@ -54,7 +55,7 @@ class InstantTrainings:
             spearman = self.spearman(params, step / STEPS)
             for callback in callbacks:
                 callback.on_evaluate(CurveRow(step / STEPS, step, 0.1, 0.1, {SPEARMAN: spearman}))
-        return SimpleNamespace(run_id=f"run{number}", spearman=Estimate(spearman, spearman, spearman))
+        return SimpleNamespace(run_id=f"run{number}", leading=Estimate(spearman, spearman, spearman))
 
     def spearman(self, params: Params, progress: float) -> float:
         rate = float(params["trainer.learning_rate"] or 0)

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from src.config import SweepSettings
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import SPEARMAN, leading_metric
 from src.sweeping.lease import acquire_trial
 from src.sweeping.study import SweepStudy
 from src.sweeping.trials import TrialCallback, TrialRunner
@@ -92,7 +92,7 @@ def test_trainings_of_any_length_are_compared_at_the_same_points(sweep_config: S
     for steps in (9, 57, 61, 122, 183, 1000):
         with acquire_trial(study) as lease:
             assert lease is not None
-            callback = TrialCallback(lease, evaluations=8)
+            callback = TrialCallback(lease, leading_metric("scored"), evaluations=8)
             callback.on_train_begin(steps, 0)
             for step in (0, *range(interval := -(-steps // 8), steps, interval), steps):
                 callback.on_evaluate(CurveRow(step / steps, step, 0.1, 0.1, {SPEARMAN: step / steps}))

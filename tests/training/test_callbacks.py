@@ -16,7 +16,7 @@ from sentence_transformers.sentence_transformer.losses import CosineSimilarityLo
 import src.train
 from src.cli import handle_errors
 from src.config import Config
-from src.training.trainer import PairTrainer
+from src.training.trainer import ExampleTrainer
 from src.utils.errors import TrainingDiverged
 
 TinyConfig = Callable[..., Config]
@@ -45,15 +45,15 @@ def test_a_training_that_diverges_fails_with_the_step_and_keeps_the_last_good_ch
     broken: Callable[[SentenceTransformer], None], words: str, tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_config("trainer.precision=fp32")
-    evaluate = PairTrainer.evaluate
+    evaluate = ExampleTrainer.evaluate
 
-    def evaluated(self: PairTrainer, *arguments: Any, **named: Any) -> dict[str, float]:
+    def evaluated(self: ExampleTrainer, *arguments: Any, **named: Any) -> dict[str, float]:
         if self.state.global_step == 6:
             with torch.no_grad():
                 broken(self.model)
         return evaluate(self, *arguments, **named)
 
-    monkeypatch.setattr(PairTrainer, "evaluate", evaluated)
+    monkeypatch.setattr(ExampleTrainer, "evaluate", evaluated)
     with pytest.raises(TrainingDiverged) as caught:
         src.train.run(config)
     sentence = str(caught.value)
@@ -74,16 +74,16 @@ def test_no_checkpoint_between_evaluations_contains_non_finite_weights(
     tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_config("trainer.precision=fp32", "trainer.eval_steps=10", "trainer.save_steps=2")
-    compute = PairTrainer.compute_loss
+    compute = ExampleTrainer.compute_loss
 
-    def computed(self: PairTrainer, *arguments: Any, **named: Any) -> Any:
+    def computed(self: ExampleTrainer, *arguments: Any, **named: Any) -> Any:
         loss = compute(self, *arguments, **named)
         if self.state.global_step == 5:
             with torch.no_grad():
                 break_weights(self.model)
         return loss
 
-    monkeypatch.setattr(PairTrainer, "compute_loss", computed)
+    monkeypatch.setattr(ExampleTrainer, "compute_loss", computed)
     with pytest.raises(TrainingDiverged, match=r"step 6: expected finite weights.*checkpoint-4, the last good"):
         src.train.run(config)
     kept = {path.name for path in Path(config.folder).glob("checkpoints/checkpoint-*")}
@@ -93,15 +93,15 @@ def test_no_checkpoint_between_evaluations_contains_non_finite_weights(
 def test_a_nan_loss_is_reported_with_its_own_step(
     tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compute = PairTrainer.compute_loss
+    compute = ExampleTrainer.compute_loss
 
-    def computed(self: PairTrainer, *arguments: Any, **named: Any) -> Any:
+    def computed(self: ExampleTrainer, *arguments: Any, **named: Any) -> Any:
         loss = compute(self, *arguments, **named)
         if self.state.global_step == 4:
             self.losses[-1] = loss.detach() * math.nan
         return loss
 
-    monkeypatch.setattr(PairTrainer, "compute_loss", computed)
+    monkeypatch.setattr(ExampleTrainer, "compute_loss", computed)
     with pytest.raises(SystemExit) as left, handle_errors():
         src.train.run(tiny_config("trainer.precision=bf16"))
     assert left.value.code == 2

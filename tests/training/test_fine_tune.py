@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,19 +16,28 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from src.config import Config
 from src.config.training import TrainerConfig
-from src.data import load_examples
+from src.data import ExampleSet, load_examples
 from src.encoder import base_of, load_encoder
 from src.evaluation.evaluate import evaluate
 from src.evaluation.metrics import SPEARMAN
 from src.report.card import init_model_card
 from src.training import Training, TrainingClock, clock, fine_tune
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
-from src.training.losses import build_loss
-from src.training.trainer import PairTrainer
+from src.training.losses import ExampleLoss, build_loss
+from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]
 FP32 = "trainer.precision=fp32"
+
+
+def losses_of(encoder: SentenceTransformer, data: ExampleSet, config: Config) -> dict[str, ExampleLoss]:
+    """Return the configured loss of each set, or the default one of its shape."""
+    chosen = config.loss.name
+    return {
+        name: build_loss(encoder, replace(config.loss, name=each.shape.losses[0] if chosen == "auto" else chosen))
+        for name, each in data.sets.items()
+    }
 
 
 def train(config: Config) -> tuple[Training, torch.Tensor]:
@@ -38,8 +48,8 @@ def train(config: Config) -> tuple[Training, torch.Tensor]:
 def resume(config: Config) -> tuple[Training, torch.Tensor]:
     pairs, encoder = load_examples(config.data), load_encoder(config.model)
     init_model_card(encoder, config.name, pairs, base_of(config.model))
-    loss, folder = build_loss(encoder, config.loss.name), Path(config.folder)
-    training = fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, folder, [], TrainingClock())
+    losses, folder = losses_of(encoder, pairs, config), Path(config.folder)
+    training = fine_tune(encoder, pairs, losses, config.trainer, folder, [], TrainingClock())
     return training, torch.cat([weight.detach().flatten() for weight in encoder.parameters()])
 
 
@@ -55,7 +65,7 @@ def test_the_curve_has_a_row_for_each_evaluation_and_for_the_last_step(trainer: 
 def test_the_curve_starts_with_the_encoder_before_training(tiny_config: TinyConfig) -> None:
     config = tiny_config(FP32)
     pairs, encoder = load_examples(config.data), load_encoder(config.model)
-    before = evaluate(encoder, pairs.dev, build_loss(encoder, config.loss.name), config.trainer)
+    before = evaluate(encoder, pairs.dev, losses_of(encoder, pairs, config)["train"], config.trainer)
     first = train(config)[0].curve[0]
     assert (first.epoch, first.step, first.validation_loss, first.metrics) == (0, 0, before.loss, before.metrics)
     assert math.isnan(first.training_loss)
@@ -138,7 +148,7 @@ def test_evaluations_are_no_part_of_the_time_of_training(
 
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
     owners = {
-        "training_step": PairTrainer,
+        "training_step": ExampleTrainer,
         "encode": SentenceTransformer,
         "_load_best_model": SentenceTransformerTrainer,
     }
@@ -158,20 +168,21 @@ def test_keep_best_ends_with_the_weights_of_the_best_evaluation(tiny_config: Tin
     config = tiny_config(FP32, "trainer.keep=best", "trainer.learning_rate=0.005", "trainer.epochs=3")
     shutil.rmtree(config.folder, ignore_errors=True)
     pairs, encoder = load_examples(config.data), load_encoder(config.model)
-    loss = build_loss(encoder, config.loss.name)
+    losses = losses_of(encoder, pairs, config)
     wrong = pairs.train.map(lambda pair: {"score": 1 - pair["score"]})  # the longer it trains, the worse
-    training = fine_tune(encoder, wrong, pairs.dev, loss, config.trainer, Path(config.folder), [], TrainingClock())
+    worse = replace(pairs, train=wrong)
+    training = fine_tune(encoder, worse, losses, config.trainer, Path(config.folder), [], TrainingClock())
     best = max(row.metrics[SPEARMAN] for row in training.curve[1:])
     assert best < training.curve[0].metrics[SPEARMAN]
     assert best > training.curve[-1].metrics[SPEARMAN]
-    assert evaluate(encoder, pairs.dev, loss, config.trainer).metrics[SPEARMAN] == best
+    assert evaluate(encoder, pairs.dev, losses["train"], config.trainer).metrics[SPEARMAN] == best
 
 
 @pytest.mark.parametrize("trainer", ["default", "stock"])
 def test_an_encoder_can_be_trained_twice_in_bf16(trainer: str, tiny_config: TinyConfig) -> None:
     config = tiny_config(f"trainer={trainer}", "trainer.precision=bf16", "trainer.checkpoints=false")
     pairs, encoder = load_examples(config.data), load_encoder(config.model)
-    loss, checkpoints = build_loss(encoder, config.loss.name), Path(config.folder)
+    losses, checkpoints = losses_of(encoder, pairs, config), Path(config.folder)
     trained_in: list[torch.dtype] = []
 
     def record_dtype(layer: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
@@ -179,10 +190,10 @@ def test_an_encoder_can_be_trained_twice_in_bf16(trainer: str, tiny_config: Tiny
             trained_in.append(output.dtype)
 
     encoder[0].model.encoder.layer[0].output.dense.register_forward_hook(record_dtype)
-    fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [], TrainingClock())
+    fine_tune(encoder, pairs, losses, config.trainer, checkpoints, [], TrainingClock())
     passes = len(trained_in)
     assert passes > 0
-    fine_tune(encoder, pairs.train, pairs.dev, loss, config.trainer, checkpoints, [], TrainingClock())
+    fine_tune(encoder, pairs, losses, config.trainer, checkpoints, [], TrainingClock())
     assert trained_in == [torch.bfloat16] * 2 * passes
 
 
@@ -208,8 +219,11 @@ def test_checkpoints_can_have_an_interval_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "steps"), [(0.1, 34), (0.0, 0), (0.5, 168)])
-def test_warmup_ratio_is_a_share_of_the_steps(ratio: float, steps: int, tmp_path: Path) -> None:
-    arguments = build_arguments(TrainerConfig(warmup_ratio=ratio, precision="fp32"), 5371, tmp_path)
+def test_warmup_ratio_is_a_share_of_the_steps(ratio: float, steps: int, tiny_config: TinyConfig) -> None:
+    config = tiny_config()
+    pairs, encoder = load_examples(config.data), load_encoder(config.model)
+    trainer = TrainerConfig(warmup_ratio=ratio, precision="fp32")
+    arguments = build_arguments(trainer, encoder, pairs, losses_of(encoder, pairs, config), Path(config.folder))
     assert arguments.get_warmup_steps(336) == steps
 
 

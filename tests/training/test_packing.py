@@ -99,14 +99,14 @@ def test_a_packed_batch_has_next_to_no_padding(encoder: SentenceTransformer) -> 
     rows = list(tokenize(PAIRS, encoder)) * 10
     tokens = sum(len(row[column]) for row in rows for column in ("sentence1", "sentence2"))
     batch = COLLATOR(rows)
-    assert tokens < batch["pairs_input_ids"].shape[1] < 1.15 * tokens
+    assert tokens < batch["packed0_input_ids"].shape[1] < 1.15 * tokens
     assert batch["label"].tolist() == [1.0, 0.25, 0.5] * 10
 
 
 def test_a_batch_without_fillers_is_packed_too(encoder: SentenceTransformer) -> None:
     row = {"sentence1": [5] * 16, "sentence2": [6] * 16, "score": 1.0}
     batch = COLLATOR([row, row])
-    assert batch["pairs_input_ids"].shape == (1, 64)
+    assert batch["packed0_input_ids"].shape == (1, 64)
     with packed_attention(encoder, enabled=True):
         first, second = embed_packed(encoder, features_of(batch))
     alone = encoder({"input_ids": torch.full((1, 16), 5), "attention_mask": torch.ones(1, 16, dtype=torch.int64)})

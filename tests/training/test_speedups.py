@@ -140,13 +140,13 @@ def test_training_the_used_rows_alone_gives_the_same_weights_and_curve(tiny_conf
 
 def test_used_tokens_are_those_of_the_pairs(encoder: SentenceTransformer) -> None:
     expected = {token for text in ("방", "창", "방이", "넓다") for token in encoder.tokenizer(text)["input_ids"]}
-    assert set(used_tokens(tokenize(PAIRS, encoder)).tolist()) == expected
+    assert set(used_tokens([tokenize(PAIRS, encoder)]).tolist()) == expected
 
 
 def test_a_change_of_the_rows_is_seen_by_an_evaluation_and_by_a_checkpoint(
     encoder: SentenceTransformer, tmp_path: Path
 ) -> None:
-    used = used_tokens(tokenize(PAIRS, encoder))
+    used = used_tokens([tokenize(PAIRS, encoder)])
     before = encoder.encode(["방이 넓다", "다른 말"])
     with embedding_subset(encoder[0].model, used):
         encoder.train()
