@@ -38,6 +38,11 @@ def split_validation(config: SweepSettings, pairs: ExampleSet) -> ExampleSet:
     return replace(pairs, train=rest, dev=validation, test=None, warnings=())
 
 
+def set_sizes(examples: ExampleSet) -> list[int]:
+    """Return the number of training examples of each set."""
+    return [len(each.train) for each in examples.sets.values()]
+
+
 def trial_name(number: int, params: Params, seed: int | None = None) -> str:
     """Return the name of a trial's run, or of its confirmation with a seed: `trial 007, seed 43: lr 8e-05, …`."""
     with_seed = "" if seed is None else f", {describe({'trainer.seed': seed})}"
@@ -45,13 +50,16 @@ def trial_name(number: int, params: Params, seed: int | None = None) -> str:
 
 
 def trial_config(
-    study: SweepStudy, params: Params, pairs: int, folder: Path, name: str, seed: int | None = None, keep: str = "best"
+    study: SweepStudy, params: Params, sizes: Sequence[int], folder: Path, name: str, seed: int | None = None, keep: str = "best"
 ) -> Config:
-    """Return the settings of a training run on `pairs` pairs with these params, evaluated at equal intervals."""
+    """Return the settings of a training run with these params, evaluated at equal intervals.
+
+    `sizes`: numbers of training examples of each set.
+    """
     config = with_params(training_config(study.config), params)
     trainer = replace(
         config.trainer,
-        eval_steps=math.ceil(total_steps(config.trainer, pairs) / study.config.sweep.evaluations),
+        eval_steps=math.ceil(total_steps(config.trainer, *sizes) / study.config.sweep.evaluations),
         eval_every_epochs=None,
         keep=keep,
         checkpoints=True,
@@ -98,7 +106,7 @@ class Trainings:
         `seed` replaces the configured one; `keep` is best or last, as in `TrainerConfig`.
         """
         name = trial_name(int(tags["trial.number"]), params, seed)
-        config = trial_config(self.study, params, len(self.pairs.train), folder, name, seed, keep)
+        config = trial_config(self.study, params, set_sizes(self.pairs), folder, name, seed, keep)
         with quiet_console():
             return self.load_or_train(config, self.pairs, tags, callbacks)
 

@@ -19,7 +19,7 @@ from src.evaluation.statistics import Estimate, Interval, percentile_interval, r
 from src.pipeline.seeds import stack_values
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import Trainings, excluded_if_diverged, trial_name
+from src.sweeping.trainings import Trainings, excluded_if_diverged, set_sizes, trial_name
 from src.tracking import PARENT, Run, known_run, start_run
 from src.training.fine_tune import save_interval, total_steps
 from src.utils.errors import TrainingDiverged, UserError, shorten
@@ -145,7 +145,7 @@ def train_winner(winner: Finalist, trainings: Trainings, pairs: ExampleSet, pare
     Raises `TrainingDiverged` if the training diverges; the study then excludes this trial.
     """
     study = trainings.study
-    config = winner_config(study, winner, len(pairs.train))
+    config = winner_config(study, winner, set_sizes(pairs))
     tags = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
     with excluded_if_diverged(study, winner.number, Path(config.folder)):
         result = trainings.load_or_train(config, pairs, tags)
@@ -153,15 +153,15 @@ def train_winner(winner: Finalist, trainings: Trainings, pairs: ExampleSet, pare
     return result
 
 
-def winner_config(study: SweepStudy, winner: Finalist, pairs: int) -> Config:
+def winner_config(study: SweepStudy, winner: Finalist, sizes: list[int]) -> Config:
     """Return the settings of the winner's training: one evaluation, at its end, since dev must not select anything."""
     config = with_params(training_config(study.config), winner.params)
     trainer = config.trainer
     once = replace(
         trainer,
-        eval_steps=total_steps(trainer, pairs),
+        eval_steps=total_steps(trainer, *sizes),
         eval_every_epochs=None,
-        save_steps=save_interval(trainer, pairs),
+        save_steps=save_interval(trainer, *sizes),
         save_every_epochs=None,
         keep="last",
         resume="if_same",  # starts anew if the winner has changed

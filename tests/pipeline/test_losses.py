@@ -79,7 +79,7 @@ def test_the_recipe_of_a_mixture_depends_on_losses_and_weights_and_all_examples(
         return recipe_of(resolved, fingerprint_of(resolved, examples), examples.shape)
 
     first = recipe(mixture(tiny_config()))
-    assert first.endswith("batch 4, tiny, nli mnrl, sts cosine_similarity")
+    assert first.endswith("batch 4, tiny, nli mnrl, sts cosine_similarity, primary sts")
     moved = mixture(tiny_config())
     moved.data.sets["nli"]["train"] = "elsewhere.csv"
     assert recipe(moved) == first
