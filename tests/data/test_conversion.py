@@ -251,7 +251,7 @@ def test_numbers_of_labels_on_the_hub_have_the_meaning_of_their_names(tmp_path: 
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
     monkeypatch.setattr(hub_sets, "hub_reachable", lambda timeout: True)
     monkeypatch.setattr("datasets.load_dataset", lambda *args, **options: table)
-    with pytest.raises(UserError, match="expected one of the labels .* found 'not'"):
+    with pytest.raises(UserError, match=r"expected one of the labels .* found 'not'"):
         load_examples(PairFiles(train="owner/rte", dev="dev"))
     data = load_examples(PairFiles(train="owner/rte", dev="dev", labels={"not": 0, "entailment": 1}))
     assert data.train["label"][:] == [0, 1] * 4

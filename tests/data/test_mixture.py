@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from src.cli.overrides import prepare_overrides
 from src.config import Config
 from src.config.data import KlueSts, Mixture, PairFiles, ReviewSearch
-from src.data import ExampleSet, digest, load_examples
+from src.data import digest, load_examples
 from src.utils.errors import UserError
 
 
@@ -37,16 +38,13 @@ def test_the_first_set_is_the_primary_one_and_has_the_others(files: Path) -> Non
 
 
 def test_warnings_name_their_set_and_texts_of_train_in_the_primary_dev(files: Path) -> None:
-    def load(more: str) -> ExampleSet:
-        (files / "nli.csv").open("a", encoding="utf-8").write(f"\n{more}")
-        return load_examples(Mixture(sets={**SETS, "sts": {**STS, "dev": "sts.csv"}}))
-
-    shared = "40 text(s)"
-    assert load("a,b,c").warnings[0].startswith(f"sts: {shared.replace('40', '80')} occur in both train (sts.csv)")
-    data = load("방 3,a,숙소 4")
-    assert data.warnings[1:] == (
-        "2 text(s) occur in both train of the set 'nli' and dev of the primary set 'sts', such as '방 3'.",
-    )
+    text = (files / "nli.csv").read_text("utf-8")
+    (files / "more.csv").write_text(f"{text}\n방 3,a,숙소 4", "utf-8")
+    sets = {"sts": {**STS, "dev": "sts.csv"}, "nli": {"train": "more.csv", "dev": "nli.csv"}}
+    first, second, third = load_examples(Mixture(sets=sets)).warnings
+    assert first.startswith("sts: 80 text(s) occur in both train (sts.csv) and dev (sts.csv)")
+    assert second.startswith("nli: 120 text(s) occur in both train (more.csv)")
+    assert third == ("2 text(s) occur in both train of the set 'nli' and dev of the primary set 'sts', such as '방 3'.")
 
 
 def test_a_set_can_be_built_in_and_has_a_loss_and_a_weight(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +104,17 @@ def test_errors_of_a_set_name_it_and_its_settings(files: Path) -> None:
 
 def test_sets_of_a_command_line_keep_their_order_and_name_the_primary_one(compose: Callable[..., Config]) -> None:
     sets = "{sts: {train: b.csv, min_score: 0, max_score: 5}, nli: {train: a.csv, shape: triplets, weight: 0.5}}"
-    config = compose("data=mixture", f"data.sets={sets}")
+    typed = ["data=mixture", f"data.sets={sets}"]
+    config = compose(*prepare_overrides(typed))
     assert isinstance(config.data, Mixture)
     assert (config.name, config.data.primary, list(config.data.sets)) == ("mixture", "sts", ["sts", "nli"])
-    assert compose("data=mixture", f"data.sets={sets}", "data.primary=nli").data.primary == "nli"
+    config = compose(*prepare_overrides([*typed, "data.primary=nli", "data.sets.nli.weight=2"]))
+    assert (config.data.primary, config.data.parts()["nli"].weight) == ("nli", 2)
+
+
+def test_labels_of_a_command_line_may_be_words_or_numbers(compose: Callable[..., Config]) -> None:
+    for labels, expected in (("{yes: 1, no: 0, none: null}", {"yes": 1, "no": 0, "none": None}), ("{2: 1}", {"2": 1})):
+        config = compose(*prepare_overrides(["data=pairs", "data.train=a.csv", f"data.labels={labels}"]))
+        assert config.data.labels == expected
+    with pytest.raises(UserError, match=r"data\.labels must be 0, 1 or null for each label"):
+        PairFiles(train="a.csv", labels={"yes": 2})
