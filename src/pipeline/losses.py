@@ -33,7 +33,9 @@ def resolve_losses(config: AnyConfig, examples: ExampleSet) -> AnyConfig:
         name: fitting_loss(loss.name, examples.sets[name].shape, f"data.sets.{name}.loss")
         for name, loss in config.part_losses.items()
     }
-    sets = {name: {**given, "loss": given_loss(given) | {"name": names[name]}} for name, given in config.data.sets.items()}
+    sets = {
+        name: {**given, "loss": given_loss(given) | {"name": names[name]}} for name, given in config.data.sets.items()
+    }
     return replace(config, data=replace(config.data, sets=sets))
 
 

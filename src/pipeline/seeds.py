@@ -135,7 +135,9 @@ def summarise(results: list[Result], predictions: list[pd.DataFrame], seeds: lis
     The interval of a metric of another set of a mixture, whose predictions are not kept, is the mean of the seeds'.
     """
     scores = {name: [result.scores[name] for result in results] for name in results[0].scores}
-    means = {name: Estimate(*(float(np.mean(each)) for each in zip(*found, strict=True))) for name, found in scores.items()}
+    means = {
+        name: Estimate(*(float(np.mean(each)) for each in zip(*found, strict=True))) for name, found in scores.items()
+    }
     for metric in predicted_metrics(results[0]):
         drawn = resampled_means(metric.statistic, *stack_values(metric, predictions), seeds[0])
         means[metric.name] = Estimate(means[metric.name].value, *percentile_interval(drawn))
@@ -179,7 +181,9 @@ def log_summary(config: Config, result: Result, champion: dict[str, str]) -> Non
     summary, folder = result.seeds, relative_to_cwd(Path(config.folder))
     assert summary
     table = pd.read_csv(folder / TABLE)
-    each = ", ".join(f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[result.metric.name], strict=True))
+    each = ", ".join(
+        f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[result.metric.name], strict=True)
+    )
     over = "pairs and seeds" if result.metric.of_similarities else "queries and seeds"
     spreads = {
         f"{metric.label} ({result.evaluated_on})": f"mean {summary.means[metric.name]} over {over},"
