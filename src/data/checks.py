@@ -1,8 +1,9 @@
 """Checked tables of examples, and the data sets built from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,7 +12,7 @@ from src.data.conversion import from_labels, spread_lists
 from src.data.examples import ExampleSet, Provenance, to_dataset
 from src.data.labels import check_labels, check_scores
 from src.data.layouts import Layout
-from src.data.relations import check_relations, queries_among_candidates, shared_texts, texts_of
+from src.data.relations import check_relations, queries_among_candidates, text_ids, texts_of
 from src.data.shapes import Shape, shape_of
 from src.utils.errors import UserError
 
@@ -29,7 +30,7 @@ class CheckedSplit:
     where: str
     """File, or Hub data set and split, for messages."""
     warnings: tuple[str, ...] = ()
-    layout: Layout = Layout()
+    layout: Layout = field(default_factory=Layout)
     """The layout of the source, with the shape and the labels that its values decided."""
 
     @property
@@ -68,8 +69,7 @@ def assemble(
     """Return both splits as data sets, with all warnings; raise `UserError` if `check_usable` rejects one."""
     check_usable(train, "train")
     check_usable(dev, "dev")
-    shared = shared_texts((train.table, train.where), (dev.table, dev.where))
-    warnings = (*warnings, *train.warnings, *dev.warnings, *shared, *queries_among_candidates(dev.table, dev.where))
+    warnings = (*warnings, *train.warnings, *dev.warnings, *shared_texts(train, dev), *found_first(dev))
     data = ExampleSet(to_dataset(train.table), to_dataset(dev.table), None, source, provenance, warnings)
     # Free the memory that Arrow keeps after the checks: at a million pairs three times the size of the pairs.
     pa.default_memory_pool().release_unused()
@@ -96,3 +96,29 @@ def check_usable(split: CheckedSplit, role: str, alternative: str = "") -> None:
                 f" {count:,} {shape.noun} of {role}, which leaves nothing to learn and nothing to rank: add"
                 f" {shape.noun} with other {name}s{alternative}."
             )
+
+
+def shared_texts(train: CheckedSplit, dev: CheckedSplit) -> list[str]:
+    """Return a warning with the number of texts in both splits and the rows of the first; empty without any."""
+    ids = text_ids(train.table, dev.table)
+    shared, at_train, at_dev = np.intersect1d(ids[0].ravel(), ids[1].ravel(), return_indices=True)
+    if not len(shared):
+        return []
+    i = int(at_dev.argmin())
+    positions = (int(at[i]) // each.shape[1] for at, each in zip((at_train, at_dev), ids, strict=True))
+    rows = [split.table[ROW][position] for split, position in zip((train, dev), positions, strict=True)]
+    return [
+        f"{len(shared):,} text(s) occur in both train ({train.where}) and dev ({dev.where});"
+        f" the first is in data row {rows[0]} of train and data row {rows[1]} of dev."
+    ]
+
+
+def found_first(dev: CheckedSplit) -> list[str]:
+    """Return a warning about anchors that are also candidates, and so are ranked before every right answer."""
+    count, first = (0, 0) if dev.shape.label else queries_among_candidates(dev.table)
+    if not count:
+        return []
+    return [
+        f"{dev.where}: {count:,} anchor(s) of dev are also a positive or negative, and are ranked first for themselves;"
+        f" the first is in data row {dev.table[ROW][first]}."
+    ]

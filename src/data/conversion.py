@@ -35,7 +35,7 @@ def from_labels(table: pa.Table, where: str, layout: Layout) -> tuple[pa.Table, 
     valid = table.filter(pc.is_valid(table["label"]))
     if layout.shape == "labelled":
         left_out = len(table) - len(valid)
-        note = f"{where}: {left_out:,} row(s) were left out, since data.labels has null for their label."
+        note = f"{where}: {left_out:,} row(s) were left out, whose label stands for neither 0 nor 1 (data.labels)."
         return valid, [note] if left_out else []
     words = [next((word for word, value in layout.labels.items() if value == label), "none") for label in (1, 0)]
     shown = layout.shown("label")
@@ -50,13 +50,14 @@ def from_labels(table: pa.Table, where: str, layout: Layout) -> tuple[pa.Table, 
     triplets = pairs.take(positive).drop_columns("label").add_column(2, NEGATIVE, valid["sentence2"].take(negative))
     anchor, right, wrong = (triplets[name] for name in ("anchor", "positive", NEGATIVE))
     triplets = triplets.filter(pc.and_(pc.not_equal(right, wrong), pc.not_equal(anchor, wrong)))
-    total, used = pc.count_distinct(table["sentence1"]).as_py(), pc.count_distinct(triplets["anchor"]).as_py()
-    note = (
-        f"{where}: {len(table):,} labelled pairs became {len(triplets):,} triplets; {total - used:,} of {total:,} texts"
-        f" of {layout.shown('sentence1')!r} were left out, which have no pair with {shown} {words[0]} and another with"
-        f" {words[1]}."
-    )
-    return triplets, [note]
+    total, used = (pc.count_distinct(texts).as_py() for texts in (table["sentence1"], triplets["anchor"]))
+    note = f"{where}: {len(table):,} labelled pairs became {len(triplets):,} triplets"
+    if used < total:
+        note += (
+            f"; {total - used:,} of {total:,} texts of {layout.shown('sentence1')!r} were left out, which have no pair"
+            f" with {shown} {words[0]} and another with {words[1]}"
+        )
+    return triplets, [f"{note}."]
 
 
 def _match(anchors: NDArray[np.int32], is_positive: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

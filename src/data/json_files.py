@@ -37,8 +37,8 @@ class JsonFile:
 
     @cached_property
     def names(self) -> list[str]:
-        """Names of the fields of the first object."""
-        return _dotted(next(_objects(self.path), {}))
+        """Names of the fields of the first `ROWS` objects."""
+        return list(dict.fromkeys(name for fields in islice(_objects(self.path), ROWS) for name in _dotted(fields)))
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -182,7 +182,7 @@ def _dotted(fields: Fields) -> list[str]:
 def _check_kinds(path: Path, row: int, fields: Fields, kinds: dict[str, str], prefix: str = "") -> None:
     """Raise `UserError` for a value that differs in kind from its column or has a lone surrogate; extend `kinds`."""
     for key, value in fields.items():
-        name = prefix + key
+        name = f"{prefix}{key}"
         if isinstance(value, str) and LONE_SURROGATE.search(value):
             raise invalid_value(path, row, name, "text without lone surrogates", value, "correct the row")
         kind = KINDS.get(type(value))
@@ -191,6 +191,8 @@ def _check_kinds(path: Path, row: int, fields: Fields, kinds: dict[str, str], pr
             raise invalid_value(path, row, name, kinds[name], value, advice)
         if isinstance(value, dict):
             _check_kinds(path, row, value, kinds, f"{name}.")
+        for item in value if isinstance(value, list) else ():
+            _check_kinds(path, row, {f"{name}[]": item}, kinds)
 
 
 @contextmanager

@@ -52,8 +52,9 @@ class Layout:
         return f"rename the columns or set {', '.join(keys)}" if self.is_adjustable else "use the columns as published"
 
     def shown(self, name: str) -> str:
-        """Return the column of the source from which a column of a shape is read."""
-        return self.columns.get(name) or self.columns[NEGATIVE]
+        """Return the column of the source from which a column of a shape is read, or its own name without a source."""
+        other = NEGATIVE if "label" not in self.columns else "sentence1" if name == "anchor" else "sentence2"
+        return self.columns.get(name) or self.columns.get(other, name)
 
 
 def recognise(names: Sequence[str], where: str, data: PairFiles) -> Layout:
@@ -65,7 +66,7 @@ def recognise(names: Sequence[str], where: str, data: PairFiles) -> Layout:
     found = {role: _candidates(role, names, data) for role in ALIASES}
     shape = _only_shape(found, names, where, data) if data.shape == "auto" else data.shape
     roles = SHAPES[shape].columns
-    if shape in ("positives", "triplets") and not all(map(found.get, roles)) and _fits("labelled", found):
+    if shape in ("positives", "triplets") and not _fits(shape, found) and _fits("labelled", found):
         roles = SHAPES["labelled"].columns
     if "label" in roles and data.shape == "auto" and not data.labels:
         shape = "auto"
@@ -115,5 +116,13 @@ def _only_shape(found: Mapping[str, Sequence[str]], names: Sequence[str], where:
         raise UserError(
             f"{where}: expected the columns of one shape ({shapes}), found {short_repr(list(names), 200)}, which has"
             f" those of {count}: set data.shape, or the names of the columns, as in data.sentence1=COLUMN."
+        )
+    gold = [*found["score"], *found["label"]]
+    if fitting[0] == "positives" and gold:
+        anchor, positive = found["anchor"][0], found["positive"][0]
+        raise UserError(
+            f"{where}: expected positives without a score or label, found the column {gold[0]!r}: set"
+            f" data.sentence1={anchor} data.sentence2={positive} if it says which pairs fit, or data.shape=positives if"
+            " all do."
         )
     return fitting[0]

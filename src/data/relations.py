@@ -56,35 +56,11 @@ def check_relations(table: pa.Table, where: str, shown: Callable[[str], str]) ->
     return warnings
 
 
-def queries_among_candidates(table: pa.Table, where: str) -> list[str]:
-    """Return a warning about anchors that are also candidates, and so are found before every right answer."""
+def queries_among_candidates(table: pa.Table) -> tuple[int, int]:
+    """Return the number of anchors that are also a positive or negative, and the position of the first, or 0, 0."""
     ids = text_ids(table)[0]
     same = np.flatnonzero(np.isin(ids[:, 0], ids[:, 1:]))
-    if shape_of(table).label or not len(same):
-        return []
-    count = len(np.unique(ids[same, 0]))
-    return [
-        f"{where}: {count:,} anchor(s) of dev are also a positive or negative, and are found first for themselves; the"
-        f" first is in data row {table[ROW][int(same[0])]}."
-    ]
-
-
-def shared_texts(train: tuple[pa.Table, str], dev: tuple[pa.Table, str]) -> list[str]:
-    """Return a warning with the number of texts in both splits and the rows of the first; empty without any.
-
-    A split is its table and its name in messages.
-    """
-    ids = text_ids(train[0], dev[0])
-    shared, at_train, at_dev = np.intersect1d(*(each.ravel() for each in ids), return_indices=True)
-    if not len(shared):
-        return []
-    i = int(at_dev.argmin())
-    positions = [int(at[i]) // each.shape[1] for at, each in zip((at_train, at_dev), ids, strict=True)]
-    rows = [split[0][ROW][position] for split, position in zip((train, dev), positions, strict=True)]
-    return [
-        f"{len(shared):,} text(s) occur in both train ({train[1]}) and dev ({dev[1]});"
-        f" the first is in data row {rows[0]} of train and data row {rows[1]} of dev."
-    ]
+    return (len(np.unique(ids[same, 0])), int(same[0])) if len(same) else (0, 0)
 
 
 def first_shared(train: pa.Table, dev: pa.Table) -> tuple[int, str]:

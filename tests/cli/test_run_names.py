@@ -36,7 +36,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Names:
         ([], None),
         (["+experiment=project_match", "name=방", "folder=x", "tracking.models=false", "trainer.resume=never"], None),
         (["data=pairs", "data.train=my pairs.csv", "data.dev=방.csv", "trainer.threads=1"], None),
-        (["trainer=default", "loss=cosine_similarity", "trainer.epochs=1"], None),
+        (["trainer=default", "loss=default", "trainer.epochs=1"], None),
         (["+experiment=project_match", "trainer.learning_rate=1.4e-4"], None),
         (["+experiment=review_sts", "trainer.epochs=3", "trainer.learning_rate=1e-4"], "lr 1e-04, 3 epochs"),
         (["+experiment=project_match", "trainer.learning_rate=5e-5"], "lr 5e-05"),

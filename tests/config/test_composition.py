@@ -13,6 +13,7 @@ from src.cli import CONF
 from src.config import Config
 from src.config.data import KlueSts
 from src.config.schema import flatten
+from src.data.shapes import SHAPES
 from src.training.fine_tune import eval_interval
 from src.training.losses import LOSSES
 from src.utils.errors import UserError
@@ -20,6 +21,7 @@ from src.utils.errors import UserError
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
 NEEDED = {
     "data/pairs.yaml": ["data.train=pairs.csv"],
+    "data/mixture.yaml": ["++data.sets={sts: {train: sts.tsv}}"],
     "model/hub.yaml": ["model.path=."],
 }
 
@@ -43,7 +45,8 @@ def test_review_sts_is_the_recipe_of_the_published_card(compose: Callable[..., C
     recipe = (trainer.batch_size, trainer.epochs, trainer.learning_rate, trainer.warmup_ratio, trainer.max_grad_norm)
     assert recipe == (16, 1, 5e-5, 0.1, 1.0)
     assert (trainer.seed, eval_interval(trainer, 5371), config.model.max_length) == (42, 84, 128)
-    assert (config.loss.name, config.model.name) == ("cosine_similarity", "e5_small_ko")
+    assert (config.loss.name, SHAPES["scored"].losses[0]) == ("auto", "cosine_similarity")
+    assert config.model.name == "e5_small_ko"
     assert isinstance(config.data, KlueSts)
     assert config.data.domain == "airbnb"
 
