@@ -1,4 +1,4 @@
-"""Compare finished runs on the same evaluation pairs: python -m src.compare RUN RUN [RUN …].
+"""Compare finished runs on the same evaluation examples: python -m src.compare RUN RUN [RUN …].
 
 A RUN is an experiment folder, its name, a run id, a run name, an MLflow experiment (its latest run), models:/NAME/3,
 or recipe:HASH for all seeds of a recipe: the tag `recipe` of its runs, or at least 4 digits of it.
@@ -54,12 +54,12 @@ def run(runs: list[str], uri: str, output: Path | None = None, log: bool = False
 
             tags = {f"compared.{one.letter}": " ".join(one.run_ids) for one in compared}
             log_files(uri, "comparisons", title, [folder / name for name in FILES], tags)
-    log_curves(uri, [run_id for one in compared for run_id in one.run_ids])
+    log_curves(uri, [run_id for one in compared for run_id in one.run_ids], compared[0].metric.name)
     return found
 
 
-def log_curves(uri: str, run_ids: list[str]) -> None:
-    """Log the address of the chart with the curves of the runs; nothing unless all of them are in the store."""
+def log_curves(uri: str, run_ids: list[str], metric: str) -> None:
+    """Log the address of the chart with the runs' curves of a metric; nothing unless the store has all of them."""
     if is_missing(uri):
         return
     from src.tracking import experiments_of  # imports MLflow, which takes seconds: after everything else is printed
@@ -67,7 +67,7 @@ def log_curves(uri: str, run_ids: list[str]) -> None:
 
     if experiments := experiments_of(uri, run_ids):
         tracking = TrackingConfig(uri=uri)
-        log_links(f"\n{ui_title(tracking)}", {"curves": curves_page(ui_address(tracking), experiments)})
+        log_links(f"\n{ui_title(tracking)}", {"curves": curves_page(ui_address(tracking), experiments, metric)})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """List the logged models that can be given up, and remove them: python -m src.prune [--keep N] [--delete].
 
 Kept are registered models (a champion among them), models of running runs, and the best N of each experiment by
-Spearman. Only models and their files are removed: a run keeps its metrics, parameters, tags and other artifacts.
+their leading metric. Only models and their files are removed: a run keeps its metrics, parameters, tags and other
+artifacts.
 """
 
 import argparse
@@ -15,8 +16,6 @@ from src.utils.errors import require
 
 if TYPE_CHECKING:
     from src.tracking.pruning import PrunedModel
-
-HEADER = ["experiment", "run", "run id", "Spearman", "size", "verdict"]
 
 log = logging.getLogger("src.prune")
 
@@ -49,7 +48,10 @@ def run(
     from src.tracking.pruning import list_models, remove_models  # imports MLflow, which takes seconds
 
     models = list_models(uri, list(experiment), keep)
-    print_blocks([Block("Logged models", HEADER, [_row(model, decimal(model.size)) for model in models])])
+    for label in dict.fromkeys(model.metric.label for model in models) or ["score"]:
+        header = ["experiment", "run", "run id", label, "size", "verdict"]
+        rows = [_row(model, decimal(model.size)) for model in models if model.metric.label == label]
+        print_blocks([Block("Logged models", header, rows)])
     found = [model for model in models if model.removable]
     if delete:
         found = remove_models(uri, found)

@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from src.cli import CONF
 from src.config import Config, SweepSettings, register_schemas, to_config
 from src.config.commands import ConfirmConfig, SweepConfig
-from src.evaluation.metrics import PEARSON, SPEARMAN
+from src.evaluation.metrics import RETRIEVAL, TRIPLET, at_dim, metrics_of
 from src.evaluation.result import RUN_FILES, Result
 from src.evaluation.statistics import Estimate
 from src.utils.console import setup_logging
@@ -75,7 +75,7 @@ def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_result() -> Callable[..., Result]:
-    """Make the result of a run on 40 pairs; keywords replace its values."""
+    """Make the result of a run on 40 pairs, or on 40 examples of another shape; keywords replace its values."""
     result = Result(
         experiment="tiny",
         run_id="run-1",
@@ -88,7 +88,7 @@ def make_result() -> Callable[..., Result]:
         evaluated_pairs=40,
         spearman_ceiling=1.0,
         base_model="tests/tiny",
-        scores={SPEARMAN: Estimate(0.8, 0.7, 0.9), PEARSON: Estimate(0.8, 0.7, 0.9)},
+        scores={},
         before=Estimate(0.5, 0.4, 0.6),
         validation_loss=0.1,
         steps=10,
@@ -102,32 +102,68 @@ def make_result() -> Callable[..., Result]:
         pairs_per_second=20.0,
         peak_memory_mb=300.0,
     )
-    return partial(replace, result)
+
+    def made(shape: str = "scored", dims: tuple[int, ...] = (), **values: Any) -> Result:
+        scores = {metric.name: Estimate(0.8, 0.7, 0.9) for metric in metrics_of(shape, dims)}
+        ceiling = 1.0 if shape == "scored" else None
+        return replace(result, **{"shape": shape, "scores": scores, "spearman_ceiling": ceiling} | values)
+
+    return made
 
 
-def noisy_predictions(noise: float) -> pd.DataFrame:
-    """Return 120 pairs with gold scores, and predictions with normal noise of this standard deviation."""
+def noisy_predictions(noise: float, shape: str = "scored", dims: tuple[int, ...] = ()) -> pd.DataFrame:
+    """Return predictions for 120 pairs or queries: the more noise the worse, for fewer dimensions worse still."""
+    random, scored = np.random.default_rng(int(noise * 1000)), shape == "scored"
+    first, second = [f"방 {i}이 좋아요" for i in range(120)], [f"숙소 {i}" for i in range(120)]
+    if shape in ("positives", "triplets"):
+        return _noisy_queries(pd.DataFrame({"anchor": first, "positive": second}), noise, shape, dims, random)
     gold = np.random.default_rng(3).integers(0, 6, 120) / 5
-    predicted = gold + np.random.default_rng(int(noise * 1000)).normal(0, noise, 120)
-    text = {"sentence1": [f"방 {i}이 좋아요" for i in range(120)], "sentence2": [f"숙소 {i}" for i in range(120)]}
-    return pd.DataFrame({**text, "gold": gold, "predicted": predicted})
+    table = pd.DataFrame({"sentence1": first, "sentence2": second, "gold": gold if scored else gold.round()})
+    table["predicted"] = table["gold"] + random.normal(0, noise, 120)
+    cut = {at_dim("predicted", dim): table["predicted"] + random.normal(0, 1 / dim, 120) for dim in dims}
+    return table.assign(**cut)
+
+
+def _noisy_queries(
+    table: pd.DataFrame, noise: float, shape: str, dims: tuple[int, ...], random: np.random.Generator
+) -> pd.DataFrame:
+    wrong = random.normal(0.5, 0.1, 120)
+    table["predicted"] = 0.8 - np.abs(random.normal(0, noise / 2, 120))
+    behind = np.maximum(wrong - table["predicted"], 0)
+    table["rank"] = 1 + np.ceil(behind * 30).astype(int)
+    table = table.assign(wrong=[f"창문 {i}" for i in range(120)], predicted_wrong=wrong, positives=1)
+    for dim in (None, *dims):
+        rank = table["rank"] if dim is None else table["rank"] + random.integers(0, 1 + 128 // dim, 120)
+        values = [1 / np.log2(1 + rank), 1 / rank, 1.0 * (rank == 1), 1.0 * (rank <= 10), 2 - 1 * (rank > 1)]
+        metrics = (*RETRIEVAL, TRIPLET) if shape == "triplets" else RETRIEVAL
+        names = [each.predicted if dim is None else at_dim(each.predicted, dim) for each in metrics]
+        table = table.assign(**dict(zip(names, values, strict=False)))
+    return table.assign(triplets=2) if shape == "triplets" else table
 
 
 @pytest.fixture
 def make_run(make_result: Callable[..., Result], tmp_path: Path) -> Callable[..., Path]:
     """Write the files of a finished run with these predictions, or with noisy ones: the more noise the worse."""
 
-    def made(name: str, predictions: pd.DataFrame | float, rate: str = "5e-05", seed: int = 42, **values: Any) -> Path:
+    def made(
+        name: str,
+        predictions: pd.DataFrame | float,
+        rate: str = "5e-05",
+        seed: int = 42,
+        shape: str = "scored",
+        **values: Any,
+    ) -> Path:
         folder = tmp_path / name
         folder.mkdir(parents=True)
         if not isinstance(predictions, pd.DataFrame):
-            predictions = noisy_predictions(predictions)
+            predictions = noisy_predictions(predictions, shape)
         predictions.to_parquet(folder / "predictions.parquet", index=False)
-        columns = f"epoch,step,training_loss,validation_loss,{SPEARMAN},{PEARSON}"
-        (folder / "curve.csv").write_text(f"{columns}\n0.5,4,0.2,0.2,0.7,0.6\n1.0,8,0.1,0.1,0.8,0.7\n")
+        curve = pd.DataFrame({"epoch": [0.5, 1.0], "step": [4, 8], "training_loss": [0.2, 0.1]})
+        curve = curve.assign(validation_loss=[0.2, 0.1], **{each.name: [0.7, 0.8] for each in metrics_of(shape)})
+        curve.to_csv(folder / "curve.csv", index=False)
         trainer = f"trainer:\n  learning_rate: {rate}\n  seed: {seed}\n"
         (folder / "config.yaml").write_text(f"name: x\nfolder: {folder}\n{trainer}published: {{}}\n")
-        make_result(run_id=name, evaluated_pairs=len(predictions), **values).save(folder)
+        make_result(shape, run_id=name, evaluated_pairs=len(predictions), **values).save(folder)
         return folder
 
     return made

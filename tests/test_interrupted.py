@@ -46,7 +46,7 @@ def test_a_training_with_triplets_that_is_killed_ends_as_if_undisturbed(
 ) -> None:
     curves, metrics = [], []
     for name, signals in (
-        ("killed", [("src.training.trainer:PairTrainer.compute_loss", 6, signal.SIGKILL)]),
+        ("killed", [("src.training.trainer:ExampleTrainer.compute_loss", 6, signal.SIGKILL)]),
         ("whole", []),
     ):
         folder = tmp_path / name

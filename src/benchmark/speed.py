@@ -95,7 +95,7 @@ def measure_workload(config: BenchSettings, pairs: ExampleSet) -> Workload:
     sets = [each.train for each in pairs.sets.values()]
     tokens = sum(len(row[name]) for each in sets for row in tokenize(each, encoder) for name in text_columns(list(row)))
     weights = sum(weight.numel() for name, weight in encoder.named_parameters() if ".layer." in name)
-    interval = eval_interval(config.trainer, len(pairs.train))
+    interval = eval_interval(config.trainer, *map(len, sets))
     return Workload(tokens / sum(map(len, sets)), 6.0 * weights, peak_flops(), interval)
 
 

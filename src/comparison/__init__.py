@@ -1,1 +1,1 @@
-"""Comparison of finished runs on the same evaluation pairs."""
+"""Comparison of finished runs on the same evaluation examples."""

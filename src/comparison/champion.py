@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from src.comparison.differences import differences
-from src.comparison.runs import ComparedRun, check_same_pairs, find_folder, read_run
+from src.comparison.runs import ComparedRun, check_comparable, find_folder, read_run
 from src.config.tracking import is_missing, redact
 from src.utils.errors import UserError, shorten
 
@@ -26,7 +26,7 @@ class Promotion:
 def promote(reference: str, uri: str, force: str | None = None) -> Promotion:
     """Make the model of a run the champion, `models:/NAME@champion` with its experiment as NAME, if it has earned it.
 
-    It has if there is no champion yet, or if it scores significantly higher than the champion on the same pairs. If
+    It has if there is no champion yet, or if it scores significantly higher than the champion on the same examples. If
     another process promotes a model at the same time, this one is then compared with that. `force`: reason to promote
     it without a comparison, which is recorded.
 
@@ -71,12 +71,12 @@ def read_champion(name: str, version: str, uri: str, scratch: Path) -> ComparedR
 def judge(champion: ComparedRun, run: ComparedRun, version: str) -> tuple[bool, str]:
     """Return whether a run scores significantly higher than the champion, of this version, and the finding in words.
 
-    Raises `UserError` if their evaluation pairs differ.
+    Raises `UserError` if they were evaluated on something else.
     """
-    check_same_pairs(champion, run)
+    check_comparable(champion, run)
     (found,) = differences([champion, run])
-    evidence = f"version {version} on {found.pairs:,} {run.result.evaluated_on} pairs, p {found.p_value:.2g}"
-    gain = f"Spearman {found.estimate.value:+.4f} {found.estimate.interval}"
+    evidence = f"version {version} on {found.rows:,} {run.result.evaluated_on} {run.unit}, p {found.p_value:.2g}"
+    gain = f"{run.metric.label} {found.estimate.value:+.4f} {found.estimate.interval}"
     if not found.significant:
         return False, f"no significant difference, {gain} against {evidence}"
     if found.estimate.value < 0:

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from src.comparison.differences import Difference
 from src.comparison.runs import ComparedRun
-from src.evaluation.metrics import METRICS, SPEARMAN
+from src.evaluation.metrics import Metric, metrics_of
 from src.evaluation.seeds import SeedScores
-from src.report.plots import finish_axes, new_figure, plot_interval, save_figure
+from src.report.figures import finish_axes, new_figure, plot_interval, save_figure
 from src.utils.console import console
 from src.utils.files import write_text
 from src.utils.text import escape_markdown
@@ -31,32 +31,35 @@ class Block:
 
 def report_blocks(runs: list[ComparedRun], found: list[Difference], disagreeing: pd.DataFrame) -> list[Block]:
     """Return the tables of a comparison."""
-    return [_runs(runs), _differences(found), _parameters(runs), _disagreements(runs, disagreeing)]
+    return [_runs(runs), _differences(found, runs[0]), _parameters(runs), _disagreements(runs, disagreeing)]
 
 
 def _runs(runs: list[ComparedRun]) -> Block:
     first = runs[0].result
-    title = f"Runs, scored on {first.evaluated_pairs:,} pairs ({first.data_source}, {first.evaluated_on})"
-    header = ["", "run", "id", "base encoder", "Spearman [95 %]", "Pearson [95 %]", "steps", "seconds"]
-    return Block(title, header, [_run(run) for run in runs])
+    evaluated = f"{len(runs[0].rows):,} {runs[0].unit}"
+    title = f"Runs, scored on {evaluated} ({first.data_source}, {first.evaluated_on})"
+    metrics = metrics_of(first.shape)
+    labels = [f"{metric.label} [95 %]" for metric in metrics]
+    header = ["", "run", "id", "base encoder", *labels, "steps", "seconds"]
+    return Block(title, header, [_run(run, metrics) for run in runs])
 
 
-def _run(run: ComparedRun) -> list[str]:
+def _run(run: ComparedRun, metrics: tuple[Metric, ...]) -> list[str]:
     steps = ", ".join(dict.fromkeys(str(result.steps) for result in run.results))
     seconds = f"{np.mean([result.train_seconds for result in run.results]):.0f}"
     one = [run.letter, run.reference, run.result.run_id, run.result.base_model]
     if len(run.results) == 1:
-        return [*one, *(str(run.result.scores[name]) for name in METRICS), steps, seconds]
+        return [*one, *(str(run.result.scores[metric.name]) for metric in metrics), steps, seconds]
     one[2] = f"{len(run.results)} seeds: {run.parameters.get('trainer.seed', 'unknown')}"
-    return [*one, *(_mean(run.scores(name)) for name in METRICS), steps, f"{seconds} each"]
+    return [*one, *(_mean(run.scores(metric)) for metric in metrics), steps, f"{seconds} each"]
 
 
 def _mean(scores: SeedScores) -> str:
     return f"{scores.mean}, deviation {scores.deviation:.4f}"
 
 
-def _differences(found: list[Difference]) -> Block:
-    header = ["", "Spearman", "95 % interval", "p (Holm)", "verdict"]
+def _differences(found: list[Difference], run: ComparedRun) -> Block:
+    header = ["", run.metric.label, "95 % interval", "p (Holm)", "verdict"]
     rows = []
     for each in found:
         value, low, high = (f"{number:+.4f}" for number in each.estimate)
@@ -64,7 +67,7 @@ def _differences(found: list[Difference]) -> Block:
         p_value = f"{each.p_value:.4f}" if each.p_value >= 1e-4 else "< 0.0001"
         rows.append([name, value, interval, p_value, each.verdict])
     seeds = any(each.seeds != (1, 1) for each in found)
-    title = f"Differences (paired bootstrap, {'Welch’s t over pairs and seeds' if seeds else 'permutation test'})"
+    title = f"Differences (paired bootstrap, {f'Welch’s t over {run.unit} and seeds' if seeds else 'permutation test'})"
     return Block(title, header, rows)
 
 
@@ -76,13 +79,16 @@ def _parameters(runs: list[ComparedRun]) -> Block:
 
 
 def _disagreements(runs: list[ComparedRun], table: pd.DataFrame) -> Block:
-    numbers = ["gold", *(run.letter for run in runs), "spread"]
+    letters, metric = [run.letter for run in runs], runs[0].metric
+    texts, numbers = {"anchor": "query"}, [*letters, "spread"]
+    title = f"Queries on which they differ most ({metric.label} of each)"
+    if metric.of_similarities:
+        texts, numbers = {"sentence1": "sentence 1", "sentence2": "sentence 2"}, ["gold", *numbers]
+        title = "Pairs ranked most differently (spread: distance of their ranks, as a share of all pairs)"
     rows = [
-        [row["sentence1"], row["sentence2"], *(f"{row[name]:.2f}" for name in numbers)]
-        for row in table.to_dict("records")
+        [*(row[name] for name in texts), *(f"{row[name]:.2f}" for name in numbers)] for row in table.to_dict("records")
     ]
-    title = "Pairs ranked most differently (spread: distance of their ranks, as a share of all pairs)"
-    return Block(title, ["sentence 1", "sentence 2", *numbers], rows)
+    return Block(title, [*texts.values(), *numbers], rows)
 
 
 def print_blocks(blocks: list[Block]) -> None:
@@ -118,26 +124,26 @@ def _to_markdown(block: Block) -> str:
 
 def plot_comparison(runs: list[ComparedRun], found: list[Difference], path: Path) -> None:
     """Write the curves of all runs, and their differences with intervals, as PNG."""
-    figure = new_figure(12, 4.5)
+    figure, metric = new_figure(12, 4.5), runs[0].metric
     curves, intervals = figure.subplots(1, 2)
     for run in runs:
         _plot_curves(curves, run)
-    finish_axes(curves, "Spearman on dev", "epoch", "Spearman")
+    finish_axes(curves, f"{metric.label} on dev", "epoch", metric.label)
     for height, each in enumerate(reversed(found)):
         plot_interval(intervals, each.estimate, height, "C2" if each.significant else "grey")
     intervals.set_yticks(range(len(found)), [f"{each.second} − {each.first}" for each in reversed(found)])
     intervals.axvline(0, color="black", linewidth=0.8)
     intervals.margins(y=0.3)
-    finish_axes(intervals, "Difference in Spearman, 95 % interval (green: significant)", "difference", "")
+    finish_axes(intervals, f"Difference in {metric.label}, 95 % interval (green: significant)", "difference", "")
     save_figure(figure, path)
 
 
 def _plot_curves(axes: Axes, run: ComparedRun) -> None:
     """Draw the mean curve of all seeds where all have been evaluated, and a thin line for each of several."""
     seeds = len(run.curves)
-    by_epoch = pd.concat(run.curves).groupby("epoch")[SPEARMAN]
+    by_epoch = pd.concat(run.curves).groupby("epoch")[run.metric.name]
     mean = by_epoch.mean()[by_epoch.size() == seeds]
     name = run.reference[-40:] if seeds == 1 else f"{run.reference.partition(' ')[0]}, {seeds} seeds"
     (line,) = axes.plot(mean.index, mean, "o-", label=f"{run.letter}  {name}")
     for curve in run.curves if seeds > 1 else ():
-        axes.plot(curve["epoch"], curve[SPEARMAN], color=line.get_color(), linewidth=0.8, alpha=0.5)
+        axes.plot(curve["epoch"], curve[run.metric.name], color=line.get_color(), linewidth=0.8, alpha=0.5)

@@ -13,18 +13,21 @@ import pandas as pd
 from src.config.files import read_settings
 from src.config.schema import LOCATIONS, settings_without
 from src.config.tracking import is_missing, redact
-from src.evaluation.metrics import PEARSON, SPEARMAN, as_labels
+from src.evaluation.metrics import Metric, as_labels, metrics_of
+from src.evaluation.names import rows_of
 from src.evaluation.result import RUN_FILES, Result, missing_file
 from src.evaluation.seeds import SeedScores, seed_scores
-from src.evaluation.statistics import Floats, pearson, spearman
+from src.evaluation.statistics import Floats
 from src.utils.errors import UserError, shorten
 
 PAIR = ["sentence1", "sentence2", "gold"]
-"""Columns of predictions.parquet that identify an evaluation pair."""
+QUERY = ["anchor", "positives"]
+IDENTITY = {"scored": PAIR, "labelled": PAIR, "positives": QUERY, "triplets": [*QUERY, "triplets"]}
+"""Columns of predictions.parquet that identify an evaluation pair, or a query with its numbers of right answers and of
+triplets, by shape."""
 EXPERIMENTS = Path("experiments")
 RECIPE_PREFIX = "recipe:"
 """Start of a reference to all seeds of a recipe."""
-STATISTICS = {SPEARMAN: spearman, PEARSON: pearson}
 SEED = 42
 """Seed of bootstrap and permutations, so that a comparison can be repeated."""
 
@@ -38,14 +41,12 @@ class ComparedRun:
     reference: str
     """The run as named on the command line, or the recipe with its words."""
     results: list[Result]
-    """One for each seed, as in `curves` and `predicted`."""
+    """One for each seed, as in `curves` and `tables`."""
     parameters: dict[str, str]
     """Its configuration under dotted names, without `LOCATIONS`; values that differ between seeds are listed."""
     curves: list[pd.DataFrame]
-    pairs: pd.DataFrame
-    """Columns `PAIR`, sorted by them."""
-    predicted: Floats
-    """Predicted similarities of `pairs`, shape (seeds, pairs)."""
+    tables: list[pd.DataFrame]
+    """Columns of `IDENTITY`, sorted by them, and those that the metrics need."""
 
     @property
     def result(self) -> Result:
@@ -58,27 +59,42 @@ class ComparedRun:
         return [result.run_id for result in self.results]
 
     @property
-    def gold(self) -> Floats:
-        """Gold scores of `pairs`."""
-        return self.pairs["gold"].to_numpy()
+    def metric(self) -> Metric:
+        """The leading metric."""
+        return self.result.metric
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The evaluated pairs or queries, columns of `IDENTITY`."""
+        return self.tables[0][IDENTITY[self.result.shape]]
+
+    @property
+    def unit(self) -> str:
+        """What the rows are: pairs or queries."""
+        return rows_of(self.metric)
+
+    def values(self, metric: Metric) -> tuple[Floats, Floats]:
+        """Return the gold values of a metric, shape (rows,), and the predicted ones, shape (seeds, rows)."""
+        gold, predicted = zip(*map(metric.values, self.tables), strict=True)
+        return gold[0], np.stack(predicted)
 
     @cached_property
-    def scores(self) -> Callable[[str], SeedScores]:
-        """A metric by name, of all seeds, on the same resampled pairs for all runs; computed once."""
-        return cache(lambda metric: seed_scores(STATISTICS[metric], self.gold, self.predicted, SEED))
+    def scores(self) -> Callable[[Metric], SeedScores]:
+        """A metric of all seeds, on the same resampled pairs or queries for all runs; computed once."""
+        return cache(lambda metric: seed_scores(metric, self.tables, SEED))
 
 
 def read_runs(references: list[str], uri: str, scratch: Path) -> list[ComparedRun]:
     """Return runs and recipes in the order given; runs that are only in the store `uri` are copied into `scratch`.
 
-    Raises `UserError` if one cannot be found or read, or the evaluation pairs of two differ.
+    Raises `UserError` if one cannot be found or read, or two were not evaluated on the same pairs or queries.
     """
     runs = [
         _read(letter, reference, uri, scratch / letter)
         for letter, reference in zip(ascii_uppercase, references, strict=False)
     ]
     for other in runs[1:]:
-        check_same_pairs(runs[0], other)
+        check_comparable(runs[0], other)
     return runs
 
 
@@ -95,9 +111,9 @@ def _read(letter: str, reference: str, uri: str, scratch: Path) -> ComparedRun:
 
 
 def _join(reference: str, seeds: list[ComparedRun]) -> ComparedRun:
-    """Return runs with one seed each as one; raise `UserError` if their evaluation pairs differ."""
+    """Return runs with one seed each as one; raise `UserError` if what they were evaluated on differs."""
     for other in seeds[1:]:
-        check_same_pairs(seeds[0], other)
+        check_comparable(seeds[0], other)
     names = dict.fromkeys(name for seed in seeds for name in seed.parameters)
     values = {name: dict.fromkeys(seed.parameters.get(name, "–") for seed in seeds) for name in names}
     return replace(
@@ -106,7 +122,7 @@ def _join(reference: str, seeds: list[ComparedRun]) -> ComparedRun:
         results=[result for seed in seeds for result in seed.results],
         parameters={name: ", ".join(different) for name, different in values.items()},
         curves=[curve for seed in seeds for curve in seed.curves],
-        predicted=np.concatenate([seed.predicted for seed in seeds]),
+        tables=[table for seed in seeds for table in seed.tables],
     )
 
 
@@ -133,29 +149,40 @@ def read_run(letter: str, reference: str, folder: Path) -> ComparedRun:
     result = Result.load(folder)
     try:
         parameters = settings_without(read_settings(folder / "config.yaml"), LOCATIONS)
-        predictions = pd.read_parquet(folder / "predictions.parquet")[[*PAIR, "predicted"]]
-        # rounded as for the metrics; earlier versions stored the scores in that precision
-        predictions["gold"] = as_labels(predictions["gold"].to_numpy())
-        predictions = predictions.sort_values(PAIR, kind="stable", ignore_index=True)
-        curve, predicted = pd.read_csv(folder / "curve.csv"), predictions.pop("predicted").to_numpy()
-        return ComparedRun(letter, reference, [result], parameters, [curve], predictions, predicted[None])
+        identity, metrics = IDENTITY[result.shape], metrics_of(result.shape)
+        columns = dict.fromkeys([*identity, *(name for each in metrics for name in (each.gold, each.predicted))])
+        table = pd.read_parquet(folder / "predictions.parquet")[[*columns]]
+        if "gold" in identity:
+            # rounded as for the metrics; earlier versions stored the scores in that precision
+            table["gold"] = as_labels(table["gold"].to_numpy())
+        table = table.sort_values(identity, kind="stable", ignore_index=True)
+        return ComparedRun(letter, reference, [result], parameters, [pd.read_csv(folder / "curve.csv")], [table])
     except (ValueError, KeyError, OSError) as error:
         raise UserError(
             f"{reference}: expected a complete result in {folder}, found {shorten(error)}: train it again."
         ) from error
 
 
-def check_same_pairs(first: ComparedRun, other: ComparedRun) -> None:
-    """Raise `UserError` unless both were evaluated on the same pairs with the same gold scores, in any order."""
-    if first.pairs.equals(other.pairs):
+def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
+    """Raise `UserError` unless both were evaluated on the same pairs with the same gold scores, or the same queries.
+
+    Their order does not matter.
+    """
+    if first.result.shape != other.result.shape:
+        found = " and ".join(f"{run.reference} on {run.result.shape} ({run.metric.label})" for run in (first, other))
+        raise UserError(
+            f"expected runs evaluated on examples of one shape, found {found}: compare runs with the same metric."
+        )
+    if first.rows.equals(other.rows) and first.result.evaluated_pairs == other.result.evaluated_pairs:
         return
-    shared = len(first.pairs.merge(other.pairs).drop_duplicates())
+    shared = len(first.rows.merge(other.rows).drop_duplicates())
     raise UserError(
-        f"expected runs evaluated on the same pairs, found {_evaluated(first)} and {_evaluated(other)}, {shared:,} of"
-        " them in common: compare runs on the same data, or train one again on the data of the other."
+        f"expected runs evaluated on the same {first.unit}, found {_evaluated(first)} and"
+        f" {_evaluated(other)}, {shared:,} of them in common: compare runs on the same data, or train one again on the"
+        " data of the other."
     )
 
 
 def _evaluated(run: ComparedRun) -> str:
     result = run.result
-    return f"{run.reference} on {len(run.pairs):,} ({result.data_source}, {result.evaluated_on})"
+    return f"{run.reference} on {len(run.rows):,} ({result.data_source}, {result.evaluated_on})"

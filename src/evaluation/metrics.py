@@ -28,7 +28,6 @@ NDCG = "cosine_ndcg_at_10"
 MRR = "cosine_mrr_at_10"
 ACCURACY = "cosine_accuracy_at_1"
 RECALL = "cosine_recall_at_10"
-METRICS = (SPEARMAN, PEARSON)
 TRAINING_LOSS = "training_loss"
 VALIDATION_LOSS = "validation_loss"
 LEARNING_RATE = "learning_rate"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import rankdata, zscore
 
 from src.evaluation.metrics import Metric
 from src.evaluation.statistics import (
@@ -28,8 +28,8 @@ model minus that of the first, shape (resamples,)."""
 def permutation_p_value(metric: Metric, gold: Floats, a: Floats, b: Floats, seed: int, resamples: int = 4999) -> float:
     """Return the two-sided p-value of a permutation test of equal metrics; swaps `a` and `b` within pairs or queries.
 
-    Ranks are swapped instead of similarities where a metric depends on the order only, so that models of different
-    scale can be compared. The smallest possible value is 2 / (resamples + 1).
+    Ranks are swapped instead of similarities, for Pearson standardised similarities, so that models of different scale
+    can be compared. The smallest possible value is 2 / (resamples + 1).
     """
     difference = DIFFERENCES[metric.statistic](metric.statistic, gold, a, b)
     rng = np.random.default_rng(seed)
@@ -41,9 +41,9 @@ def permutation_p_value(metric: Metric, gold: Floats, a: Floats, b: Floats, seed
 
 
 def _of_correlations(statistic: Statistic, gold: Floats, a: Floats, b: Floats) -> Difference:
-    """Return the difference of correlations, of ranks for Spearman, from sums that every swap changes."""
-    if statistic is spearman:
-        gold, a, b = (rankdata(values) for values in (gold, a, b))
+    """Return the difference of correlations of ranks (Spearman) or standardised values, from sums that swaps change."""
+    prepare = rankdata if statistic is spearman else zscore
+    gold, a, b = (prepare(values) for values in (gold, a, b))
     gold, a, b = (values - values.mean() for values in (gold, a, b))
     # what swapping a pair adds to the sums of values, squares and products of `a`, and takes from those of `b`
     changes = np.stack([b - a, b * b - a * a, gold * (b - a)], axis=1)

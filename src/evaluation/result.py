@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from src.evaluation.metrics import PEARSON, SPEARMAN, VALIDATION_LOSS, Metric, leading_metric
+from src.evaluation.names import check_names, own
 from src.evaluation.statistics import Estimate
 from src.utils.errors import UserError, shorten
 from src.utils.files import write_text
@@ -28,7 +29,8 @@ class SeedSummary:
     seeds: str
     """The seeds, separated by spaces."""
     means: dict[str, Estimate]
-    """For each metric of the result the mean over the seeds, with its 95 % bootstrap interval over pairs and seeds."""
+    """For each metric of the result the mean over the seeds, with its 95 % bootstrap interval over pairs or queries and
+    seeds."""
     deviations: dict[str, float]
     """For each metric the standard deviation over the seeds."""
 
@@ -74,7 +76,7 @@ class Result:
     """Metrics with 95 % bootstrap intervals by name, the leading one first; those of embeddings cut to fewer dimensions
     and of the other sets of a mixture (`SET/NAME`, on their dev split) last."""
     before: Estimate
-    """Leading metric of the base encoder on dev, before training."""
+    """Leading metric of the base encoder on dev, without an interval in a file of an earlier version."""
     validation_loss: float
     steps: int
     warmup_steps: int
@@ -111,10 +113,10 @@ class Result:
 
     @property
     def reported(self) -> dict[str, float]:
-        """The values measured on the evaluated split, by key in metrics.json."""
+        """The values measured on the evaluated split, by key in metrics.json; those of other sets are not."""
         values: dict[str, float] = {}
-        for name, estimate in self.scores.items():
-            values |= estimate.to_dict(name)
+        for name in own(self.scores):
+            values |= self.scores[name].to_dict(name)
         return values | {VALIDATION_LOSS: self.validation_loss}
 
     def comparable(self, published: Mapping[str, float]) -> Mapping[str, float]:
@@ -136,20 +138,22 @@ class Result:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the result from the content of metrics.json; raise `KeyError` for a missing key.
+        """Return the result from the content of metrics.json.
 
-        An earlier version wrote results of scored pairs only, without intervals of `before`.
+        An earlier version wrote results of scored pairs only, without an interval of `before`.
+
+        Raises `KeyError` for a missing key, `ValueError` for an unknown shape or metric.
         """
         values = {"shape": "scored", "metrics": f"{SPEARMAN} {PEARSON}"} | values
-        names, leading = values["metrics"].split(" "), leading_metric(values["shape"]).name
+        names = check_names(values["shape"], values["metrics"].split(" "))
         plain = {each.name for each in fields(cls)} - {"scores", "seeds", *ESTIMATES}
-        before = values[f"{leading}_before"]
-        values = {f"{leading}_before_low": before, f"{leading}_before_high": before} | values
+        before, gain = (f"{names[0]}_{each}" for each in ESTIMATES)
+        unknown = {f"{before}_low": "nan", f"{before}_high": "nan"}
         return cls(
             **{name: values[name] for name in plain},
             scores={name: Estimate.from_dict(values, name) for name in names},
-            before=Estimate.from_dict(values, f"{leading}_before"),
-            gain=Estimate.from_dict(values, f"{leading}_gain") if f"{leading}_gain" in values else None,
+            before=Estimate.from_dict(unknown | values, before),
+            gain=Estimate.from_dict(values, gain) if gain in values else None,
             seeds=SeedSummary.from_dict(values, names) if "seeds" in values else None,
         )
 

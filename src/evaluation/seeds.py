@@ -1,16 +1,19 @@
-"""Scores of recipes over seeds, and the difference of their means over both evaluation pairs and seeds."""
+"""Scores of recipes over seeds, and the difference of their means over both evaluated pairs or queries and seeds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.stats import t
 
-from src.evaluation.statistics import ROUNDING, Estimate, Floats, Resamples, Statistic, percentile_interval, resample
+from src.evaluation.metrics import Metric
+from src.evaluation.statistics import ROUNDING, Estimate, Floats, Resamples, percentile_interval, resample
 
 
 @dataclass(frozen=True)
 class SeedScores:
-    """A statistic of the trainings of one recipe, one for each seed."""
+    """A metric of the trainings of one recipe, one for each seed."""
 
     values: Floats
     """Shape (seeds,)."""
@@ -33,10 +36,12 @@ class SeedScores:
         return float(np.nanmean(errors.var(axis=1, ddof=1)))
 
 
-def seed_scores(statistic: Statistic, gold: Floats, predicted: Floats, seed: int, resamples: int = 2000) -> SeedScores:
-    """Return the scores of predictions of shape (seeds, pairs); `seed` is that of the bootstrap."""
-    values = np.array([statistic(gold, one) for one in predicted])
-    return SeedScores(values, resample(statistic, gold, predicted, seed, resamples))
+def seed_scores(metric: Metric, tables: Sequence[pd.DataFrame], seed: int, resamples: int = 2000) -> SeedScores:
+    """Return a metric of the predictions of each seed, tables with the same rows; `seed` is that of the bootstrap."""
+    values = [metric.values(table) for table in tables]
+    predicted = np.stack([predicted for _, predicted in values])
+    scores = np.array([metric.compute(table) for table in tables])
+    return SeedScores(scores, resample(metric.statistic, values[0][0], predicted, seed, resamples))
 
 
 def difference_over_seeds(first: SeedScores, second: SeedScores) -> tuple[Estimate, float]:
@@ -63,7 +68,7 @@ def difference_over_seeds(first: SeedScores, second: SeedScores) -> tuple[Estima
             share = 1 / seeds + (len(other.values) == 1)
             variance += share * max(own.deviation**2 - own.explained, 0.0)
             uncertainty += (share * own.deviation**2) ** 2 / (seeds - 1)
-    freedom = variance**2 / uncertainty if uncertainty else np.inf
+    freedom = variance**2 / uncertainty if variance and uncertainty else np.inf
     error = max(np.sqrt(variance), ROUNDING)
     half = float(t.isf(0.025, freedom) * error)
     return Estimate(value, value - half, value + half), float(2 * t.sf(abs(value) / error, freedom))

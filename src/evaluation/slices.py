@@ -1,4 +1,4 @@
-"""Spearman on slices of the pairs by length, lexical overlap and gold score."""
+"""The leading metric on slices of the pairs or queries: by length, lexical overlap, gold score, right answers."""
 
 import re
 from collections.abc import Iterator
@@ -6,55 +6,69 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from src.evaluation.statistics import Estimate, bootstrap_interval, spearman
+from src.evaluation.metrics import Metric, leading_metric
+from src.evaluation.statistics import Estimate, bootstrap_interval
 
-MIN_PAIRS = 10
-"""Minimum pairs of a slice; smaller ones are left out."""
+MIN_ROWS = 10
+"""Minimum pairs or queries of a slice; smaller ones are left out."""
 RESAMPLES = 500
 WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the pairs, with the Spearman on it."""
+    """A part of the pairs or queries, with the leading metric on it."""
 
     feature: str
-    """Feature that defines the slice: length, lexical overlap or score."""
+    """Feature that defines the slice, as in `features`."""
     label: str
     """Range of the feature, both ends included."""
-    pairs: int
-    spearman: Estimate
+    rows: int
+    """Number of pairs or queries."""
+    estimate: Estimate
 
 
-def slices(pairs: pd.DataFrame, seed: int) -> list[Slice]:
-    """Return Spearman by thirds of each feature; `pairs` has the columns sentence1, sentence2, gold and predicted.
+def slices(predictions: pd.DataFrame, shape: str, seed: int) -> list[Slice]:
+    """Return the leading metric of a shape by thirds of each feature of its predictions.
 
-    Equal values stay together, so that thirds may differ in size. A third is left out if it has fewer than `MIN_PAIRS`
-    pairs, or if its gold or predicted scores are all equal.
+    Equal values stay together, so that thirds may differ in size. A third is left out if it has fewer than `MIN_ROWS`
+    rows, or if its gold or predicted scores are all equal.
     """
-    return [part for name, values in features(pairs).items() for part in _thirds(pairs, str(name), values, seed)]
+    metric = leading_metric(shape)
+    return [
+        part
+        for name, values in features(predictions, shape).items()
+        for part in _thirds(predictions, metric, str(name), values, seed)
+    ]
 
 
-def _thirds(pairs: pd.DataFrame, feature: str, values: pd.Series, seed: int) -> Iterator[Slice]:
+def _thirds(predictions: pd.DataFrame, metric: Metric, feature: str, values: pd.Series, seed: int) -> Iterator[Slice]:
     for _, part in values.groupby(pd.qcut(values, 3, duplicates="drop"), observed=True):
-        gold, predicted = (pairs.loc[part.index, name].to_numpy() for name in ("gold", "predicted"))
-        if len(part) < MIN_PAIRS or min(len(set(gold)), len(set(predicted))) < 2:
+        gold, predicted = metric.values(predictions.loc[part.index])
+        constant = metric.of_similarities and min(len(set(gold)), len(set(predicted))) < 2
+        if len(part) < MIN_ROWS or constant:
             continue
-        interval = bootstrap_interval(spearman, gold, predicted, seed=seed, resamples=RESAMPLES)
-        estimate = Estimate(float(spearman(gold, predicted)), *interval)
+        interval = bootstrap_interval(metric.statistic, gold, predicted, seed=seed, resamples=RESAMPLES)
+        estimate = Estimate(float(metric.statistic(gold, predicted)), *interval)
         yield Slice(feature, f"{part.min():.3g} to {part.max():.3g}", len(part), estimate)
 
 
-def features(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return for each pair its length (characters of both sentences), lexical overlap (0 to 1) and gold score."""
-    return pd.DataFrame(
-        {
-            "length": pairs["sentence1"].str.len() + pairs["sentence2"].str.len(),
-            "lexical overlap": [overlap(*each) for each in zip(pairs["sentence1"], pairs["sentence2"], strict=True)],
-            "score": pairs["gold"],
-        },
-        index=pairs.index,
-    )
+def features(predictions: pd.DataFrame, shape: str) -> pd.DataFrame:
+    """Return length (characters) and lexical overlap (0 to 1) of each pair, and its gold score if it is not a label.
+
+    Of a query its own length, its overlap with the best ranked right answer, and the number of right answers.
+    """
+    queries = "anchor" in predictions
+    first, second = (predictions[name] for name in (("anchor", "positive") if queries else ("sentence1", "sentence2")))
+    found = {
+        "length": first.str.len() if queries else first.str.len() + second.str.len(),
+        "lexical overlap": [overlap(*each) for each in zip(first, second, strict=True)],
+    }
+    if shape == "scored":
+        found["score"] = predictions["gold"]
+    if queries:
+        found["right answers"] = predictions["positives"]
+    return pd.DataFrame(found, index=predictions.index)
 
 
 def overlap(first: str, second: str) -> float:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from math import isnan
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -35,7 +36,7 @@ class Interval(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A value with the ends of its 95 % confidence interval."""
+    """A value with the ends of its 95 % confidence interval, NaN if it is not known."""
 
     value: float
     low: float
@@ -47,12 +48,13 @@ class Estimate(NamedTuple):
         return Interval(self.low, self.high)
 
     def __str__(self) -> str:
-        """Return the estimate as `0.8785 [0.8404, 0.9056]`."""
-        return f"{self.value:.4f} {self.interval}"
+        """Return the estimate as `0.8785 [0.8404, 0.9056]`, without an interval that is not known."""
+        return f"{self.value:.4f}" if isnan(self.low) else f"{self.value:.4f} {self.interval}"
 
     def to_dict(self, name: str) -> dict[str, float]:
-        """Return the keys `name`, `name_low` and `name_high`."""
-        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+        """Return the keys `name`, `name_low` and `name_high`; without the latter if the interval is not known."""
+        ends = {} if isnan(self.low) else {f"{name}_low": self.low, f"{name}_high": self.high}
+        return {name: self.value, **ends}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], name: str) -> Self:

@@ -40,7 +40,7 @@ def resolve_losses(config: AnyConfig, examples: ExampleSet) -> AnyConfig:
 
 
 def fitting_loss(name: str, shape: Shape, key: str) -> str:
-    """Return the name of the loss, for `auto` the default of the shape; raise `UserError` naming `key` if it fits not."""
+    """Return the name of the loss, `auto` is the default of the shape; raise `UserError` if it does not fit."""
     allowed = f"{AUTO} or one of {list(shape.losses)}, which fit {shape.name} examples ({', '.join(shape.texts)})"
     require(name in (AUTO, *shape.losses), key, allowed, name)
     return shape.losses[0] if name == AUTO else name

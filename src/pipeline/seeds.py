@@ -1,7 +1,6 @@
 """Training with several seeds: a child run for each, and mean, deviation and interval of their metrics."""
 
 import logging
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +13,17 @@ from src.config.words import describe
 from src.data import ExampleSet
 from src.encoder import base_of, load_encoder
 from src.evaluation.metrics import VALIDATION_LOSS, Metric, metrics_of
-from src.evaluation.result import Result, SeedSummary
-from src.evaluation.statistics import Estimate, Floats, percentile_interval, resampled_means
+from src.evaluation.names import by_dimension, headline, label_of, rows_of
+from src.evaluation.result import RUN_FILES, Result, SeedSummary
+from src.evaluation.seeds import seed_scores
+from src.evaluation.statistics import Estimate
 from src.pipeline.losses import resolve_losses
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
 from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
 from src.report.console import log_pages
-from src.report.files import ARTIFACTS
-from src.report.plots import finish_axes, new_figure, save_figure
+from src.report.figures import finish_axes, new_figure, save_figure
+from src.report.files import artifacts
 from src.report.sentence import describe_result
 from src.tracking import PARENT, Run, known_run, run_tags, start_run
 from src.tracking.views import RECIPES
@@ -34,8 +35,6 @@ from src.utils.staging import staged
 
 SEEDS = "seeds"
 """Subfolder of the result folder, with one result for each seed."""
-CUT = re.compile(r"[^/]+_dim_(\d+)")
-"""Names of metrics of embeddings cut to fewer dimensions."""
 TABLE, CURVES = f"{SEEDS}/seeds.csv", f"{SEEDS}/curves.png"
 log = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def run_seeds(config: Config, pairs: ExampleSet) -> Result:
 def delete_seed_results(folder: Path) -> None:
     """Delete the results of earlier seeds; keep the journals of their runs."""
     for seed in folder.glob("*/"):
-        for name in (CHECKPOINTS, "model", "plots", STATE_FILE, LOG_FILE, *ARTIFACTS):
+        for name in (CHECKPOINTS, "model", "plots", STATE_FILE, LOG_FILE, *RUN_FILES):
             remove(seed / name)
 
 
@@ -122,7 +121,7 @@ def collect_seeds(config: Config, parent_run: str) -> Result:
     result = replace(results[0], seeds=summarise(results, predictions, seeds, parent_run))
     with staged(folder, size_of(folders[0] / "model")) as staging:
         shutil.copytree(folders[0] / "model", staging / "model")
-        for name in ARTIFACTS:
+        for name in artifacts(results[0]):
             (staging / name).parent.mkdir(exist_ok=True)
             shutil.copy(folders[0] / name, staging / name)
         result.save(staging)
@@ -135,26 +134,17 @@ def summarise(results: list[Result], predictions: list[pd.DataFrame], seeds: lis
     The interval of a metric of another set of a mixture, whose predictions are not kept, is the mean of the seeds'.
     """
     scores = {name: [result.scores[name] for result in results] for name in results[0].scores}
-    means = {
-        name: Estimate(*(float(np.mean(each)) for each in zip(*found, strict=True))) for name, found in scores.items()
-    }
+    means = {name: Estimate(*map(float, map(np.mean, zip(*found, strict=True)))) for name, found in scores.items()}
     for metric in predicted_metrics(results[0]):
-        drawn = resampled_means(metric.statistic, *stack_values(metric, predictions), seeds[0])
-        means[metric.name] = Estimate(means[metric.name].value, *percentile_interval(drawn))
+        interval = seed_scores(metric, predictions, seeds[0]).mean.interval
+        means[metric.name] = Estimate(means[metric.name].value, *interval)
     deviations = {name: float(np.std([one.value for one in found], ddof=1)) for name, found in scores.items()}
     return SeedSummary(parent_run, " ".join(map(str, seeds)), means, deviations)
 
 
 def predicted_metrics(result: Result) -> list[Metric]:
     """Return the metrics of a result that its predictions give: those of its own set of examples."""
-    dims = dict.fromkeys(int(found[1]) for name in result.scores if (found := CUT.fullmatch(name)))
-    return [metric for metric in metrics_of(result.shape, tuple(dims)) if metric.name in result.scores]
-
-
-def stack_values(metric: Metric, predictions: list[pd.DataFrame]) -> tuple[Floats, Floats]:
-    """Return the gold values, shape (rows,), and the predicted values of several trainings, (trainings, rows)."""
-    values = [metric.values(table) for table in predictions]
-    return values[0][0], np.stack([predicted for _, predicted in values])
+    return list(metrics_of(result.shape, tuple(by_dimension(result.metric.name, result.scores))))
 
 
 def plot_curves(curves: dict[int, pd.DataFrame], metric: Metric, folder: Path) -> None:
@@ -173,7 +163,7 @@ def log_seeds(parent: Run, config: Config, result: Result) -> None:
     assert result.seeds
     for name, mean in result.seeds.means.items():
         values |= mean.to_dict(name)
-    parent.log_result(Path(config.folder), [*ARTIFACTS, TABLE, CURVES], values)
+    parent.log_result(Path(config.folder), [*artifacts(result), TABLE, CURVES], values)
 
 
 def log_summary(config: Config, result: Result, champion: dict[str, str]) -> None:
@@ -184,11 +174,10 @@ def log_summary(config: Config, result: Result, champion: dict[str, str]) -> Non
     each = ", ".join(
         f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[result.metric.name], strict=True)
     )
-    over = "pairs and seeds" if result.metric.of_similarities else "queries and seeds"
     spreads = {
-        f"{metric.label} ({result.evaluated_on})": f"mean {summary.means[metric.name]} over {over},"
-        f" deviation {summary.deviations[metric.name]:.4f}"
-        for metric in predicted_metrics(result)
+        f"{label_of(name)} ({'dev' if '/' in name else result.evaluated_on})": f"mean {summary.means[name]} over"
+        f" {rows_of(result.metric)} and seeds, deviation {summary.deviations[name]:.4f}"
+        for name in headline(summary.means)
     }
     log_table(
         f"{result.experiment}: {len(table)} seeds, run {summary.parent_run_id}",

@@ -20,7 +20,7 @@ from src.pipeline.promotion import promote_trained
 from src.pipeline.state import plan_run, recipe_of, state_file
 from src.report.card import finalize_model_card, init_model_card
 from src.report.console import ProgressView, log_behind, log_pages, log_sources, log_summary
-from src.report.files import ARTIFACTS, save_result
+from src.report.files import artifacts, save_result
 from src.report.sentence import describe_result
 from src.tracking import RECIPE, run_tags, start_run
 from src.training import Training, TrainingCallback, TrainingClock, fine_tune
@@ -83,7 +83,7 @@ def run_training(
             if version := run.log_model(folder / "model", training.steps, result.reported, pairs):
                 result = replace(result, model_version=version)
                 result.save(folder)
-            run.log_result(folder, ARTIFACTS, result.to_dict())
+            run.log_result(folder, artifacts(result), result.to_dict())
             run.set_description(describe_result(result, pairs))
         store.save(plan.state(result.run_id, done=True))
         delete_checkpoints(checkpoints)

@@ -5,7 +5,6 @@ from pathlib import Path
 from src.cli import Parser, parser_command
 from src.config.files import read_settings
 from src.config.training import TrainerConfig
-from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import Result, missing_file
 from src.report.plots import draw_plots
 from src.utils.errors import UserError, shorten
@@ -33,7 +32,7 @@ def run(folder: Path) -> None:
             " train it again."
         ) from error
     try:
-        draw_plots(folder, result, seed, result.comparable(published).get(SPEARMAN))
+        draw_plots(folder, result, seed, result.comparable(published).get(result.metric.name))
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(
             f"{folder}: expected a complete result, found {type(error).__name__}: {shorten(error)}: train it again."

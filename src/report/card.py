@@ -1,18 +1,24 @@
 """Model card: the values for model_card_template.md, as card data of sentence-transformers."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData
+from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.model_card import format_duration
+from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from src.data import ExampleSet
 from src.encoder import BaseModel
-from src.evaluation.evaluate import pair_evaluator
-from src.evaluation.metrics import DEV, SPEARMAN, TEST
+from src.evaluation.library import library_evaluator
+from src.evaluation.metrics import OF_SHAPE, TRIPLET, evaluator_name, leading_metric
+from src.evaluation.names import headline
+from src.report.words import MEANINGS, WORDS
 from src.training import CurveRow, Training
 from src.utils.text import escape_markdown
 
@@ -28,7 +34,7 @@ EXAMPLES = [
 
 ESCAPED = (
     "model_name", "base_model", "base_model_revision", "language", "language_name", "license",
-    "non_default_hyperparameters", "all_hyperparameters",
+    "non_default_hyperparameters", "all_hyperparameters", "prompts",
 )  # fmt: skip
 """Values of the template with names and texts from outside."""
 DATA_SET_TEXTS = ("name", "id", "license", "note")
@@ -41,10 +47,20 @@ class Card(SentenceTransformerModelCardData):
 
     template_path: Path = field(default=TEMPLATE, init=False, repr=False)
     language_name: str = ""
-    """English name of the language of the pairs."""
+    """English name of the language of the examples."""
     train_pairs: int = 0
+    """Number of training examples of all sets."""
     reported_pairs: int = 0
-    """Number of pairs on which the metrics were computed."""
+    """Number of examples on which the metrics were computed."""
+    unit: str = ""
+    own: str = ""
+    """As in `Words`, of the primary set."""
+    of_queries: bool = False
+    """Whether the metrics are about queries and their right answers."""
+    prompts: list[str] = field(default_factory=list)
+    """Prompts of the model, each after its name."""
+    glossary: dict[str, str] = field(default_factory=dict)
+    """Meanings of the metrics by label."""
     mean_pooling: bool = True
     """Whether the only module after the transformer is mean pooling: the library transformers alone can embed then."""
     train_seconds: float | None = None
@@ -68,34 +84,41 @@ class Card(SentenceTransformerModelCardData):
         return values | shown
 
 
-def init_model_card(encoder: SentenceTransformer, name: str, pairs: ExampleSet, base: BaseModel) -> None:
+def init_model_card(encoder: SentenceTransformer, name: str, examples: ExampleSet, base: BaseModel) -> None:
     """Give the encoder a model card with what the library cannot infer: data sets, base model, language, licence."""
-    language, data = pairs.provenance.language, _dataset(pairs)
+    language, sets = examples.provenance.language, list(examples.sets.values())
+    data, words = [_dataset(each) for each in sets], WORDS[examples.shape.name]
+    metrics = dict.fromkeys(metric for each in sets for metric in OF_SHAPE[each.shape.name])
     card = Card(
         language=language,
         license=base.license,
-        model_name=f"{name}: {base.name} fine-tuned on {pairs.provenance.name}",
-        train_datasets=[data],
-        eval_datasets=[dict(data)],
+        model_name=f"{name}: {base.name} fine-tuned on {' and '.join(each['name'] for each in data)}",
+        train_datasets=data,
+        eval_datasets=[dict(each) for each in data],
         local_files_only=True,
         generate_widget_examples=False,
         language_name=LANGUAGES.get(language, language),
-        train_pairs=len(pairs.train),
-        reported_pairs=len(pairs.reported),
+        train_pairs=sum(len(each.train) for each in sets),
+        reported_pairs=len(examples.reported),
+        unit=words.unit,
+        own=words.own,
+        of_queries=not leading_metric(examples.shape.name).of_similarities,
+        prompts=[f'{name}: "{prompt}"' for name, prompt in encoder.prompts.items() if prompt],
+        glossary={metric.label: MEANINGS[metric.name] for metric in metrics},
         mean_pooling=_pools_mean_only(encoder),
     )
     card.base_model, card.base_model_revision = base.name, base.revision
-    card.datasets = [data["id"]] if "id" in data else []
-    first, *others = card.usage_examples = _examples(pairs)
+    card.datasets = [each["id"] for each in data if "id" in each]
+    first, *others = card.usage_examples = _examples(examples)
     card.widget = [{"source_sentence": first, "sentences": others}]
     card.register_model(encoder)
     encoder.model_card_data = card
 
 
 def finalize_model_card(
-    encoder: SentenceTransformer, training: Training, pairs: ExampleSet, metrics: dict[str, float]
+    encoder: SentenceTransformer, training: Training, examples: ExampleSet, metrics: dict[str, float]
 ) -> None:
-    """Replace the trainer's metrics with those of the saved weights on the reported pairs, and its log with the curve.
+    """Replace the trainer's metrics with those of the saved weights on the reported split, and its log with the curve.
 
     The trainer's metrics are those of its last evaluation, possibly of other weights; its log starts at the last
     resume.
@@ -103,19 +126,47 @@ def finalize_model_card(
     card = encoder.model_card_data
     card.train_seconds, card.evaluation_duration = training.train_seconds, training.evaluation_seconds
     card.eval_results_dict.clear()
-    evaluator = pair_evaluator(pairs.reported, DEV if pairs.test is None else TEST)
-    card.set_evaluation_metrics(evaluator, {f"{evaluator.name}_{key}": value for key, value in metrics.items()})
-    card.training_logs = [_log_row(row) for row in training.curve]
+    split = "dev" if examples.test is None else "test"
+    own = {name: value for name, value in metrics.items() if "/" not in name}
+    _set_metrics(card, examples.reported, evaluator_name(examples.shape.name, split), own)
+    for other in examples.others:
+        start = f"{other.name}/"
+        own = {name.removeprefix(start): value for name, value in metrics.items() if name.startswith(start)}
+        _set_metrics(card, other.dev, f"{other.name}-dev", own)
+    card.training_logs = [_log_row(row, examples.shape.name) for row in training.curve]
 
 
-def _log_row(row: CurveRow) -> dict[str, float]:
+def _set_metrics(card: Card, split: Dataset, name: str, metrics: dict[str, float]) -> None:
+    """Set the metrics of a split, which the card shows as those of the library's evaluators with this name."""
+    for evaluator, values in _by_evaluator(library_evaluator(split, name), metrics):
+        card.set_evaluation_metrics(evaluator, {f"{name}_{key}": value for key, value in values.items()})
+
+
+def _by_evaluator(
+    evaluator: BaseEvaluator, metrics: dict[str, float]
+) -> Iterator[tuple[BaseEvaluator, dict[str, float]]]:
+    """Yield each evaluator in a sequence with its metrics: that of triplets with their accuracy."""
+    parts = getattr(evaluator, "evaluators", [evaluator])
+    for part in parts:
+        of_triplets = isinstance(part, TripletEvaluator)
+        chosen = {key: value for key, value in metrics.items() if _is_of_triplets(key) == of_triplets}
+        yield part, chosen
+
+
+def _is_of_triplets(name: str) -> bool:
+    return name.partition("_dim_")[0] == TRIPLET.name
+
+
+def _log_row(row: CurveRow, shape: str) -> dict[str, float]:
     """Return a row of the card's table; the library shows "-" for a missing value, as the training loss of step 0."""
+    leading = leading_metric(shape).name
     values = {
         "Epoch": row.epoch,
         "Step": row.step,
         "Training Loss": row.training_loss,
         "Validation Loss": row.validation_loss,
-        f"{DEV}_{SPEARMAN}": row.metrics[SPEARMAN],
+        f"{evaluator_name(shape, 'dev')}_{leading}": row.metrics[leading],
+        **{name: row.metrics[name] for name in headline(row.metrics) if "/" in name},
     }
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
@@ -128,21 +179,24 @@ def _escaped(value: Any) -> Any:
     return escape_markdown(str(value)) if value else value
 
 
-def _dataset(pairs: ExampleSet) -> dict[str, str]:
-    provenance = pairs.provenance
+def _dataset(examples: ExampleSet) -> dict[str, Any]:
+    provenance, words = examples.provenance, WORDS[examples.shape.name]
     url = provenance.url or ""
     hub = {"id": url.removeprefix(HUB_DATASETS)} if url.startswith(HUB_DATASETS) else {}
-    return {"name": provenance.name, **hub, "license": provenance.license or "", "note": provenance.note or ""}
+    own = {"license": provenance.license or "", "note": provenance.note or ""}
+    return {"name": provenance.name, **hub, **own, "count": len(examples.train), **words._asdict()}
 
 
-def _examples(pairs: ExampleSet) -> list[str]:
-    """Return three sentences for the usage example and the widget; of the pairs, only generated ones are quoted."""
-    if pairs.provenance.name != "project_match":
+def _examples(examples: ExampleSet) -> list[str]:
+    """Return three sentences for the usage example and the widget; of the data, only generated pairs are quoted."""
+    if examples.provenance.name != "project_match":
         return EXAMPLES
-    first, second = pairs.dev[0], pairs.dev[1]
+    first, second = examples.dev[0], examples.dev[1]
     return [first["sentence1"], first["sentence2"], second["sentence2"]]
 
 
 def _pools_mean_only(encoder: SentenceTransformer) -> bool:
     last = encoder[-1]
-    return len(encoder) == 2 and isinstance(last, Pooling) and last.pooling_mode == "mean"
+    if len(encoder) != 2 or not isinstance(last, Pooling):
+        return False
+    return last.pooling_mode == "mean" and (last.include_prompt or not any(encoder.prompts.values()))

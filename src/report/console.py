@@ -11,8 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from src.config import Config
 from src.data import ExampleSet
 from src.encoder import BaseModel
-from src.evaluation.metrics import METRICS, PEARSON, SPEARMAN, TRAINING_LOSS
+from src.evaluation.metrics import TRAINING_LOSS
+from src.evaluation.names import by_dimension, headline, label_of
 from src.evaluation.result import Result
+from src.report.words import WORDS
 from src.tracking import Run
 from src.tracking.links import ui_title
 from src.tracking.views import SCORES
@@ -21,8 +23,10 @@ from src.utils.console import console, log_links, log_table, relative_to_cwd
 
 log = logging.getLogger(__name__)
 
-HEADER = f"{'epoch':>7} {'step':>7} {'training loss':>14} {'validation loss':>16} {'Spearman':>9} {'Pearson':>9}"
-"""Header line of the curve."""
+HEADER = f"{'epoch':>7} {'step':>7} {'training loss':>14} {'validation loss':>16}"
+"""Beginning of the header line of the curve; columns of metrics follow."""
+SHOWN = 2
+"""Number of metrics in the curve; of a mixture the leading one of each other set follows."""
 
 
 class ProgressView:
@@ -47,6 +51,8 @@ class ProgressView:
             disable=not console.is_terminal,
         )
         self.task = self.progress.add_task("training", total=None, loss="")
+        self.columns: dict[str, str] = {}
+        """Labels of the metrics in the curve, by name; empty before its first row."""
 
     def __enter__(self) -> Self:
         return self
@@ -55,27 +61,35 @@ class ProgressView:
         self.progress.stop()
 
     def on_train_begin(self, steps: int, step: int) -> None:
-        """Start the bar and log the header of the curve."""
+        """Start the bar."""
         self.progress.reset(self.task, total=steps, completed=step)
         self.progress.start()
-        log.info(HEADER)
 
     def on_step(self, step: int, values: dict[str, float]) -> None:
         """Advance the bar."""
         self.progress.update(self.task, completed=step, loss=f"loss {values[TRAINING_LOSS]:.4f}")
 
     def on_evaluate(self, row: CurveRow) -> None:
-        """Log the row."""
-        metrics = " ".join(f"{row.metrics[name]:9.4f}" for name in METRICS)
+        """Log the row, the first one below the header of the curve."""
+        if not self.columns:
+            own, others = (
+                [name for name in headline(row.metrics) if ("/" in name) == of_other] for of_other in (False, True)
+            )
+            self.columns = {name: f"{label_of(name):>9}" for name in (*own[:SHOWN], *others)}
+            log.info(" ".join([HEADER, *self.columns.values()]))
+        metrics = " ".join(f"{row.metrics[name]:{len(label)}.4f}" for name, label in self.columns.items())
         training_loss = "–" if math.isnan(row.training_loss) else f"{row.training_loss:.4f}"
         log.info(f"{row.epoch:7.2f} {row.step:7d} {training_loss:>14} {row.validation_loss:16.4f} {metrics}")
 
 
-def log_sources(pairs: ExampleSet, base: BaseModel) -> None:
-    """Log the source of the pairs, warnings about them, and the base encoder."""
-    name, train, dev = pairs.provenance.name, len(pairs.train), len(pairs.dev)
-    log.info(f"Pairs: {name} ({pairs.source}), {train:,} train, {dev:,} dev")
-    for remark in filter(None, (pairs.provenance.note, *pairs.warnings)):
+def log_sources(examples: ExampleSet, base: BaseModel) -> None:
+    """Log the sources of the examples, warnings about them, and the base encoder."""
+    for each in examples.sets.values():
+        unit, name = WORDS[each.shape.name].unit.capitalize(), each.provenance.name
+        log.info(f"{unit}: {name} ({each.source}), {len(each.train):,} train, {len(each.dev):,} dev")
+        if each.provenance.note:
+            log.warning(f"  note: {each.provenance.note}")
+    for remark in examples.warnings:
         log.warning(f"  note: {remark}")
     log.info(f"Encoder: {base.name}")
 
@@ -94,12 +108,16 @@ def log_summary(
     `behind`: message about operations not yet sent to the tracking store, None if all are sent. `champion`: the row
     about the champion, if any.
     """
+    split, unit = result.evaluated_on, WORDS[result.shape].unit
     rows = {
-        "data": f"{result.data_source}, {result.train_pairs:,} train and {result.dev_pairs:,} dev pairs",
+        "data": f"{result.data_source}, {result.train_pairs:,} train and {result.dev_pairs:,} dev {unit}",
         "note": result.data_note or "–",
         "base encoder": result.base_model,
-        f"Spearman ({result.evaluated_on})": f"{_score(result, SPEARMAN, config)}{_context(result)}",
-        f"Pearson ({result.evaluated_on})": _score(result, PEARSON, config),
+        **{
+            f"{label_of(name)} ({'dev' if '/' in name else split})": _score(result, name, config)
+            for name in headline(result.scores)
+        },
+        **_context(result, split),
         "time": f"{result.train_seconds:.0f} s training, {result.evaluation_seconds:.0f} s evaluation",
         "throughput": f"{result.pairs_per_second:.1f} pairs a second in {result.precision}",
         "peak memory": f"{result.peak_memory_mb:,.0f} MB",
@@ -110,18 +128,29 @@ def log_summary(
 
 
 def _score(result: Result, name: str, config: Config) -> str:
-    reference = result.comparable(config.published).get(name)
-    return f"{result.scores[name]}" + ("" if reference is None else f"; published card {reference:.4f}")
+    """Return a metric with its interval; of the leading one also its values before training and of a perfect order.
+
+    The latter is left out if it is above 0.99 despite tied scores.
+    """
+    parts, reference = [f"{result.scores[name]}"], result.comparable(config.published).get(name)
+    if reference is not None:
+        parts.append(f"published card {reference:.4f}")
+    if name == result.metric.name:
+        parts.append(f"before training (dev) {result.before.value:.4f}")
+        if result.spearman_ceiling is not None and result.spearman_ceiling <= 0.99:
+            parts.append(f"the tied gold scores limit a perfect order to {result.spearman_ceiling:.3f}")
+    return "; ".join(parts)
 
 
-def _context(result: Result) -> str:
-    """Return the Spearman before training, and that of a perfect order unless it is above 0.99 despite tied scores."""
-    before, ceiling = f"; before training (dev) {result.before.value:.4f}", result.spearman_ceiling
-    return (
-        before
-        if ceiling is None or ceiling > 0.99
-        else f"{before}; the tied gold scores limit a perfect order to {ceiling:.3f}"
-    )
+def _context(result: Result, split: str) -> dict[str, str]:
+    """Return the rows about the gain, and about embeddings cut to fewer dimensions, that a result has."""
+    label, rows = result.metric.label, {}
+    if gain := result.gain:
+        rows[f"gain ({split})"] = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+    if dims := by_dimension(result.metric.name, result.scores):
+        values = [f"{dim}: {result.scores[name].value:.4f}" for dim, name in dims.items()]
+        rows[f"{label} by dimension ({split})"] = ", ".join(values)
+    return rows
 
 
 def _model(result: Result, config: Config) -> str:

@@ -10,15 +10,16 @@ from sentence_transformers import SentenceTransformer
 from src.config import Config
 from src.encoder.prompts import save_column_prompts
 from src.evaluation.evaluate import Evaluation
-from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import RESULT_FILE, Result
-from src.report.plots import PLOTS, draw_plots
+from src.report.plots import draw_plots, plot_files
 from src.training import CurveRow
 from src.utils.processes import main_process_only
 from src.utils.staging import staged
 
-ARTIFACTS = ["config.yaml", "curve.csv", RESULT_FILE, "predictions.parquet", *PLOTS]
-"""Files that `save_result` writes besides the model."""
+
+def artifacts(result: Result) -> list[str]:
+    """Return the files that `save_result` writes besides the model."""
+    return ["config.yaml", "curve.csv", RESULT_FILE, "predictions.parquet", *plot_files(result)]
 
 
 @main_process_only
@@ -30,7 +31,7 @@ def save_result(
     curve: list[CurveRow],
     evaluation: Evaluation,
 ) -> None:
-    """Write the encoder and `ARTIFACTS` into the folder, in place of all former ones.
+    """Write the encoder and `artifacts` into the folder, in place of all former ones.
 
     Raises `UserError` if the disk is full.
     """
@@ -38,8 +39,7 @@ def save_result(
         encoder.save_pretrained(str(staging / "model"), safe_serialization=True)
         save_column_prompts(encoder, staging / "model")
         OmegaConf.save(OmegaConf.create(asdict(config)), staging / "config.yaml")
-        rows = [row.to_dict() for row in curve]
-        pd.DataFrame(rows).to_csv(staging / "curve.csv", index=False)
+        pd.DataFrame([row.to_dict() for row in curve]).to_csv(staging / "curve.csv", index=False)
         evaluation.predictions.to_parquet(staging / "predictions.parquet", index=False)
-        draw_plots(staging, result, config.trainer.seed, result.comparable(config.published).get(SPEARMAN))
+        draw_plots(staging, result, config.trainer.seed, result.comparable(config.published).get(result.metric.name))
         result.save(staging)

@@ -1,71 +1,83 @@
-"""Plots of a finished run, drawn from the files in its folder, and helpers for all figures of the project."""
+"""Plots of a finished run, drawn from the files in its folder."""
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib import font_manager
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
-from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS, as_labels
+from src.evaluation.metrics import NDCG, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS, Metric, as_labels
+from src.evaluation.names import by_dimension, headline, label_of, rows_of
 from src.evaluation.result import Result
 from src.evaluation.slices import Slice, slices
 from src.evaluation.statistics import Estimate
-from src.report.worst_pairs import korean_font, write_worst_pairs
+from src.report.figures import finish_axes, new_figure, plot_interval, save_figure
+from src.report.prediction_plots import OF_SHAPE
+from src.report.worst_pairs import write_worst_cases
 from src.utils.files import atomic_write
 
-FIGURES = ("curve", "losses", "predicted", "distributions", "slices")
-PLOTS = [*(f"plots/{name}.png" for name in FIGURES), "plots/worst_pairs.html", "plots/predictions.csv"]
-"""Files that `draw_plots` writes; predictions.csv has gold and predicted scores without the sentences, for other
-plotting tools such as DVC's."""
-BANDS = 5
-"""Number of equal ranges of gold scores, for each of which a mean is plotted."""
+CURVE_TITLES = {
+    SPEARMAN: ("Correlation of cosine similarity and score, dev", "correlation"),
+    NDCG: ("Right answers found by cosine similarity, dev", "metric"),
+}
+"""Title and label of the axis by leading metric, where there is more to say than that they are metrics."""
 
-if font := korean_font():
-    font_manager.fontManager.addfont(font)
-    matplotlib.rcParams["font.family"] = ["DejaVu Sans", "NanumGothic"]
+
+def plot_files(result: Result) -> list[str]:
+    """Return the files that `draw_plots` writes for a result.
+
+    predictions.csv has the numbers of predictions.parquet without the texts, for other plotting tools such as DVC's.
+    """
+    dimensions = ["dimensions"] if by_dimension(result.metric.name, result.scores) else []
+    figures = ["curve", "losses", *OF_SHAPE[result.shape], "slices", *dimensions]
+    return [*(f"plots/{name}.png" for name in figures), "plots/worst_pairs.html", "plots/predictions.csv"]
 
 
 def draw_plots(folder: Path, result: Result, seed: int, published: float | None) -> None:
-    """Write `PLOTS` into `folder`, from its curve.csv and predictions.parquet.
+    """Write `plot_files` into `folder`, from its curve.csv and predictions.parquet.
 
-    `seed`: seed of the bootstrap; `published`: Spearman of a published model card on the same pairs.
+    `seed`: seed of the bootstrap; `published`: leading metric of a published model card on the same pairs.
     """
-    curve, pairs = pd.read_csv(folder / "curve.csv"), pd.read_parquet(folder / "predictions.parquet")
-    pairs["gold"] = as_labels(pairs["gold"].to_numpy())  # rounded as for the metrics
-    plots = folder / "plots"
-    on_dev = result.evaluated_on == "dev"
-    plot_curve(curve, result.leading if on_dev else None, published, plots / "curve.png")
+    curve, predictions = pd.read_csv(folder / "curve.csv"), pd.read_parquet(folder / "predictions.parquet")
+    metric, plots = result.metric, folder / "plots"
+    if metric.of_similarities:
+        predictions["gold"] = as_labels(predictions["gold"].to_numpy())  # rounded as for the metrics
+    selected = result.leading if result.evaluated_on == "dev" else None
+    plot_curve(curve, metric, selected, published, plots / "curve.png")
     plot_losses(curve, plots / "losses.png")
-    plot_predicted(pairs, plots / "predicted.png")
-    plot_distributions(pairs, plots / "distributions.png")
-    plot_slices(slices(pairs, seed), result.leading.value, plots / "slices.png")
-    write_worst_pairs(pairs, f"Worst pairs of {result.experiment}", plots / "worst_pairs.html")
+    for name, plot in OF_SHAPE[result.shape].items():
+        plot(predictions, plots / f"{name}.png")
+    plot_slices(slices(predictions, result.shape, seed), metric, result.leading.value, plots / "slices.png")
+    if dims := by_dimension(metric.name, result.scores):
+        scores = {dim: result.scores[name] for dim, name in dims.items()}
+        plot_dimensions(metric, result.leading, scores, plots / "dimensions.png")
+    write_worst_cases(predictions, result.shape, result.experiment, plots / "worst_pairs.html")
     with atomic_write(plots / "predictions.csv") as temporary:
-        pairs[["gold", "predicted"]].to_csv(temporary, index=False, float_format="%.6f")
+        predictions.select_dtypes("number").to_csv(temporary, index=False, float_format="%.6f")
 
 
-def plot_curve(curve: pd.DataFrame, selected: Estimate | None, published: float | None, path: Path) -> None:
+def plot_curve(
+    curve: pd.DataFrame, metric: Metric, selected: Estimate | None, published: float | None, path: Path
+) -> None:
     """Write the metrics on dev over the steps as PNG; `curve` has the columns of curve.csv.
 
-    `selected` is the Spearman on dev of the saved weights: those of the last step, or of the best evaluation.
+    `selected` is the leading `metric` on dev of the saved weights: those of the last step, or of the best evaluation.
     """
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
-    axes.plot(curve["step"], curve[SPEARMAN], "o-", label="Spearman")
-    axes.plot(curve["step"], curve[PEARSON], "s--", alpha=0.6, label="Pearson")
+    names = headline(curve.columns)
+    for name in names:
+        style, alpha = ("o-", 1.0) if name == metric.name else ("s--", 0.6)
+        axes.plot(curve["step"], curve[name], style, alpha=alpha, label=label_of(name))
     if selected is not None:
         score, low, high = selected
         right = 1.04 * curve["step"].iloc[-1]  # right of the curve: with keep=best not the last step
         errors = [[max(score - low, 0)], [max(high - score, 0)]]
-        label = f"Spearman of the saved weights: {score:.4f}, 95 % interval"
-        axes.errorbar([right], [score], yerr=errors, fmt="D", color="C2", capsize=4, label=label)
+        label = f"{metric.label} of the saved weights: {score:.4f}, 95 % interval"
+        axes.errorbar([right], [score], yerr=errors, fmt="D", color=f"C{len(names)}", capsize=4, label=label)
     if published is not None:
         axes.axhline(published, color="grey", linestyle=":", label=f"published card: {published:.4f}")
-    finish_axes(axes, "Correlation of cosine similarity and score, dev", "step", "correlation")
+    title, y = CURVE_TITLES.get(metric.name, ("Metrics on dev", "metric"))
+    finish_axes(axes, title, "step", y)
     save_figure(figure, path)
 
 
@@ -80,70 +92,28 @@ def plot_losses(curve: pd.DataFrame, path: Path) -> None:
     save_figure(figure, path)
 
 
-def plot_predicted(pairs: pd.DataFrame, path: Path) -> None:
-    """Write predicted against gold scores, and the residuals, as PNG; a line connects the means of `BANDS` ranges."""
-    figure = new_figure(11, 4.5)
-    left, right = figure.subplots(1, 2)
-    left.plot([0, 1], [0, 1], color="grey", linestyle=":", label="equal")
-    right.axhline(0, color="grey", linestyle=":")
-    for axes, values in ((left, pairs["predicted"]), (right, pairs["predicted"] - pairs["gold"])):
-        axes.scatter(pairs["gold"], values, s=12, alpha=0.4, linewidths=0)
-        band = np.minimum((pairs["gold"] * BANDS).astype(int), BANDS - 1)
-        means = pd.DataFrame({"gold": pairs["gold"], "value": values}).groupby(band).mean()
-        axes.plot(means["gold"], means["value"], "o-", color="C1", label="mean")
-    finish_axes(left, f"Predicted against gold, {len(pairs):,} pairs", "gold score", "cosine similarity")
-    finish_axes(right, "Residuals", "gold score", "cosine similarity − gold score")
-    save_figure(figure, path)
-
-
-def plot_distributions(pairs: pd.DataFrame, path: Path) -> None:
-    """Write the histograms of gold and predicted scores as PNG."""
-    figure = new_figure(8, 4.5)
-    axes = figure.subplots()
-    low, high = min(0.0, pairs["predicted"].min()), max(1.0, pairs["predicted"].max())
-    bins = [float(edge) for edge in np.linspace(low, high, 31)]
-    for name, label in (("gold", "gold score"), ("predicted", "cosine similarity")):
-        axes.hist(pairs[name], bins=bins, alpha=0.5, label=label)
-    finish_axes(axes, f"Distribution of scores, {len(pairs):,} pairs", "score", "pairs")
-    save_figure(figure, path)
-
-
-def plot_slices(parts: list[Slice], overall: float, path: Path) -> None:
-    """Write Spearman with its 95 % interval on each slice as PNG; `overall` is the Spearman of all pairs."""
+def plot_slices(parts: list[Slice], metric: Metric, overall: float, path: Path) -> None:
+    """Write a metric with its 95 % interval on each slice as PNG; `overall` is that of all pairs or queries."""
     figure = new_figure(9, 1.5 + 0.4 * len(parts))
-    axes = figure.subplots()
+    axes, rows = figure.subplots(), rows_of(metric)
     features = list(dict.fromkeys(part.feature for part in parts))
     for height, part in enumerate(reversed(parts)):
-        plot_interval(axes, part.spearman, height, f"C{features.index(part.feature)}")
-    labels = [f"{part.feature} {part.label} ({part.pairs:,})" for part in reversed(parts)]
+        plot_interval(axes, part.estimate, height, f"C{features.index(part.feature)}")
+    labels = [f"{part.feature} {part.label} ({part.rows:,})" for part in reversed(parts)]
     axes.set_yticks(range(len(parts)), labels)
-    axes.axvline(overall, color="grey", linestyle=":", label=f"all pairs: {overall:.4f}")
-    finish_axes(axes, "Spearman by slice (pairs), 95 % interval", "Spearman", "")
+    axes.axvline(overall, color="grey", linestyle=":", label=f"all {rows}: {overall:.4f}")
+    finish_axes(axes, f"{metric.label} by slice ({rows}), 95 % interval", metric.label, "")
     save_figure(figure, path)
 
 
-def plot_interval(axes: Axes, estimate: Estimate, height: float, color: str) -> None:
-    """Draw an estimate as a horizontal interval with a point."""
-    axes.plot(estimate.interval, [height, height], color=color, linewidth=2)
-    axes.plot(estimate.value, height, "o", color=color)
-
-
-def new_figure(width: float = 10, height: float = 4) -> Figure:
-    """Return an empty figure of this size in inches."""
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
-
-
-def finish_axes(axes: Axes, title: str, x: str, y: str) -> None:
-    """Give the axes a title, labels, a grid, and a legend if anything has a label."""
-    axes.set(title=title, xlabel=x, ylabel=y)
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, atomically; a dollar sign in a name is no formula."""
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+def plot_dimensions(metric: Metric, whole: Estimate, scores: dict[int, Estimate], path: Path) -> None:
+    """Write a metric of whole embeddings and of embeddings cut to fewer dimensions, with 95 % intervals, as PNG."""
+    figure = new_figure(8, 4.5)
+    axes = figure.subplots()
+    estimates = [whole, *scores.values()]
+    values, lows, highs = np.array(estimates).T
+    errors = [np.maximum(values - lows, 0), np.maximum(highs - values, 0)]
+    axes.errorbar(range(len(estimates)), values, yerr=errors, fmt="o-", capsize=4)
+    axes.set_xticks(range(len(estimates)), ["all", *map(str, scores)])
+    finish_axes(axes, f"{metric.label} by number of dimensions, 95 % interval", "dimensions", metric.label)
+    save_figure(figure, path)

@@ -1,15 +1,15 @@
-"""HTML page of the pairs with the largest errors, with a Korean font embedded in it."""
+"""HTML page of the cases with the largest errors, by shape of the examples, with a Korean font embedded in it."""
 
-import base64
 import html
-from importlib.util import find_spec
-from io import BytesIO
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
-from fontTools import subset
 
 from src.evaluation.slices import overlap
+from src.report.fonts import font_face
+from src.report.prediction_plots import best_f1_point
 from src.utils.files import write_text
 from src.utils.text import visible
 
@@ -28,10 +28,10 @@ td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space:
 </head>
 <body>
 <h1>{title}</h1>
-<p>Gold: the gold score, 0 to 1. Predicted: cosine similarity. Overlap: Jaccard similarity of letter bigrams.</p>
+<p>{note}</p>
 <table>
 <thead>
-<tr><th>sentence 1</th><th>sentence 2</th><th>gold</th><th>predicted</th><th>error</th><th>overlap</th></tr>
+<tr>{header}</tr>
 </thead>
 <tbody>
 {rows}
@@ -40,46 +40,90 @@ td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space:
 </body>
 </html>
 """
+OVERLAP = "Overlap: Jaccard similarity of letter bigrams."
 
 
-def write_worst_pairs(pairs: pd.DataFrame, title: str, path: Path, count: int = 25) -> None:
-    """Write the `count` pairs whose predicted score is farthest from gold, largest error first, as HTML."""
-    error = pairs["predicted"] - pairs["gold"]
-    worst = pairs.assign(error=error).loc[error.abs().nlargest(count).index]
-    columns = (worst[name] for name in ("sentence1", "sentence2", "gold", "predicted", "error"))
-    rows = "\n".join(_row(*values) for values in zip(*columns, strict=True))
-    title = html.escape(title)
-    write_text(path, PAGE.format(title=title, rows=rows, font=font_face(PAGE + title + rows, "Korean")))
+class Cases(NamedTuple):
+    """The worst cases of a shape, the worst first; the names of the columns are the header."""
+
+    title: str
+    note: str
+    """Meaning of the columns."""
+    texts: pd.DataFrame
+    numbers: pd.DataFrame
+    """Numbers as they are shown."""
 
 
-def _row(first: str, second: str, gold: float, predicted: float, error: float) -> str:
-    numbers = [f"{gold:.2f}", f"{predicted:.2f}", f"{error:+.2f}", f"{overlap(first, second):.2f}"]
-    cells = [f"<td>{html.escape(visible(sentence))}</td>" for sentence in (first, second)]
+def write_worst_cases(predictions: pd.DataFrame, shape: str, experiment: str, path: Path, count: int = 25) -> None:
+    """Write the `count` worst cases among an experiment's predictions as HTML."""
+    cases = OF_SHAPE[shape](predictions, count)
+    header = "".join(f"<th>{name}</th>" for name in (*cases.texts, *cases.numbers))
+    rows = "\n".join(map(_row, cases.texts.to_numpy(), cases.numbers.to_numpy()))
+    page = {"title": html.escape(f"{cases.title} of {experiment}"), "note": cases.note, "header": header, "rows": rows}
+    write_text(path, PAGE.format(**page, font=font_face(PAGE + "".join(page.values()), "Korean")))
+
+
+def _row(texts: Iterable[str], numbers: Iterable[str]) -> str:
+    cells = [f"<td>{html.escape(visible(text))}</td>" for text in texts]
     cells += [f'<td class="number">{number}</td>' for number in numbers]
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def korean_font() -> Path | None:
-    """Return the font file of the package koreanize-matplotlib, None if the package is missing.
-
-    The package itself is not imported: it would change the font of every later figure, and needs distutils.
-    """
-    package = find_spec("koreanize_matplotlib")
-    return Path(package.origin).parent / "fonts" / "NanumGothic.ttf" if package and package.origin else None
+def _far_from_gold(pairs: pd.DataFrame, count: int) -> Cases:
+    """Return the pairs whose predicted score is farthest from the gold score."""
+    error = pairs["predicted"] - pairs["gold"]
+    note = f"Gold: the gold score, 0 to 1. Predicted: cosine similarity. {OVERLAP}"
+    return Cases("Worst pairs", note, *_pairs(pairs, "gold", "{:.2f}", error, error.abs().nlargest(count).index))
 
 
-def font_face(text: str, family: str) -> str:
-    """Return a CSS rule with the glyphs of `text` as the font `family`; empty if there is no font file."""
-    path = korean_font()
-    if path is None:
-        return ""
-    options = subset.Options(hinting=False, notdef_outline=True)
-    options.drop_tables += [f"TSI{number}" for number in range(6)]  # tables of the font editor, which cannot be subset
-    font = subset.load_font(str(path), options)
-    subsetter = subset.Subsetter(options)
-    subsetter.populate(text=text)
-    subsetter.subset(font)
-    file = BytesIO()
-    font.save(file)
-    encoded = base64.b64encode(file.getvalue()).decode()
-    return f'@font-face {{ font-family: "{family}"; src: url(data:font/ttf;base64,{encoded}); }}'
+def _on_the_wrong_side(pairs: pd.DataFrame, count: int) -> Cases:
+    """Return the pairs farthest on the wrong side of the threshold that gives the best F1."""
+    _, _, threshold = best_f1_point(pairs["gold"].to_numpy(), pairs["predicted"].to_numpy())
+    error = pairs["predicted"] - threshold
+    wrong = error.where(pairs["gold"] == 0, -error)
+    worst = wrong[wrong > 0].nlargest(count).index
+    note = (
+        f"Predicted: cosine similarity. Error: its distance from {threshold:.2f}, the threshold with the best F1, on"
+        f" the wrong side of it. {OVERLAP}"
+    )
+    return Cases("Worst pairs", note, *_pairs(pairs, "label", "{:.0f}", error, worst))
+
+
+def _pairs(
+    pairs: pd.DataFrame, gold: str, form: str, error: pd.Series, chosen: pd.Index
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the texts and the numbers of the chosen pairs; `gold`: title of the column of gold scores or labels."""
+    worst = pairs.loc[chosen]
+    overlaps = map(overlap, worst["sentence1"], worst["sentence2"])
+    numbers = {
+        gold: worst["gold"].map(form.format),
+        "predicted": worst["predicted"].map("{:.2f}".format),
+        "error": error[chosen].map("{:+.2f}".format),
+        "overlap": [f"{value:.2f}" for value in overlaps],
+    }
+    texts = worst[["sentence1", "sentence2"]].set_axis(["sentence 1", "sentence 2"], axis="columns")
+    return texts, pd.DataFrame(numbers)
+
+
+def _late_answers(queries: pd.DataFrame, count: int) -> Cases:
+    """Return the queries whose right answer has the worst rank, of one rank those farthest behind a wrong candidate."""
+    behind = queries["predicted_wrong"] - queries["predicted"]
+    order = queries.assign(behind=behind).sort_values(["rank", "behind"], ascending=False, kind="stable")
+    worst = order[order["rank"] > 1].head(count)
+    names = {"anchor": "query", "positive": "right answer", "wrong": "best wrong candidate"}
+    numbers = {
+        "rank of the right answer": worst["rank"].map("{:,.0f}".format),
+        "its cosine": worst["predicted"].map("{:.2f}".format),
+        "cosine of the wrong one": worst["predicted_wrong"].map("{:.2f}".format),
+    }
+    note = "Queries whose right answer is not the first: the candidate of the highest cosine came before it."
+    return Cases("Worst queries", note, worst[list(names)].rename(columns=names), pd.DataFrame(numbers))
+
+
+OF_SHAPE: dict[str, Callable[[pd.DataFrame, int], Cases]] = {
+    "scored": _far_from_gold,
+    "labelled": _on_the_wrong_side,
+    "positives": _late_answers,
+    "triplets": _late_answers,
+}
+"""What is shown of each shape."""

@@ -12,6 +12,8 @@ from sentence_transformers import SentenceTransformer
 from src.config import Config, SweepSettings
 from src.config.words import describe
 from src.data import ExampleSet, split_off
+from src.data.examples import to_table
+from src.data.relations import first_shared
 from src.encoder import load_encoder
 from src.evaluation.metrics import leading_metric
 from src.evaluation.result import Result
@@ -29,13 +31,26 @@ from src.utils.files import remove
 
 
 def split_validation(config: SweepSettings, pairs: ExampleSet) -> ExampleSet:
-    """Return the pairs for the trials: a held-out part of train as dev, the rest as train, and no test.
+    """Return the examples for the trials: a held-out part of train as dev, the rest as train, and no test.
+
+    The other sets of a mixture stay as they are; their texts in the held-out part are counted in a warning.
 
     Raises `UserError` if train cannot be split.
     """
     sweep = config.sweep
     rest, validation = split_off(pairs.train, sweep.validation, sweep.seed, "sweep.validation")
-    return replace(pairs, train=rest, dev=validation, test=None, warnings=())
+    shared = {each.name: first_shared(to_table(each.train), to_table(validation)) for each in pairs.others}
+    warnings = tuple(
+        f"{count:,} text(s) occur in both train of the set {name!r} and the validation part, such as {first!r}."
+        for name, (count, first) in shared.items()
+        if count
+    )
+    return replace(pairs, train=rest, dev=validation, test=None, warnings=warnings)
+
+
+def set_sizes(examples: ExampleSet) -> list[int]:
+    """Return the number of training examples of each set."""
+    return [len(each.train) for each in examples.sets.values()]
 
 
 def trial_name(number: int, params: Params, seed: int | None = None) -> str:
@@ -45,13 +60,22 @@ def trial_name(number: int, params: Params, seed: int | None = None) -> str:
 
 
 def trial_config(
-    study: SweepStudy, params: Params, pairs: int, folder: Path, name: str, seed: int | None = None, keep: str = "best"
+    study: SweepStudy,
+    params: Params,
+    sizes: Sequence[int],
+    folder: Path,
+    name: str,
+    seed: int | None = None,
+    keep: str = "best",
 ) -> Config:
-    """Return the settings of a training run on `pairs` pairs with these params, evaluated at equal intervals."""
+    """Return the settings of a training run with these params, evaluated at equal intervals.
+
+    `sizes`: numbers of training examples of each set.
+    """
     config = with_params(training_config(study.config), params)
     trainer = replace(
         config.trainer,
-        eval_steps=math.ceil(total_steps(config.trainer, pairs) / study.config.sweep.evaluations),
+        eval_steps=math.ceil(total_steps(config.trainer, *sizes) / study.config.sweep.evaluations),
         eval_every_epochs=None,
         keep=keep,
         checkpoints=True,
@@ -98,7 +122,7 @@ class Trainings:
         `seed` replaces the configured one; `keep` is best or last, as in `TrainerConfig`.
         """
         name = trial_name(int(tags["trial.number"]), params, seed)
-        config = trial_config(self.study, params, len(self.pairs.train), folder, name, seed, keep)
+        config = trial_config(self.study, params, set_sizes(self.pairs), folder, name, seed, keep)
         with quiet_console():
             return self.load_or_train(config, self.pairs, tags, callbacks)
 

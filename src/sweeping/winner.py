@@ -15,11 +15,11 @@ from src.config.words import describe
 from src.data import ExampleSet
 from src.evaluation.metrics import Metric
 from src.evaluation.result import Result
-from src.evaluation.statistics import Estimate, Interval, percentile_interval, resampled_means
-from src.pipeline.seeds import stack_values
+from src.evaluation.seeds import seed_scores
+from src.evaluation.statistics import Estimate, Interval, percentile_interval
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
-from src.sweeping.trainings import Trainings, excluded_if_diverged, trial_name
+from src.sweeping.trainings import Trainings, excluded_if_diverged, set_sizes, trial_name
 from src.tracking import PARENT, Run, known_run, start_run
 from src.training.fine_tune import save_interval, total_steps
 from src.utils.errors import TrainingDiverged, UserError, shorten
@@ -45,7 +45,7 @@ class Finalist:
     confirmed: Estimate
     """Mean of `scores`, with its 95 % interval over examples and seeds; `found` if there are none."""
     behind: Interval = UNKNOWN
-    """95 % interval of the winner's mean minus this trial's, over the same examples and seeds; 0 and 0 for the winner."""
+    """95 % interval of the winner's mean minus this trial's, over the same examples and seeds; 0 for the winner."""
 
     @property
     def tied(self) -> bool:
@@ -123,7 +123,7 @@ def rank(finalists: list[Finalist], metric: Metric, seed: int) -> list[Finalist]
     """
     if not all(one.scores for one in finalists):
         return finalists
-    means = [resampled_means(metric.statistic, *stack_values(metric, one.predictions), seed) for one in finalists]
+    means = [seed_scores(metric, one.predictions, seed).resamples.means for one in finalists]
     intervals = [percentile_interval(mean) for mean in means]
     ranked = sorted(zip(finalists, means, intervals, strict=True), key=lambda entry: -entry[2].low)
     best = ranked[0][1]
@@ -145,7 +145,7 @@ def train_winner(winner: Finalist, trainings: Trainings, pairs: ExampleSet, pare
     Raises `TrainingDiverged` if the training diverges; the study then excludes this trial.
     """
     study = trainings.study
-    config = winner_config(study, winner, len(pairs.train))
+    config = winner_config(study, winner, set_sizes(pairs))
     tags = {"role": "winner", "trial.number": str(winner.number), PARENT: parent.run_id}
     with excluded_if_diverged(study, winner.number, Path(config.folder)):
         result = trainings.load_or_train(config, pairs, tags)
@@ -153,15 +153,15 @@ def train_winner(winner: Finalist, trainings: Trainings, pairs: ExampleSet, pare
     return result
 
 
-def winner_config(study: SweepStudy, winner: Finalist, pairs: int) -> Config:
+def winner_config(study: SweepStudy, winner: Finalist, sizes: list[int]) -> Config:
     """Return the settings of the winner's training: one evaluation, at its end, since dev must not select anything."""
     config = with_params(training_config(study.config), winner.params)
     trainer = config.trainer
     once = replace(
         trainer,
-        eval_steps=total_steps(trainer, pairs),
+        eval_steps=total_steps(trainer, *sizes),
         eval_every_epochs=None,
-        save_steps=save_interval(trainer, pairs),
+        save_steps=save_interval(trainer, *sizes),
         save_every_epochs=None,
         keep="last",
         resume="if_same",  # starts anew if the winner has changed

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from src.config.tracking import TrackingConfig, absolute_uri, default_uri, redact
-from src.evaluation.metrics import SPEARMAN
 from src.tracking.views import RECIPES, SCORES
 
 LOCAL = "http://127.0.0.1:5000"
@@ -53,8 +52,8 @@ def version_page(ui: str, name: str, version: str) -> str:
     return f"{ui}/#/models/{quote(name, safe='')}/versions/{version}?{TRAINING}"
 
 
-def curves_page(ui: str, experiments: Mapping[str, str], metric: str = SPEARMAN) -> str:
-    """Return the address of a chart with the curves of several runs; `experiments`: experiment by run id."""
+def curves_page(ui: str, experiments: Mapping[str, str], metric: str) -> str:
+    """Return the address of a chart with several runs' curves of a metric; `experiments`: experiment by run id."""
     lists = {
         "runs": list(experiments),
         "metric": metric,

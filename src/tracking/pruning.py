@@ -17,11 +17,11 @@ from mlflow.tracking import MlflowClient
 from rich.progress import track
 
 from src.config.tracking import redact, redact_message
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import Metric, leading_metric
 from src.tracking.database import has_tables
 from src.tracking.model_files import MODEL_ID, ModelFiles, files_problem, open_files, read_description
 from src.tracking.store import STORE_ERRORS, connect, limit_requests_outside_training, store_error
-from src.tracking.views import is_ours
+from src.tracking.views import is_ours, shape_in
 from src.utils.console import console
 from src.utils.errors import UserError, shorten
 
@@ -40,8 +40,10 @@ class PrunedModel:
     run_name: str
     run_id: str
     model_id: str
+    metric: Metric
+    """The leading metric of its run."""
     score: float
-    """Reported Spearman; minus infinity if there is none."""
+    """Its reported value; minus infinity if there is none."""
     size: int
     """Bytes of its files."""
     removable: bool
@@ -55,7 +57,7 @@ class PrunedModel:
 def list_models(uri: str, experiments: list[str], keep: int) -> list[PrunedModel]:
     """Return all models of the named experiments, by default of this project's, with what is to become of them.
 
-    Kept are registered models, those of running runs and the best `keep` of each experiment.
+    Kept are registered models, those of running runs and the best `keep` of each experiment and leading metric.
 
     Raises `UserError` if the store cannot be read or lacks an experiment.
     """
@@ -132,8 +134,17 @@ class _Survey:
         self.registered = _registered(client)
         self.scores = {model.model_id: _score(model, self.runs.get(model.source_run_id)) for model in self.models}
         self.models.sort(key=lambda model: (self.scores[model.model_id], model.creation_timestamp), reverse=True)
-        complete = [model.model_id for model in self.models if _is_complete(model, self.runs.get(model.source_run_id))]
-        self.best = {model_id: f"best {rank} of {keep}" for rank, model_id in enumerate(complete[:keep], start=1)}
+        self.best = self._best(keep)
+
+    def _best(self, keep: int) -> dict[str, str]:
+        """Return the ranks of the best `keep` models for each leading metric, in words by the models' ids."""
+        complete: dict[str, list[str]] = {}
+        for model in self.models:
+            run = self.runs.get(model.source_run_id)
+            if _is_complete(model, run):
+                complete.setdefault(_metric(run).name, []).append(model.model_id)
+        chosen = (enumerate(ids[:keep], start=1) for ids in complete.values())
+        return {model_id: f"best {rank} of {keep}" for ranks in chosen for rank, model_id in ranks}
 
     def pruned(self) -> Iterator[PrunedModel]:
         """Yield the models, the best first, then those that were deleted and whose files are still there."""
@@ -163,6 +174,7 @@ class _Survey:
             run_name=run.info.run_name if run else "",
             run_id=run.info.run_id if run else "",
             model_id=model_id,
+            metric=_metric(run),
             score=self.scores.get(model_id, -math.inf),
             size=self.files.size(model_id) if MODEL_ID.fullmatch(model_id) else 0,
             removable=kept is None,
@@ -226,11 +238,17 @@ def _why(model: LoggedModel, run: Recorded) -> str:
     return "neither registered nor among the best" if _is_complete(model, run) else "incomplete upload"
 
 
+def _metric(run: Recorded | None) -> Metric:
+    """Return the leading metric of a run."""
+    return leading_metric(shape_in(run.data.tags if run else {}))
+
+
 def _score(model: LoggedModel, run: Recorded | None) -> float:
-    """Return the latest Spearman of a model, else of its run; minus infinity if there is none."""
-    found = [metric for metric in model.metrics or () if metric.key == SPEARMAN]
+    """Return the latest leading metric of a model, else of its run; minus infinity if there is none."""
+    name = _metric(run).name
+    found = [metric for metric in model.metrics or () if metric.key == name]
     latest = max(found, key=lambda metric: (metric.timestamp, metric.step), default=None)
-    score = latest.value if latest else run.data.metrics.get(SPEARMAN, math.nan) if run else math.nan
+    score = latest.value if latest else run.data.metrics.get(name, math.nan) if run else math.nan
     return score if math.isfinite(score) else -math.inf
 
 

@@ -18,12 +18,13 @@ from src.config.tracking import redact_message
 from src.config.words import default_run_name
 from src.data import ExampleSet, digest
 from src.encoder import BaseModel
-from src.evaluation.metrics import METRICS, VALIDATION_LOSS
+from src.evaluation.metrics import VALIDATION_LOSS
+from src.evaluation.names import by_dimension, headline
 from src.tracking.links import run_page, runs_page, ui_address, version_page
 from src.tracking.opening import open_queue
 from src.tracking.queue import FINAL_SECONDS, DiscardingQueue, WriteQueue
 from src.tracking.system_metrics import SystemMonitor
-from src.tracking.views import SCORES
+from src.tracking.views import SCORES, SHAPE
 from src.training.callbacks import CurveRow
 from src.utils.errors import TrainingStopped
 from src.utils.processes import is_main_process
@@ -84,16 +85,25 @@ class Run:
         """Enqueue finite values without sending them; safe in any thread."""
         self.queue.enqueue("metrics", values=_finite(values), step=step)
 
-    def log_sources(self, pairs: ExampleSet, base: BaseModel) -> None:
-        """Record the pairs of each split as inputs, and data and base model as tags."""
-        data = pairs.provenance
+    def log_sources(self, examples: ExampleSet, base: BaseModel) -> None:
+        """Record the examples of each set and split as inputs, and data and base model as tags."""
+        for each in examples.sets.values():
+            self._log_inputs(each, "" if each is examples else f" of {each.name}")
+        data = examples.provenance
+        tags = {"data.source": examples.source, "data.name": data.name, "data.note": data.note or ""}
+        if examples.others:
+            tags["data.sets"] = ", ".join(f"{name}: {each.provenance.name}" for name, each in examples.sets.items())
+        tags |= {SHAPE: examples.shape.name, "model.base": base.name, "model.revision": base.revision or ""}
+        self.set_tags(tags)
+
+    def _log_inputs(self, examples: ExampleSet, suffix: str) -> None:
+        """Record the splits of one set; `suffix`: end of their contexts, which tells the sets of a mixture apart."""
+        data = examples.provenance
         source = resolve_dataset_source(data.url) if data.url else CodeDatasetSource(tags={})
-        for split, context in ((pairs.train, "training"), (pairs.dev, "evaluation"), (pairs.test, "test")):
+        for split, context in ((examples.train, "training"), (examples.dev, "evaluation"), (examples.test, "test")):
             if split is not None:
-                dataset = MetaDataset(source, **_dataset_key(data.name, split, context)).to_dict()
-                self._record("dataset", dataset=dataset, context=context)
-        tags = {"data.source": pairs.source, "data.name": data.name, "data.note": data.note or ""}
-        self.set_tags(tags | {"model.base": base.name, "model.revision": base.revision or ""})
+                dataset = MetaDataset(source, **_dataset_key(data.name, split, f"{context}{suffix}")).to_dict()
+                self._record("dataset", dataset=dataset, context=f"{context}{suffix}")
 
     def log_result(self, folder: Path, files: list[str], values: dict[str, Any]) -> None:
         """Record files of the result folder as artifacts, fractions as metrics, and other values as tags.
@@ -122,19 +132,21 @@ class Run:
     ) -> str | None:
         """Record the encoder in a folder; return its registered version, or None if the store has not confirmed one.
 
-        The finite ones of its metrics, measured on the reported split of the pairs, are recorded with it; those named
-        in `METRICS` also become tags of the version.
+        The finite ones of its metrics, measured on the reported split of the pairs, are recorded with it; those that a
+        summary shows also become tags of the version, the leading one, which is the first, for each dimension.
         """
         if not self.config.tracking.models:
             return None
         if kept := self.queue.snapshot(folder):
             values = _finite(metrics)
+            shown = headline(values)
+            shown += by_dimension(shown[0], values).values() if shown else []
             self.queue.enqueue(
                 "model",
                 **kept,
                 step=step,
                 register=self.config.tracking.register,
-                scores={name: values[name] for name in METRICS if name in values},
+                scores={name: values[name] for name in shown},
                 metrics=values,
                 evaluated=_reported_key(pairs) if pairs else None,
             )

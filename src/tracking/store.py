@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.config.tracking import SQLITE, TrackingConfig, engine_uri, redact, redact_message, sqlite_path
 from src.tracking.database import create_database, database_lock, has_tables, probe_sqlite, set_damaged_store_aside
 from src.tracking.relocation import mend_paths
-from src.tracking.views import changed_tags, is_ours
+from src.tracking.views import SHAPE, changed_tags, is_ours
 from src.utils.errors import UserError, shorten
 
 PARENT = "mlflow.parentRunId"
@@ -142,6 +142,13 @@ def set_views(client: MlflowClient, experiment: Experiment) -> None:
     """Give an experiment, which an earlier version may have made, the views of this version."""
     for key, value in changed_tags(experiment.tags, RECIPE).items():
         client.set_experiment_tag(experiment.experiment_id, key, value)
+
+
+def show_shape(client: MlflowClient, experiment_id: str, shape: str) -> None:
+    """Let the views of an experiment show the metrics of a shape of examples, that of its latest run."""
+    if client.get_experiment(experiment_id).tags.get(SHAPE) != shape:
+        client.set_experiment_tag(experiment_id, SHAPE, shape)
+        set_views(client, client.get_experiment(experiment_id))
 
 
 def list_experiments(uri: str) -> dict[str, str]:

@@ -8,20 +8,21 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from src.evaluation.metrics import PEARSON, SPEARMAN
+from src.evaluation.metrics import OF_SHAPE, leading_metric
 
 TAG = "mlflow.sharedViewState."
 """Beginning of the tag with a view; the rest is its key, by which an address names it."""
 KIND = "mlflow.experimentKind"
+SHAPE = "data.shape"
+"""Tag with the shape of a run's examples, and of an experiment with that of its latest run, whose metrics it shows."""
+FORMER_SHAPE = "scored"
+"""Shape of runs and experiments without the tag, which an earlier version recorded."""
 SCORES, RECIPES = "scores", "recipes"
 NAME, CREATED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"
 """Columns that the list always has; the UI keeps NAME and CREATED in front."""
 BOUNDS = {"": 130, "_low": 165, "_high": 170}
-WIDTHS = {
-    NAME: 280,
-    CREATED: 150,
-    **{f"metrics.`{SPEARMAN}{end}`": width for end, width in BOUNDS.items()},
-    f"metrics.`{PEARSON}`": 130,
+OTHER = 130
+SETTINGS = {
     "params.`trainer.learning_rate`": 165,
     "params.`trainer.warmup_ratio`": 160,
     "params.`trainer.epochs`": 125,
@@ -30,7 +31,7 @@ WIDTHS = {
     "attributes.`Description`": 480,
     DURATION: 90,
 }
-"""Columns from left to right, with widths in pixels at which their titles are readable."""
+"""Columns after those of the metrics, from left to right, with widths in pixels at which their titles are readable."""
 
 
 def changed_tags(tags: Mapping[str, str], recipe: str) -> dict[str, str]:
@@ -38,10 +39,14 @@ def changed_tags(tags: Mapping[str, str], recipe: str) -> dict[str, str]:
 
     Other views are the user's own. `recipe`: name of the tag by which seeds are grouped.
     """
+    shape = shape_in(tags)
     groups = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": recipe}]}
-    grouped = {"groupBy": groups, "columnWidths": WIDTHS | {NAME: 430}}  # a recipe in words is longer than a name
+    grouped = {
+        "groupBy": groups,
+        "columnWidths": widths(shape) | {NAME: 430},
+    }  # a recipe in words is longer than a name
     views: dict[str, tuple[str, dict[str, Any]]] = {SCORES: ("Scores", {}), RECIPES: ("Recipes", grouped)}
-    wanted = {f"{TAG}{key}": _view(name, **state) for key, (name, state) in views.items()}
+    wanted = {f"{TAG}{key}": _view(name, shape, **state) for key, (name, state) in views.items()}
     changed = {key: view for key, view in wanted.items() if _state(tags.get(key)) != _state(view)}
     return changed if KIND in tags else {KIND: "custom_model_development", **changed}
 
@@ -51,16 +56,30 @@ def is_ours(tags: Mapping[str, str]) -> bool:
     return f"{TAG}{SCORES}" in tags
 
 
-def children_view(parent: str, run_id: str, name: str) -> dict[str, str]:
+def children_view(parent: str, run_id: str, name: str, shape: str) -> dict[str, str]:
     """Return the tag with a view of the children of a run, under the run's id; `parent`: the tag that names it."""
-    return {f"{TAG}{run_id}": _view(name, searchFilter=f"tags.`{parent}` = '{run_id}'")}
+    return {f"{TAG}{run_id}": _view(name, shape, searchFilter=f"tags.`{parent}` = '{run_id}'")}
 
 
-def _view(name: str, **state: Any) -> str:
-    order = {"orderByKey": f"metrics.`{SPEARMAN}`", "orderByAsc": False}
-    columns = {"selectedColumns": list(WIDTHS), "columnOrder": list(WIDTHS), "columnWidths": WIDTHS}
+def shape_in(tags: Mapping[str, str]) -> str:
+    """Return the shape of examples in the tags of a run or an experiment."""
+    shape = tags.get(SHAPE, FORMER_SHAPE)
+    return shape if shape in OF_SHAPE else FORMER_SHAPE
+
+
+def widths(shape: str) -> dict[str, int]:
+    """Return all columns from left to right: the leading metric with its interval, the other metrics, the settings."""
+    leading, *others = (metric.name for metric in OF_SHAPE[shape])
+    names = {f"{leading}{end}": width for end, width in BOUNDS.items()} | dict.fromkeys(others, OTHER)
+    return {NAME: 280, CREATED: 150, **{f"metrics.`{name}`": width for name, width in names.items()}, **SETTINGS}
+
+
+def _view(name: str, shape: str, **state: Any) -> str:
+    order = {"orderByKey": f"metrics.`{leading_metric(shape).name}`", "orderByAsc": False}
+    columns = widths(shape)
+    shown = {"selectedColumns": list(columns), "columnOrder": list(columns), "columnWidths": columns}
     now = int(time.time() * 1000)
-    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(order | columns | state)})
+    return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(order | shown | state)})
 
 
 def _state(view: str | None) -> Any:

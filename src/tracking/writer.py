@@ -12,8 +12,8 @@ from src.tracking.database import probe_sqlite
 from src.tracking.journal import Journal
 from src.tracking.operations import Operation
 from src.tracking.registry import Measured, log_model, register_model
-from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store
-from src.tracking.views import children_view
+from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store, show_shape
+from src.tracking.views import SHAPE, children_view, shape_in
 from src.utils.errors import UserError
 
 SYSTEM = "system/"
@@ -77,6 +77,7 @@ class StoreWriter:
             self._check_deleted(run_id)
         if new:
             self._adopt_children(run_id)
+        self._show_shape(tags)
         if tags.get("role") == "sweep":
             self._save_view(run_id, at)
         self.client.update_run(run_id, status="RUNNING")
@@ -85,8 +86,14 @@ class StoreWriter:
     def _save_view(self, run_id: str, at: int) -> None:
         """Save a view of the run's children: an address cannot have both a filter and the columns of a view."""
         name = f"Sweep {datetime.fromtimestamp(at / 1000):%Y-%m-%d %H:%M}"
-        for key, view in children_view(PARENT, run_id, name).items():
+        shape = shape_in(self.client.get_experiment(self.experiment_id).tags)
+        for key, view in children_view(PARENT, run_id, name, shape).items():
             self.client.set_experiment_tag(self.experiment_id, key, view)
+
+    def _show_shape(self, tags: dict[str, str]) -> None:
+        """Let the experiment's views show the metrics of this run, once its shape is known."""
+        if SHAPE in tags:
+            show_shape(self.client, self.experiment_id, tags[SHAPE])
 
     def _check_deleted(self, run_id: str) -> None:
         """Raise `UserError` if the run was deleted."""
@@ -108,6 +115,7 @@ class StoreWriter:
     def _tags(self, at: int, tags: dict[str, str]) -> None:
         named = {key: self.run_id if value == self.journal.key else value for key, value in tags.items()}
         self.client.log_batch(self.run_id, tags=[RunTag(key, value[:5000]) for key, value in named.items()])
+        self._show_shape(named)
 
     def _metrics(self, at: int, values: dict[str, float], step: int, reported: bool = False) -> None:
         """Record values that are new at this step; a `reported` one also if the curve has another value there."""

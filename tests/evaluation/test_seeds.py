@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import ttest_ind
 
+from src.evaluation.metrics import Metric, metrics_of
 from src.evaluation.seeds import SeedScores, difference_over_seeds, seed_scores
 from src.evaluation.statistics import Estimate, Resamples, spearman
 
 TRIALS = 400
+CORRELATION = Metric("spearman_cosine", "Spearman", spearman)
 
 
 def trainings(
@@ -33,7 +36,8 @@ def differences(trials: int, *given: object) -> Iterator[tuple[Estimate, float]]
     rng = np.random.default_rng(1)
     for trial in range(trials):
         gold, predicted = trainings(rng, 100, *given)  # type: ignore[arg-type]
-        yield difference_over_seeds(*(seed_scores(spearman, gold, one, trial, resamples=100) for one in predicted))
+        tables = [[pd.DataFrame({"gold": gold, "predicted": seed}) for seed in recipe] for recipe in predicted]
+        yield difference_over_seeds(*(seed_scores(CORRELATION, one, trial, resamples=100) for one in tables))
 
 
 @pytest.mark.parametrize(
@@ -96,3 +100,21 @@ def test_one_seed_is_taken_to_vary_as_the_other_recipe() -> None:
 def test_a_recipe_does_not_differ_from_itself() -> None:
     same = scores([0.80, 0.80])
     assert difference_over_seeds(same, same) == (pytest.approx((0, 0, 0), abs=1e-9), 1)
+
+
+@pytest.mark.parametrize("shape", ["scored", "labelled", "triplets"])
+def test_any_metric_of_seeds_has_its_mean_within_its_interval(shape: str) -> None:
+    rng = np.random.default_rng(4)
+    gold, base = rng.integers(0, 2, 200), rng.random(200)
+    queries = dict.fromkeys((metric.predicted for metric in metrics_of("triplets")), base)
+    tables = []
+    for _ in range(3):
+        noise = rng.normal(0, 0.1, 200)
+        table = pd.DataFrame({name: np.clip(value + noise, 0, 1) for name, value in queries.items()})
+        tables.append(table.assign(gold=gold, predicted=gold + base + noise, triplets=1))
+    for metric in metrics_of(shape):
+        found = seed_scores(metric, tables, 1, resamples=200)
+        assert found.values.tolist() == [metric.compute(table) for table in tables]
+        assert found.mean.low < found.mean.value < found.mean.high
+        difference, p_value = difference_over_seeds(found, seed_scores(metric, tables, 1, resamples=200))
+        assert (difference.value, p_value) == (0, 1)

@@ -10,9 +10,9 @@ from datasets import Dataset
 from src.config import Config
 from src.config.data import Mixture
 from src.data import ExampleSet, load_examples
+from src.data.shapes import SHAPES
 from src.pipeline.losses import fitting_loss, losses_of, resolve_losses
 from src.pipeline.state import fingerprint_of, recipe_of
-from src.data.shapes import SHAPES
 from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]
@@ -79,7 +79,7 @@ def test_the_recipe_of_a_mixture_depends_on_losses_and_weights_and_all_examples(
         return recipe_of(resolved, fingerprint_of(resolved, examples), examples.shape)
 
     first = recipe(mixture(tiny_config()))
-    assert first.endswith("batch 4, tiny, nli mnrl, sts cosine_similarity")
+    assert first.endswith("batch 4, tiny, nli mnrl, sts cosine_similarity, primary sts")
     moved = mixture(tiny_config())
     moved.data.sets["nli"]["train"] = "elsewhere.csv"
     assert recipe(moved) == first

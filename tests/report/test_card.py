@@ -17,7 +17,8 @@ import src.train
 from src.config import Config
 from src.data import ExampleSet, Provenance
 from src.encoder import BaseModel
-from src.evaluation.metrics import DEV, METRICS, PEARSON, SPEARMAN
+from src.evaluation.evaluate import Evaluation
+from src.evaluation.metrics import PEARSON, SPEARMAN, metrics_of
 from src.evaluation.result import Result
 from src.report.card import TEMPLATE, Card, finalize_model_card, init_model_card
 from src.training import CurveRow, Training
@@ -87,8 +88,10 @@ def test_its_metrics_are_those_of_the_saved_model(card: str, folder: Path) -> No
     scores = Result.load(folder).scores
     head = yaml.safe_load(card.split("---")[1])
     (index,) = head["model-index"][0]["results"]
-    assert index["dataset"]["name"] == DEV.replace("-", " ")
-    assert {each["type"]: each["value"] for each in index["metrics"]} == {name: scores[name].value for name in METRICS}
+    assert index["dataset"]["name"] == "sts dev"
+    assert {each["type"]: each["value"] for each in index["metrics"]} == {
+        metric.name: scores[metric.name].value for metric in metrics_of("scored")
+    }
     assert f"| **{SPEARMAN}** | **{round(scores[SPEARMAN].value, 4)}**" in card
 
 
@@ -123,7 +126,8 @@ def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
     init_model_card(encoder, "reviews", data, BaseModel("owner/base", "abc123", "mit"))
     row = CurveRow(1.0, 4, 0.1, 0.2, {SPEARMAN: 0.7, PEARSON: 0.6})
     costs = {"started": 0.0, "train_seconds": 120.0, "evaluation_seconds": 30.0, "pairs_per_second": 1.0}
-    training = Training([row], steps=4, warmup_steps=0, precision="fp32", threads=1, **costs)
+    before = Evaluation("scored", row.metrics, 0.2, pd.DataFrame())
+    training = Training([row], before, steps=4, warmup_steps=0, precision="fp32", threads=1, **costs)
     finalize_model_card(encoder, training, data, {SPEARMAN: 0.75, PEARSON: 0.65})
     for dataset in (*encoder.model_card_data.train_datasets, *encoder.model_card_data.eval_datasets):
         dataset |= {"columns": ["sentence1", "sentence2", "score"], "loss": {"fullname": "Loss"}}  # set by the trainer

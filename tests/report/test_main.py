@@ -11,15 +11,16 @@ import pytest
 from src.cli import CONF, parser_command
 from src.evaluation.result import Result
 from src.report.__main__ import parser, run
-from src.report.plots import PLOTS
+from src.report.plots import plot_files
 from src.utils.staging import READY
 
 main = parser_command(run, parser())
 TABLE = pd.DataFrame({"sentence1": ["방"] * 20, "sentence2": ["집"] * 20, "gold": [0.0, 1.0] * 10})
 
 
-def test_the_plots_of_a_run_are_drawn_without_torch(make_run: Callable[..., Path]) -> None:
-    folder = make_run("one", TABLE.assign(predicted=TABLE["gold"] / 2))
+@pytest.mark.parametrize("shape", ["scored", "triplets"])
+def test_the_plots_of_a_run_are_drawn_without_torch(shape: str, make_run: Callable[..., Path]) -> None:
+    folder = make_run("one", 0.4, shape=shape)
     code = """
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ print({"torch", "transformers", "mlflow"} & set(sys.modules))
     line = [sys.executable, "-c", code, str(folder)]
     done = subprocess.run(line, cwd=CONF.parent, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
-    assert all((folder / name).is_file() for name in PLOTS)
+    assert all((folder / name).is_file() for name in plot_files(Result.load(folder)))
 
 
 @pytest.mark.parametrize("missing", ["metrics.json", "config.yaml", "curve.csv", "predictions.parquet"])

@@ -10,11 +10,22 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS
+from src.evaluation.metrics import SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS, leading_metric, metrics_of
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
 from src.report import plots
-from src.report.plots import PLOTS, draw_plots, finish_axes, new_figure, plot_curve, plot_losses, save_figure
+from src.report.figures import finish_axes, new_figure, save_figure
+from src.report.plots import draw_plots, plot_curve, plot_files, plot_losses
+from tests.conftest import noisy_predictions
+
+SCORED = leading_metric("scored")
+FIGURES = {
+    "scored": {"predicted", "distributions"},
+    "labelled": {"precision_recall", "distributions"},
+    "positives": {"ranks", "answers"},
+    "triplets": {"ranks", "answers"},
+}
+"""Figures of each shape besides those of all."""
 
 
 def pairs(count: int) -> pd.DataFrame:
@@ -24,10 +35,11 @@ def pairs(count: int) -> pd.DataFrame:
     return pd.DataFrame({**text, "gold": gold, "predicted": gold + rng.normal(0, 0.1, count)})
 
 
-def curve(rows: int = 4) -> pd.DataFrame:
-    columns = ["epoch", "step", TRAINING_LOSS, VALIDATION_LOSS, SPEARMAN, PEARSON]
+def curve(rows: int = 4, shape: str = "scored") -> pd.DataFrame:
+    steps = np.arange(rows)
     losses = [np.nan, *[0.2] * (rows - 1)]
-    return pd.DataFrame([[0.1 * i, i, loss, 0.1, 0.5 + i / 10, 0.5] for i, loss in enumerate(losses)], columns=columns)
+    table = pd.DataFrame({"epoch": steps / 10, "step": steps, TRAINING_LOSS: losses, VALIDATION_LOSS: 0.1})
+    return table.assign(**{metric.name: 0.5 + steps / 10 - i / 20 for i, metric in enumerate(metrics_of(shape))})
 
 
 @pytest.mark.parametrize(("count", "evaluated_on", "published"), [(60, "dev", 0.8555), (3, "test", None)])
@@ -39,15 +51,39 @@ def test_every_plot_is_drawn(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draw_plots(tmp_path, make_result(evaluated_on=evaluated_on), 42, published)
-    written = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "plots").iterdir())
-    assert written == sorted(PLOTS)
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in PLOTS if name.endswith(".png"))
+    assert written(tmp_path) == sorted(plot_files(make_result()))
     assert "Worst pairs of tiny" in (tmp_path / "plots" / "worst_pairs.html").read_text(encoding="utf-8")
+
+
+def written(folder: Path) -> list[str]:
+    """Return the files in plots/, of which all images must be valid."""
+    files = sorted(path.relative_to(folder).as_posix() for path in (folder / "plots").iterdir())
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in files if name.endswith(".png"))
+    return files
+
+
+@pytest.mark.parametrize("dims", [(), (128, 64)])
+@pytest.mark.parametrize("shape", FIGURES)
+def test_every_shape_has_its_plots(
+    shape: str, dims: tuple[int, ...], make_result: Callable[..., Result], tmp_path: Path
+) -> None:
+    noisy_predictions(0.6, shape, dims).to_parquet(tmp_path / "predictions.parquet")
+    curve(4, shape).assign(**{"nli/cosine_ap": 0.5}).to_csv(tmp_path / "curve.csv")
+    result = make_result(shape, dims)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_plots(tmp_path, result, 42, None)
+    assert written(tmp_path) == sorted(plot_files(result))
+    figures = {name.removeprefix("plots/").removesuffix(".png") for name in plot_files(result)[:-2]}
+    assert figures == {"curve", "losses", "slices", *FIGURES[shape], *(["dimensions"] if dims else [])}
+    numbers = pd.read_csv(tmp_path / "plots" / "predictions.csv")
+    assert numbers.select_dtypes("number").columns.tolist() == numbers.columns.tolist()
+    assert {"predicted", *(f"{leading_metric(shape).predicted}_dim_{dim}" for dim in dims)} <= set(numbers)
 
 
 def test_drawing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        plot_curve(curve(), Estimate(0.9, 0.8, 0.95), 0.8555, tmp_path / f"{name}.png")
+        plot_curve(curve(), SCORED, Estimate(0.9, 0.8, 0.95), 0.8555, tmp_path / f"{name}.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
 
 
@@ -60,14 +96,14 @@ def test_scores_stored_in_single_precision_give_the_same_plots(
         table.assign(gold=gold).to_parquet(tmp_path / name / "predictions.parquet")
         curve().to_csv(tmp_path / name / "curve.csv")
         draw_plots(tmp_path / name, make_result(), 42, None)
-    for name in PLOTS:
+    for name in plot_files(make_result()):
         assert (tmp_path / "double" / name).read_bytes() == (tmp_path / "single" / name).read_bytes(), name
 
 
 def test_the_interval_is_that_of_the_saved_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(plots, "save_figure", lambda figure, _: drawn.append(figure))
-    plot_curve(curve(), Estimate(0.9, 0.8, 0.95), None, tmp_path / "curve.png")
+    plot_curve(curve(), SCORED, Estimate(0.9, 0.8, 0.95), None, tmp_path / "curve.png")
     (bar,) = drawn[0].axes[0].containers
     assert isinstance(bar, ErrorbarContainer)
     (ends,) = bar.lines[2][0].get_segments()
@@ -78,7 +114,7 @@ def test_the_interval_is_that_of_the_saved_weights(tmp_path: Path, monkeypatch: 
 def test_curves_start_at_step_0_but_for_the_training_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(plots, "save_figure", lambda figure, _: drawn.append(figure))
-    plot_curve(curve(), None, None, tmp_path / "curve.png")
+    plot_curve(curve(), SCORED, None, None, tmp_path / "curve.png")
     plot_losses(curve(), tmp_path / "losses.png")
     lines = [line for figure in drawn for line in figure.axes[0].lines]
     shown = {str(line.get_label()).split(",")[0]: np.isfinite(line.get_ydata()).tolist() for line in lines}
@@ -87,7 +123,7 @@ def test_curves_start_at_step_0_but_for_the_training_loss(tmp_path: Path, monkey
 
 
 def test_a_curve_of_one_evaluation_is_drawn(tmp_path: Path) -> None:
-    plot_curve(curve(1), None, None, tmp_path / "curve.png")
+    plot_curve(curve(1), SCORED, None, None, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 

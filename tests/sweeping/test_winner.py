@@ -110,7 +110,7 @@ def test_the_winner_is_evaluated_once_and_its_checkpoints_come_as_configured(
     study = open_study(sweep_config(setting))
     params = {"trainer.epochs": 2, "trainer.learning_rate": 1e-3, "trainer.warmup_ratio": 0.1}
     winner = Finalist(0, params, 0.0, [], [], Estimate(0.0, 0.0, 0.0))
-    trainer = winner_config(study, winner, 40).trainer
+    trainer = winner_config(study, winner, [40]).trainer
     assert (trainer.eval_steps, trainer.eval_every_epochs, trainer.keep) == (20, None, "last")
     assert save_interval(trainer, 40) == steps
 
@@ -119,5 +119,5 @@ def test_only_the_winner_of_a_sweep_can_become_champion(sweep_config: Sweep, ope
     study = open_study(sweep_config("tracking.champion=auto"))
     params = {"trainer.epochs": 2, "trainer.learning_rate": 1e-3, "trainer.warmup_ratio": 0.1}
     winner = Finalist(0, params, 0.0, [], [], Estimate(0.0, 0.0, 0.0))
-    assert winner_config(study, winner, 40).tracking.champion == "auto"
-    assert trial_config(study, params, 40, tmp_path, "trial 000").tracking.champion == "off"
+    assert winner_config(study, winner, [40]).tracking.champion == "auto"
+    assert trial_config(study, params, [40], tmp_path, "trial 000").tracking.champion == "off"

@@ -1,0 +1,44 @@
+"""Words for the examples and the metrics of each shape."""
+
+from typing import NamedTuple
+
+from src.evaluation.metrics import NDCG, PEARSON, SPEARMAN, TRIPLET
+
+
+class Words(NamedTuple):
+    """What the examples of a shape are called in sentences."""
+
+    unit: str
+    """The examples, in one word."""
+    content: str
+    """What each example consists of."""
+    own: str
+    """What a user's examples must have."""
+
+
+WORDS = {
+    "scored": Words("pairs", "scored sentence pairs", "scored from 0 (nothing in common) to 1 (the same)"),
+    "labelled": Words("pairs", "labelled sentence pairs", "labelled 1 (they belong together) or 0"),
+    "positives": Words(
+        "pairs",
+        "pairs of a text and its right answer",
+        "with the columns anchor and positive, such as a question and the passage that answers it",
+    ),
+    "triplets": Words(
+        "triplets",
+        "triplets of a text, its right answer and a wrong one",
+        "with the columns anchor, positive and negative, such as a question, the passage that answers it and another",
+    ),
+}
+MEANINGS = {
+    SPEARMAN: "rank correlation of the cosines with the gold scores; 1 is the same order.",
+    PEARSON: "linear correlation of the two.",
+    NDCG: "how early the right answers come among the 10 candidates of the highest cosine; 1 if they come first.",
+    "cosine_mrr_at_10": "mean of 1 / rank of the first right answer, 0 beyond rank 10.",
+    "cosine_accuracy_at_1": "share of the queries whose first candidate is right.",
+    "cosine_recall_at_10": "share of a query's right answers that are among its first 10 candidates.",
+    TRIPLET.name: "share of the triplets whose right answer has a higher cosine than the wrong one.",
+    "cosine_ap": "precision averaged over the pairs with label 1, from the highest cosine to the lowest.",
+    "cosine_f1": "harmonic mean of precision and recall at the threshold of the cosine that is best on the same pairs.",
+}
+"""What each metric means."""
