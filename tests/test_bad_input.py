@@ -38,6 +38,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "reproduce": lambda: parser_command(src.reproduce.run, src.reproduce.parser())(),
 }
 TINY = "name=tiny data=pairs data.train=pairs.csv data.dev=pairs.csv model=hub model.path=encoder"
+MIXTURE = "name=tiny data=mixture model=hub model.path=encoder"
 
 
 class Case(NamedTuple):
@@ -54,6 +55,11 @@ CSV = HEADER + ROWS
 JSON = b'{"sentence1": "a", "sentence2": "b", "score": 1}\n'
 
 
+NLI = b"premise,hypothesis,gold_label\na,b,entailment\na,c,contradiction\n"
+TRIPLETS = b"anchor,positive,negative\na,b,c\nd,e,f\n"
+LISTS = b'{"query": "a", "pos": ["b"], "neg": ["c"]}\n'
+
+
 def train_on(name: str, content: bytes, *parts: str) -> Case:
     """Return the case of a training on one invalid file."""
     return Case(f"train {TINY} data.train={name}", (name, *parts), {name: content})
@@ -61,7 +67,7 @@ def train_on(name: str, content: bytes, *parts: str) -> Case:
 
 DATA = {
     "an empty file": train_on("bad.csv", b"", "empty file", "add a header"),
-    "a header only": train_on("bad.csv", HEADER, "header only", "add pairs"),
+    "a header only": train_on("bad.csv", HEADER, "header only", "add rows"),
     "another delimiter": train_on("bad.csv", CSV.replace(b",", b";"), "separated by ';'", "save it with ','"),
     "tabs in a CSV": train_on("bad.csv", CSV.replace(b",", b"\t"), "rename it to .tsv"),
     "broken UTF-8": train_on("bad.csv", CSV + b"\xb0\xa1,b,1\n", "line 5", "0xb0", "save the file as UTF-8"),
@@ -76,7 +82,32 @@ DATA = {
     ),
     "a row with an extra value": train_on("bad.csv", CSV + b"a,b,c,1\n", "data row 4", "3 values, found 4"),
     "a row with a value less": train_on("bad.csv", CSV + b"a,1\n", "data row 4", "3 values, found 2"),
-    "a missing column": train_on("bad.csv", CSV.replace(b"score", b"label"), "without ['score']", "data.score"),
+    "a missing column": train_on("bad.csv", CSV.replace(b"score", b"mark"), "scored: sentence1, sentence2, score"),
+    "scores as labels": train_on(
+        "bad.csv", CSV.replace(b"score", b"label"), "data row 3, column 'label'", "'0.5'", "data.score=label"
+    ),
+    "an unknown label": train_on("bad.csv", NLI + b"a,b,maybe\n", "data row 3", "'maybe'", "data.labels="),
+    "answers with a label": train_on("bad.csv", b"question,answer,label\na,b,1\n", "data.sentence1=question"),
+    "columns of two shapes": train_on("bad.csv", b"anchor,positive," + NLI, "several", "set data.shape"),
+    "a negative equal to its positive": train_on(
+        "bad.csv", TRIPLETS + b"g,h,h\n", "data row 3, column 'negative'", "another text than its positive"
+    ),
+    "a blank negative": train_on("bad.csv", TRIPLETS + b"g,h, \n", "data row 3, column 'negative'", "not blank"),
+    "a query without an answer": train_on(
+        "bad.jsonl", LISTS + b'{"query": "c", "pos": []}\n', "data row 2, column 'pos'", "at least one text"
+    ),
+    "a number in a list": train_on(
+        "bad.jsonl", LISTS + b'{"query": "c", "pos": [7]}\n', "data row 2, column 'pos[]'", "found 7"
+    ),
+    "more negatives than there are": Case(
+        f"train {TINY} data.train=bad.jsonl data.negatives=3", ("data.negatives", "at most 1"), {"bad.jsonl": LISTS}
+    ),
+    "one answer to all": train_on("bad.csv", b"query,pos\na,b\nc,b\n", "different positives, found 'b'"),
+    "a dev file of another shape": Case(
+        f"train {TINY} data.train=t.csv",
+        ("pairs.csv", "without ['anchor', 'positive', 'negative']"),
+        {"t.csv": TRIPLETS},
+    ),
     "a column twice": train_on("bad.csv", b"score," + CSV.replace(b"\n", b"\n1,")[:-2], "['score'] more than once"),
     "NaN as score": train_on("bad.csv", CSV + b"a,b,NaN\n", "data row 4", "'score'", "a number", "'NaN'"),
     "infinity as score": train_on("bad.csv", CSV + b"a,b,inf\n", "data row 4", "'score'", "a number", "'inf'"),
@@ -137,6 +168,21 @@ CONFIG = {
     "a key without its group": Case(f"train {TINY} learning_rate=1e-4", ("learning_rate", "not in 'Config'")),
     "a text for a number": Case(f"train {TINY} trainer.epochs=many", ("trainer.epochs", "many")),
     "a fraction for a whole number": Case(f"train {TINY} trainer.batch_size=2.5", ("trainer.batch_size", "2.5")),
+    "an unknown shape": Case(f"train {TINY} data.shape=pairs", ("data.shape", "triplets", "'pairs'")),
+    "a label of 2": Case(f"train {TINY} 'data.labels={{a: 2}}'", ("data.labels", "0, 1 or null")),
+    "a mixture of nothing": Case(f"train {MIXTURE}", ("data.sets must be", "{sts: {train: sts.tsv}}")),
+    "a misspelt key of a set": Case(
+        f"train {MIXTURE} 'data.sets={{a: {{trian: x.csv}}}}'", ("data.sets.a.trian", "not in 'PairFiles'")
+    ),
+    "a text for a number of a set": Case(
+        f"train {MIXTURE} 'data.sets={{a: {{train: x.csv, weight: much}}}}'", ("data.sets.a.weight", "'much'")
+    ),
+    "an unknown primary set": Case(
+        f"train {MIXTURE} data.primary=b 'data.sets={{a: {{train: pairs.csv}}}}'", ("data.primary", "['a']", "'b'")
+    ),
+    "a missing file of a set": Case(
+        f"train {MIXTURE} 'data.sets={{a: {{train: x.csv}}}}'", ("data.sets.a: x.csv", "found nothing")
+    ),
     "an unknown choice": Case(f"train {TINY} model=kobert", ("kobert", "kr_sbert")),
     "an unknown experiment": Case("train +experiment=none", ("experiment/none", "review_sts")),
     "a missing value": Case("train data=pairs model=hub model.path=encoder", ("data.train",)),

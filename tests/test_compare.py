@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from src.cli import CONF, parser_command
 from src.compare import parser, run
 from src.comparison.report import FILES
+from src.evaluation.metrics import SPEARMAN
 from src.tracking.links import LOCAL, curves_page
 
 MakeRun = Callable[..., Path]
@@ -68,7 +69,7 @@ def test_the_last_line_links_the_curves_of_runs_that_are_in_the_store(
     folders = [str(make_run(info.run_id, 0.3)) for info in runs]
     run(folders, uri)
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"  curves  {curves_page(LOCAL, {info.run_id: info.experiment_id for info in runs})}"
+    assert last == f"  curves  {curves_page(LOCAL, {info.run_id: info.experiment_id for info in runs}, SPEARMAN)}"
     run([folders[0], str(make_run("elsewhere", 0.3))], uri)
     run(folders, "http://127.0.0.1:9")  # nothing listens there
     run(folders, STORE)

@@ -19,7 +19,10 @@ from sentence_transformers import SentenceTransformer
 
 from src.cli import CONF
 from src.config.commands import PredictConfig
+from src.config.model import HubEncoder
 from src.data.files import open_file
+from src.encoder import load_encoder
+from src.encoder.prompts import save_column_prompts
 from src.prediction import PredictionSummary, run_prediction, scoring, tables
 from src.prediction.encoder import load_model
 from src.prediction.run import SHOWN
@@ -193,6 +196,25 @@ def test_a_ranking_equals_the_order_of_all_cosines(
         [texts.index(text) for text in table[name]] for texts, name in ((queries, "query"), (candidates, "candidate"))
     )
     np.testing.assert_allclose(cosines[torch.tensor(rows), torch.tensor(columns)], best, atol=1e-6)
+
+
+def test_a_trained_models_prompts_need_no_option(
+    predict: Predict, texts: tuple[list[str], list[str]], tiny_encoder_folder: Path
+) -> None:
+    prompts = {"query": "질문: ", "passage": "문서: "}
+    columns = {"sentence1": "query", "sentence2": "passage"}
+    encoder = load_encoder(HubEncoder(path=str(tiny_encoder_folder), prompts=prompts, column_prompts=columns))
+    encoder.save_pretrained("model", create_model_card=False)
+    save_column_prompts(encoder, Path("model"))
+    queries, candidates = texts
+    asked, found = encoder.encode(queries, prompt="질문: "), encoder.encode(candidates, prompt="문서: ")
+    predict(model="model", queries="queries.csv", candidates="candidates.jsonl", top_k=1, output="ranked.parquet")
+    best = encoder.similarity(asked, found).max(dim=1).values
+    np.testing.assert_allclose(pd.read_parquet("ranked.parquet")["score"], best, atol=1e-6)
+    pd.DataFrame({"sentence1": queries[:17], "sentence2": candidates}).to_csv("pairs.csv", index=False)
+    predict(model="model", pairs="pairs.csv", output="scored.parquet")
+    scores = pd.read_parquet("scored.parquet")["score"]
+    np.testing.assert_allclose(scores, encoder.similarity_pairwise(asked[:17], found), atol=1e-6)
 
 
 def test_a_ranking_in_small_steps_is_equal(

@@ -39,7 +39,7 @@ def test_without_a_test_split_there_is_no_test_file(tiny_config: Callable[..., C
     config = tiny_config()
     description = run(config)
     assert list(description["splits"]) == ["train", "dev"]
-    assert "80 sentence(s) occur in both train" in description["warnings"][0]
+    assert "80 text(s) occur in both train" in description["warnings"][0]
     assert not (Path(config.folder) / "data" / "test.parquet").exists()
 
 

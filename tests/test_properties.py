@@ -20,9 +20,10 @@ from sentence_transformers import SentenceTransformer
 
 from src.config.data import PairFiles
 from src.config.training import TrainerConfig
-from src.data.columns import ROW, Columns
-from src.data.files import FORMATS, kind_of, read_table
-from src.data.pairs import check_pairs
+from src.data.checks import CheckedSplit, check_examples
+from src.data.columns import ROW
+from src.data.files import FORMATS, kind_of, open_file, read_columns
+from src.data.layouts import Layout
 from src.evaluation.evaluate import pair_evaluator
 from src.evaluation.metrics import DEV
 from src.training.attention import packed_attention
@@ -67,6 +68,10 @@ def write(path: Path, rows: list[tuple[str, str, float]]) -> None:
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
+def checked(path: Path) -> CheckedSplit:
+    return check_examples(read_columns(open_file(path), NAMES, "advice"), str(path), Layout())
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 @given(rows=ROWS)
 def test_every_written_row_is_read_in_order_and_in_nfc(
@@ -74,7 +79,7 @@ def test_every_written_row_is_read_in_order_and_in_nfc(
 ) -> None:
     path = tmp_path / f"pairs{suffix}"
     write(path, rows)
-    table = check_pairs(read_table(path, Columns()), str(path), Columns()).table
+    table = checked(path).table
     read = list(zip(*(table[name].to_pylist() for name in NAMES), strict=True))
     assert read == [(normalize("NFC", first), normalize("NFC", second), score) for first, second, score in rows]
     assert table[ROW].to_pylist() == list(range(1, len(rows) + 1))
@@ -89,7 +94,7 @@ def test_any_bytes_are_read_or_refused_in_one_sentence(suffix: str, content: byt
     path = tmp_path / f"pairs{suffix}"
     path.write_bytes(content)
     try:
-        pairs = check_pairs(read_table(path, Columns()), str(path), Columns())
+        pairs = checked(path)
     except UserError as error:
         assert str(path) in str(error)
         assert "\n" not in str(error)

@@ -14,7 +14,9 @@ from src.config import Config
 from src.config.schema import flatten
 from src.config.words import default_run_name, describe, join_parts
 
-IDENTITY = re.compile(r"experiment|name|folder|data|data\.sets|data\.(sets\.\w+\.)?(train|dev|test|local_folder|hub_\w+)")
+IDENTITY = re.compile(
+    r"experiment|name|folder|data|data\.sets|data\.(sets\.\w+\.)?(train|dev|test|local_folder|hub_\w+)"
+)
 """Overrides that say which experiment it is: the file with its defaults, its name, and its pairs."""
 GROUPS = ("model", "loss", "trainer")
 """Config groups whose choice is a difference, described by the name of the option."""

@@ -66,7 +66,7 @@ def recognise(names: Sequence[str], where: str, data: PairFiles) -> Layout:
     found = {role: _candidates(role, names, data) for role in ALIASES}
     shape = _only_shape(found, names, where, data) if data.shape == "auto" else data.shape
     roles = SHAPES[shape].columns
-    if shape in ("positives", "triplets") and not all(map(found.get, roles)) and found["sentence1"]:
+    if shape in ("positives", "triplets") and not _fits(shape, found) and _fits("labelled", found):
         roles = SHAPES["labelled"].columns
     if "label" in roles and data.shape == "auto" and not data.labels:
         shape = "auto"
@@ -100,12 +100,16 @@ def _numbered(name: str, names: Sequence[str]) -> list[str]:
     return [match[0] for match in sorted(filter(None, matches), key=lambda match: int(match[1] or 0))]
 
 
+def _fits(shape: str, found: Mapping[str, Sequence[str]]) -> bool:
+    return all(found[role] for role in SHAPES[shape].columns)
+
+
 def _only_shape(found: Mapping[str, Sequence[str]], names: Sequence[str], where: str, data: PairFiles) -> str:
     """Return the name of the shape that the columns have."""
     absent = [role for role in ALIASES if getattr(data, role) != role and not found[role]]
     advice = f"correct {', '.join(f'data.{role}' for role in absent)}"
     require_columns([getattr(data, role) for role in absent], names, where, advice)
-    fitting = [shape for shape in PRECEDENCE if all(found[role] for role in SHAPES[shape].columns)]
+    fitting = [shape for shape in PRECEDENCE if _fits(shape, found)]
     if not fitting or ("labelled" in fitting[1:] and fitting[0] != "scored"):
         shapes = "; ".join(f"{name}: {', '.join(shape.columns)}" for name, shape in SHAPES.items())
         count = "several" if fitting else "none"

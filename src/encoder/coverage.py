@@ -6,7 +6,8 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
-from src.encoder.inputs import default_prompt, position_limit, token_ids, token_limit
+from src.encoder.inputs import position_limit, token_ids, token_limit
+from src.encoder.prompts import default_prompt
 
 MUCH = 0.3
 """Share of a text's characters from which it counts as unknown."""

@@ -1,11 +1,10 @@
-"""What an encoder does with a text before its first layer: prompt, length limit, token ids."""
+"""What an encoder does with a text before its first layer: length limit and token ids."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
@@ -22,19 +21,6 @@ def transformer_of(encoder: SentenceTransformer) -> Any | None:
     if not isinstance(first, Transformer) or "message" in first.modality_config:
         return None
     return first.model if first.modality_config.get("text", {}).get("method") == "forward" else None
-
-
-def default_prompt(encoder: SentenceTransformer) -> str:
-    """Return the text that `encoder.encode` puts before every text, empty if there is none."""
-    name = encoder.default_prompt_name
-    return (encoder.prompts.get(name) or "") if name else ""
-
-
-def unpooled_prompt(encoder: SentenceTransformer) -> int:
-    """Return the number of tokens at the start of every text that pooling leaves out: those of the default prompt."""
-    prompt, first = default_prompt(encoder), encoder[0]
-    leaves_out = any(isinstance(module, Pooling) and not module.include_prompt for module in encoder)
-    return (first._get_prompt_length(prompt) or 0) if prompt and leaves_out and isinstance(first, Transformer) else 0
 
 
 def position_limit(encoder: SentenceTransformer) -> int | None:

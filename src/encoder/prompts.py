@@ -8,7 +8,6 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 from src.config.model import NEGATIVE, TEXT_COLUMNS, EmbeddedEncoder, HubEncoder
-from src.encoder.inputs import default_prompt
 from src.utils.errors import UserError, shorten
 
 CONFIG = "config_sentence_transformers.json"
@@ -38,6 +37,12 @@ def unpooled_for(encoder: SentenceTransformer, column: str) -> int:
     prompt, first = prompt_for(encoder, column), encoder[0]
     leaves_out = any(isinstance(module, Pooling) and not module.include_prompt for module in encoder)
     return (first._get_prompt_length(prompt) or 0) if prompt and leaves_out and isinstance(first, Transformer) else 0
+
+
+def default_prompt(encoder: SentenceTransformer) -> str:
+    """Return the text that `encoder.encode` puts before every text, empty if there is none."""
+    name = encoder.default_prompt_name
+    return (encoder.prompts.get(name) or "") if name else ""
 
 
 def column_prompts(encoder: SentenceTransformer) -> dict[str, str]:

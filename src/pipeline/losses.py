@@ -33,12 +33,14 @@ def resolve_losses(config: AnyConfig, examples: ExampleSet) -> AnyConfig:
         name: fitting_loss(loss.name, examples.sets[name].shape, f"data.sets.{name}.loss")
         for name, loss in config.part_losses.items()
     }
-    sets = {name: {**given, "loss": given_loss(given) | {"name": names[name]}} for name, given in config.data.sets.items()}
+    sets = {
+        name: {**given, "loss": given_loss(given) | {"name": names[name]}} for name, given in config.data.sets.items()
+    }
     return replace(config, data=replace(config.data, sets=sets))
 
 
 def fitting_loss(name: str, shape: Shape, key: str) -> str:
-    """Return the name of the loss, for `auto` the default of the shape; raise `UserError` naming `key` if it fits not."""
+    """Return the name of the loss, `auto` is the default of the shape; raise `UserError` if it does not fit."""
     allowed = f"{AUTO} or one of {list(shape.losses)}, which fit {shape.name} examples ({', '.join(shape.texts)})"
     require(name in (AUTO, *shape.losses), key, allowed, name)
     return shape.losses[0] if name == AUTO else name

@@ -93,7 +93,7 @@ def _match_dataclass(kinds: tuple[type, ...], settings: dict[str, Any]) -> Any:
 
 
 def check_provenance(reference: str, recorded: dict[str, str], examples: ExampleSet) -> None:
-    """Raise `UserError` naming the examples and library versions that differ between a recorded run and this machine."""
+    """Raise `UserError` naming what differs between a recorded run and this machine: examples, library versions."""
     here = library_versions()
     for name, each in examples.sets.items():
         suffix = "" if each is examples else f" of {name}"  # as `Run.log_sources` names them
@@ -105,8 +105,8 @@ def check_provenance(reference: str, recorded: dict[str, str], examples: Example
     ]
     if differing:
         raise UserError(
-            f"{reference}: expected the examples and versions it was trained with, found {'; '.join(differing)}: restore"
-            " them, or start a new training."
+            f"{reference}: expected the examples and versions it was trained with, found {'; '.join(differing)}:"
+            " restore them, or start a new training."
         )
 
 

@@ -15,7 +15,8 @@ from src.encoder import base_of, load_encoder
 from src.evaluation.metrics import VALIDATION_LOSS, Metric, metrics_of
 from src.evaluation.names import by_dimension, headline, label_of, rows_of
 from src.evaluation.result import RUN_FILES, Result, SeedSummary
-from src.evaluation.statistics import Estimate, Floats, percentile_interval, resampled_means
+from src.evaluation.seeds import seed_scores
+from src.evaluation.statistics import Estimate
 from src.pipeline.losses import resolve_losses
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
@@ -133,10 +134,10 @@ def summarise(results: list[Result], predictions: list[pd.DataFrame], seeds: lis
     The interval of a metric of another set of a mixture, whose predictions are not kept, is the mean of the seeds'.
     """
     scores = {name: [result.scores[name] for result in results] for name in results[0].scores}
-    means = {name: Estimate(*(float(np.mean(each)) for each in zip(*found, strict=True))) for name, found in scores.items()}
+    means = {name: Estimate(*map(float, map(np.mean, zip(*found, strict=True)))) for name, found in scores.items()}
     for metric in predicted_metrics(results[0]):
-        drawn = resampled_means(metric.statistic, *stack_values(metric, predictions), seeds[0])
-        means[metric.name] = Estimate(means[metric.name].value, *percentile_interval(drawn))
+        interval = seed_scores(metric, predictions, seeds[0]).mean.interval
+        means[metric.name] = Estimate(means[metric.name].value, *interval)
     deviations = {name: float(np.std([one.value for one in found], ddof=1)) for name, found in scores.items()}
     return SeedSummary(parent_run, " ".join(map(str, seeds)), means, deviations)
 
@@ -144,12 +145,6 @@ def summarise(results: list[Result], predictions: list[pd.DataFrame], seeds: lis
 def predicted_metrics(result: Result) -> list[Metric]:
     """Return the metrics of a result that its predictions give: those of its own set of examples."""
     return list(metrics_of(result.shape, tuple(by_dimension(result.metric.name, result.scores))))
-
-
-def stack_values(metric: Metric, predictions: list[pd.DataFrame]) -> tuple[Floats, Floats]:
-    """Return the gold values, shape (rows,), and the predicted values of several trainings, (trainings, rows)."""
-    values = [metric.values(table) for table in predictions]
-    return values[0][0], np.stack([predicted for _, predicted in values])
 
 
 def plot_curves(curves: dict[int, pd.DataFrame], metric: Metric, folder: Path) -> None:
@@ -176,7 +171,9 @@ def log_summary(config: Config, result: Result, champion: dict[str, str]) -> Non
     summary, folder = result.seeds, relative_to_cwd(Path(config.folder))
     assert summary
     table = pd.read_csv(folder / TABLE)
-    each = ", ".join(f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[result.metric.name], strict=True))
+    each = ", ".join(
+        f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[result.metric.name], strict=True)
+    )
     spreads = {
         f"{label_of(name)} ({'dev' if '/' in name else result.evaluated_on})": f"mean {summary.means[name]} over"
         f" {rows_of(result.metric)} and seeds, deviation {summary.deviations[name]:.4f}"

@@ -42,7 +42,7 @@ BASE = "base encoder"
 PATHS = re.compile(r"data\.(sets\.\w+\.)?(train|dev|test)")
 """Settings that the digests of the examples stand for."""
 NO_RECIPE = ("name", "data", "published", "trainer.seed", "trainer.seeds", THREADS)
-"""Settings that are no part of a recipe: the digests of the examples stand for those of the data, except for `MIXED`."""
+"""Settings that are no part of a recipe: the digests of the examples stand for those of the data but `MIXED`."""
 MIXED = re.compile(r"data\.primary|data\.sets\.\w+\.(weight|loss\.\w+)")
 """Settings of a mixture that decide how its examples are used."""
 ALWAYS_HASHED = {

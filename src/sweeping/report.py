@@ -62,7 +62,7 @@ def _progress(trial: FrozenTrial) -> int:
 
 
 def importances(study: optuna.Study) -> pd.DataFrame:
-    """Return the importance of each key, its share in the variance of the value, by two evaluators that may disagree."""
+    """Return the importance of each key, its share in the variance, by two evaluators that may disagree."""
     columns = {}
     for name, build in IMPORTANCES.items():
         try:
@@ -80,8 +80,8 @@ def save_best(study: SweepStudy, winner: Finalist, metric: Metric) -> Path:
         OmegaConf.update(params, key, value)
     head = (
         f"# @package _global_\n# {training_command(study)}\n"
-        f"# Trial {winner.number} of {study.done}: {metric.label} {winner.confirmed.value:.4f} on the validation part of"
-        " train.\n"
+        f"# Trial {winner.number} of {study.done}: {metric.label} {winner.confirmed.value:.4f} on the validation part"
+        " of train.\n"
     )
     write_text(path, head + OmegaConf.to_yaml(params))
     return path

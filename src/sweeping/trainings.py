@@ -12,6 +12,8 @@ from sentence_transformers import SentenceTransformer
 from src.config import Config, SweepSettings
 from src.config.words import describe
 from src.data import ExampleSet, split_off
+from src.data.examples import to_table
+from src.data.relations import first_shared
 from src.encoder import load_encoder
 from src.evaluation.metrics import leading_metric
 from src.evaluation.result import Result
@@ -29,13 +31,21 @@ from src.utils.files import remove
 
 
 def split_validation(config: SweepSettings, pairs: ExampleSet) -> ExampleSet:
-    """Return the pairs for the trials: a held-out part of train as dev, the rest as train, and no test.
+    """Return the examples for the trials: a held-out part of train as dev, the rest as train, and no test.
+
+    The other sets of a mixture stay as they are; their texts in the held-out part are counted in a warning.
 
     Raises `UserError` if train cannot be split.
     """
     sweep = config.sweep
     rest, validation = split_off(pairs.train, sweep.validation, sweep.seed, "sweep.validation")
-    return replace(pairs, train=rest, dev=validation, test=None, warnings=())
+    shared = {each.name: first_shared(to_table(each.train), to_table(validation)) for each in pairs.others}
+    warnings = tuple(
+        f"{count:,} text(s) occur in both train of the set {name!r} and the validation part, such as {first!r}."
+        for name, (count, first) in shared.items()
+        if count
+    )
+    return replace(pairs, train=rest, dev=validation, test=None, warnings=warnings)
 
 
 def set_sizes(examples: ExampleSet) -> list[int]:
@@ -50,7 +60,13 @@ def trial_name(number: int, params: Params, seed: int | None = None) -> str:
 
 
 def trial_config(
-    study: SweepStudy, params: Params, sizes: Sequence[int], folder: Path, name: str, seed: int | None = None, keep: str = "best"
+    study: SweepStudy,
+    params: Params,
+    sizes: Sequence[int],
+    folder: Path,
+    name: str,
+    seed: int | None = None,
+    keep: str = "best",
 ) -> Config:
     """Return the settings of a training run with these params, evaluated at equal intervals.
 

@@ -57,12 +57,14 @@ def format_duration(seconds: float) -> str:
 
 
 def log_search(study: SweepStudy, pairs: ExampleSet) -> None:
-    """Log the searched keys, the numbers of pairs and the progress."""
+    """Log the searched keys, the numbers of examples of the trials, warnings about them, and the progress."""
     keys = ", ".join(key.rpartition(".")[2] for key in study.space)
     log.info(
-        f"Search: {keys}; {len(pairs.train):,} pairs to train on, {len(pairs.dev):,} held out for validation;"
-        f" {study.done} of {study.config.sweep.trials} trials done"
+        f"Search: {keys}; {len(pairs.train):,} {pairs.shape.noun} to train on, {len(pairs.dev):,} held out for"
+        f" validation; {study.done} of {study.config.sweep.trials} trials done"
     )
+    for remark in pairs.warnings:
+        log.warning(f"  note: {remark}")
 
 
 def format_ties(ranking: list[Finalist]) -> str:

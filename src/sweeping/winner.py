@@ -15,8 +15,8 @@ from src.config.words import describe
 from src.data import ExampleSet
 from src.evaluation.metrics import Metric
 from src.evaluation.result import Result
-from src.evaluation.statistics import Estimate, Interval, percentile_interval, resampled_means
-from src.pipeline.seeds import stack_values
+from src.evaluation.seeds import seed_scores
+from src.evaluation.statistics import Estimate, Interval, percentile_interval
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, excluded_if_diverged, set_sizes, trial_name
@@ -45,7 +45,7 @@ class Finalist:
     confirmed: Estimate
     """Mean of `scores`, with its 95 % interval over examples and seeds; `found` if there are none."""
     behind: Interval = UNKNOWN
-    """95 % interval of the winner's mean minus this trial's, over the same examples and seeds; 0 and 0 for the winner."""
+    """95 % interval of the winner's mean minus this trial's, over the same examples and seeds; 0 for the winner."""
 
     @property
     def tied(self) -> bool:
@@ -123,7 +123,7 @@ def rank(finalists: list[Finalist], metric: Metric, seed: int) -> list[Finalist]
     """
     if not all(one.scores for one in finalists):
         return finalists
-    means = [resampled_means(metric.statistic, *stack_values(metric, one.predictions), seed) for one in finalists]
+    means = [seed_scores(metric, one.predictions, seed).resamples.means for one in finalists]
     intervals = [percentile_interval(mean) for mean in means]
     ranked = sorted(zip(finalists, means, intervals, strict=True), key=lambda entry: -entry[2].low)
     best = ranked[0][1]

@@ -37,8 +37,8 @@ def check_texts(encoder: SentenceTransformer, data: ExampleSet, config: TrainerC
                 f" {train.unknown:,} of {train.texts:,} texts, such as {train.advice}."
             )
         _log_remarks(train, each.train, f"{prefix}train")
-        for split, examples in (("dev", each.dev), ("test", each.test)):
-            if examples is not None:
+        for split, examples in each.splits.items():
+            if split != "train":
                 _log_remarks(_count(examples, encoder), examples, f"{prefix}{split}")
 
 

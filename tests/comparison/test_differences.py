@@ -10,10 +10,13 @@ from scipy.stats import bootstrap
 
 from src.comparison.differences import differences, disagreements
 from src.comparison.runs import SEED, ComparedRun, read_runs
-from src.evaluation.metrics import SPEARMAN
+from src.data.shapes import SHAPES
+from src.evaluation.metrics import leading_metric
+from src.evaluation.permutation import permutation_p_value
 from src.evaluation.seeds import difference_over_seeds
-from src.evaluation.statistics import percentile_interval, permutation_p_value, spearman
+from src.evaluation.statistics import percentile_interval, spearman
 
+SCORED = leading_metric("scored")
 Read = Callable[..., list[ComparedRun]]
 
 
@@ -21,18 +24,21 @@ Read = Callable[..., list[ComparedRun]]
 def read(make_run: Callable[..., Path], tmp_path: Path) -> Read:
     """Write a run for each amount of noise, and read them."""
 
-    def done(*noises: float) -> list[ComparedRun]:
-        folders = [make_run(f"run-{number}", noise) for number, noise in enumerate(noises)]
+    def done(*noises: float, shape: str = "scored") -> list[ComparedRun]:
+        folders = [make_run(f"run-{number}", noise, shape=shape) for number, noise in enumerate(noises)]
         return read_runs([str(folder) for folder in folders], "sqlite:///nowhere/mlflow.db", tmp_path)
 
     return done
 
 
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    ("noises", "verdict"), [((0.6, 0.2), "B is better than A"), ((0.2, 0.6), "A is better than B")]
+    ("noises", "verdict"), [((0.9, 0.2), "B is better than A"), ((0.2, 0.9), "A is better than B")]
 )
-def test_the_better_run_is_named_with_its_gain(noises: tuple[float, float], verdict: str, read: Read) -> None:
-    (found,) = differences(read(*noises))
+def test_the_better_run_is_named_with_its_gain(
+    noises: tuple[float, float], verdict: str, shape: str, read: Read
+) -> None:
+    (found,) = differences(read(*noises, shape=shape))
     value, low, high = found.estimate
     assert found.significant and low < value < high and (value > 0) == verdict.startswith("B")
     ends = sorted((abs(low), abs(high)))
@@ -64,17 +70,33 @@ def test_a_difference_needs_both_interval_and_p_value(read: Read) -> None:
 
 def test_the_pairs_ranked_most_differently_come_first(read: Read) -> None:
     runs = read(0.3, 0.31)
-    lowest = int(runs[1].predicted.argmin())
-    predicted = np.where(np.arange(120) == lowest, 9.0, runs[1].predicted)
-    found = disagreements([runs[0], replace(runs[1], predicted=predicted)], 3)
+    lowest = int(runs[1].tables[0]["predicted"].argmin())
+    found = disagreements([runs[0], changed(runs[1], lowest, 9.0)], 3)
     assert len(found) == 3 and found.index[0] == lowest
     assert found["spread"].is_monotonic_decreasing and found["B"].iloc[0] == 9.0
     assert disagreements([runs[0]], 3).empty
 
 
+def changed(run: ComparedRun, row: int, value: float) -> ComparedRun:
+    """Return a run with one prediction replaced."""
+    (table,) = run.tables
+    return replace(run, tables=[table.assign(predicted=table["predicted"].where(table.index != row, value))])
+
+
+def test_the_queries_with_the_largest_difference_of_the_metric_come_first(read: Read) -> None:
+    runs = read(0.4, 1.2, shape="triplets")
+    found = disagreements(runs, 5)
+    values = [run.tables[0]["cosine_ndcg_at_10"] for run in runs]
+    gaps = (values[0] - values[1]).abs()
+    assert found["spread"].tolist() == pytest.approx(sorted(gaps, reverse=True)[:5])
+    assert found["spread"].tolist() == (found["A"] - found["B"]).abs().tolist()
+    assert runs[0].rows.loc[found.index, "anchor"].tolist() == found["anchor"].tolist()
+
+
 def test_with_one_seed_each_the_numbers_are_those_of_scipy(read: Read) -> None:
     first, second = read(0.4, 0.3)
-    scores = (first.gold, first.predicted[0], second.predicted[0])
+    gold, (one,) = first.values(SCORED)
+    scores = (gold, one, second.values(SCORED)[1][0])
 
     def difference(gold: np.ndarray, a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
         return spearman(gold, b) - spearman(gold, a)
@@ -83,14 +105,14 @@ def test_with_one_seed_each_the_numbers_are_those_of_scipy(read: Read) -> None:
     (found,) = differences([first, second])
     expected = percentile_interval(drawn.bootstrap_distribution)
     assert found.estimate == (difference(*scores), *expected)
-    assert found.p_value == permutation_p_value(*scores, SEED)
+    assert found.p_value == permutation_p_value(SCORED, *scores, SEED)
 
 
 def test_several_seeds_differ_over_pairs_and_seeds(read: Read) -> None:
     runs = read(0.6, 0.601, 0.602, 0.2, 0.201)
     noisy, sharp = together("A", runs[:3]), together("B", runs[3:])
     (found,) = differences([noisy, sharp])
-    assert (found.estimate, found.p_value) == difference_over_seeds(noisy.scores(SPEARMAN), sharp.scores(SPEARMAN))
+    assert (found.estimate, found.p_value) == difference_over_seeds(noisy.scores(SCORED), sharp.scores(SCORED))
     assert found.significant and found.seeds == (3, 2)
     (found,) = differences([noisy, runs[0]])
     assert found.verdict == "A and A: no significant difference on 120 pairs with 3 and 1 seeds"
@@ -99,14 +121,14 @@ def test_several_seeds_differ_over_pairs_and_seeds(read: Read) -> None:
 def test_of_several_seeds_the_mean_rank_counts(read: Read) -> None:
     runs = read(0.3, 0.3, 0.3)
     first, *others = runs
-    one, other = first.predicted.copy(), first.predicted.copy()
-    lowest, highest = int(one.argmin()), int(one.argmax())
-    one[0, lowest], other[0, highest] = 9.0, -9.0  # in one seed each: half the way from first to last
-    seeds = together("B", [replace(others[0], predicted=one), replace(others[1], predicted=other)])
+    predicted = first.tables[0]["predicted"]
+    lowest, highest = int(predicted.argmin()), int(predicted.argmax())
+    # in one seed each: half the way from first to last
+    seeds = together("B", [changed(others[0], lowest, 9.0), changed(others[1], highest, -9.0)])
     found = disagreements([first, seeds], 120)
     assert set(found.index[:2]) == {lowest, highest}
     assert found["spread"].iloc[0] == pytest.approx(((120 + 2) / 2 - 1) / 120)
-    assert found.loc[lowest, "B"] == pytest.approx((9 + first.predicted.min()) / 2)
+    assert found.loc[lowest, "B"] == pytest.approx((9 + predicted.min()) / 2)
 
 
 def together(letter: str, runs: list[ComparedRun]) -> ComparedRun:
@@ -114,5 +136,5 @@ def together(letter: str, runs: list[ComparedRun]) -> ComparedRun:
         runs[0],
         letter=letter,
         results=[run.result for run in runs],
-        predicted=np.concatenate([run.predicted for run in runs]),
+        tables=[table for run in runs for table in run.tables],
     )

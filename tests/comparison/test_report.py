@@ -45,6 +45,22 @@ def test_it_has_scores_parameters_that_differ_and_disagreements(
     assert "Parameters that differ" in printed and "trainer.learning_rate" in printed
 
 
+def test_runs_on_queries_have_the_metrics_of_their_shape(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    folders = [make_run(name, noise, shape="triplets") for name, noise in (("late", 1.2), ("early", 0.2))]
+    runs = read_runs([str(folder) for folder in folders], STORE, tmp_path)
+    found = differences(runs)
+    blocks = report_blocks(runs, found, disagreements(runs, 3))
+    write_report(tmp_path / "report", "late against early", blocks, runs, found)
+    assert blocks[0].title == "Runs, scored on 120 queries (files, dev)"
+    assert (
+        blocks[0].header[4:6] == ["nDCG@10 [95 %]", "MRR@10 [95 %]"] and "triplet accuracy [95 %]" in blocks[0].header
+    )
+    assert blocks[1].header[1] == "nDCG@10" and blocks[1].rows[0][-1] == found[0].verdict
+    assert blocks[3].title == "Queries on which they differ most (nDCG@10 of each)"
+    assert blocks[3].header == ["query", "A", "B", "spread"] and len(blocks[3].rows) == 3
+    assert (tmp_path / "report" / FILES[1]).read_bytes().startswith(b"\x89PNG")
+
+
 def test_tables_without_rows_say_so(
     make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,19 +43,37 @@ def test_runs_on_other_pairs_are_refused(
         read(first, other)
 
 
+@pytest.mark.parametrize("shape", ["positives", "triplets"])
+def test_runs_on_other_queries_are_refused(shape: str, make_run: MakeRun) -> None:
+    table = noisy_predictions(0.4, shape)
+    fewer = make_run("fewer", table.iloc[:100], shape=shape)
+    more = make_run("more", table.assign(positives=2), shape=shape)
+    first = make_run("one", table.sample(frac=1, random_state=1), shape=shape)
+    with pytest.raises(UserError, match=r"on the same queries, found .* on 120 .* on 100 \(files, dev\), 100 of them"):
+        read(first, fewer)
+    with pytest.raises(UserError, match=r"on 120 \(files, dev\), 0 of them in common"):
+        read(first, more)
+    assert read(first, make_run("same", table, shape=shape))[1].unit == "queries"
+
+
+def test_runs_on_another_shape_are_refused(make_run: MakeRun) -> None:
+    pairs, triplets = make_run("pairs", 0.4), make_run("triplets", 0.4, shape="triplets")
+    said = r"one shape, found \S*pairs on scored \(Spearman\) and \S*triplets on triplets \(nDCG@10\): compare runs"
+    with pytest.raises(UserError, match=said):
+        read(pairs, triplets)
+
+
 def test_the_order_of_the_pairs_does_not_matter(make_run: MakeRun) -> None:
     shuffled = noisy_predictions(0.4).sample(frac=1, random_state=1)
     first, other = read(make_run("one", 0.4), make_run("shuffled", shuffled))
-    pd.testing.assert_frame_equal(first.pairs, other.pairs)
-    assert (first.predicted == other.predicted).all()
+    pd.testing.assert_frame_equal(first.tables[0], other.tables[0])
 
 
 def test_scores_stored_in_single_precision_are_the_same(make_run: MakeRun) -> None:
     table = noisy_predictions(0.4)
     single = table.assign(gold=table["gold"].astype(np.float32))
     first, other = read(make_run("one", table), make_run("other", single))
-    pd.testing.assert_frame_equal(first.pairs, other.pairs)
-    assert (first.predicted == other.predicted).all()
+    pd.testing.assert_frame_equal(first.tables[0], other.tables[0])
 
 
 def test_runs_are_found_by_id_name_experiment_model_and_folder(
@@ -91,7 +109,7 @@ def test_a_recipe_holds_all_its_seeds(log_seed: Callable[..., str], make_run: Ma
     assert (recipe.letter, recipe.reference) == ("A", f"recipe:{RECIPE}")
     assert recipe.run_ids == [first, second] and len(recipe.curves) == 2
     assert recipe.parameters["trainer.seed"] == "42, 43"
-    assert recipe.predicted.shape == (2, 120) and (recipe.predicted[1] == one.predicted[0]).all()
+    assert len(recipe.tables) == 2 and recipe.tables[1].equals(one.tables[0])
 
 
 def test_seeds_on_other_pairs_are_refused(log_seed: Callable[..., str], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from src.utils.errors import UserError
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
 NEEDED = {
     "data/pairs.yaml": ["data.train=pairs.csv"],
+    "data/mixture.yaml": ["++data.sets={sts: {train: sts.tsv}}"],
     "model/hub.yaml": ["model.path=."],
 }
 

@@ -1,17 +1,23 @@
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from src.data.columns import ROW, Columns
-from src.data.files import read_table
+from src.data.columns import ROW
+from src.data.files import open_file, read_columns
 from src.utils.errors import UserError
 
+NAMES = ["sentence1", "sentence2", "score"]
 HEADER = "sentence1,sentence2,score\n"
 ROWS = [("방이 넓어요", "방이 큽니다", 0.9), ("NA", "역이 멀어요", 0.1), ('"최고"라고, 했다', "좋다 했다", 0.5)]
+
+
+def read_table(path: Path, names: Sequence[str] = NAMES, quoting: str = "auto") -> pa.Table:
+    return read_columns(open_file(path, quoting), names, "advice")
 
 
 def write_csv(path: Path) -> None:
@@ -85,7 +91,7 @@ WRITERS = {
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_format_gives_the_same_rows_in_file_order(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / name)
-    table = read_table(tmp_path / name, Columns())
+    table = read_table(tmp_path / name)
     columns = (table[name].to_pylist() for name in ("sentence1", "sentence2", "score"))
     assert [(first, second, float(score)) for first, second, score in zip(*columns, strict=True)] == ROWS
     assert table[ROW].to_pylist() == [1, 2, 3]
@@ -94,7 +100,7 @@ def test_every_format_gives_the_same_rows_in_file_order(tmp_path: Path, name: st
 def test_named_columns_are_read_and_others_dropped(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("id,a,b,label\n7,방,집,1\n", "utf-8")
-    table = read_table(path, Columns(sentence1="b", sentence2="a", score="label"))
+    table = read_table(path, ["b", "a", "label"])
     assert table.column_names == ["b", "a", "label", ROW]
     assert table["b"].to_pylist() == ["집"]
 
@@ -112,7 +118,7 @@ def test_nested_fields_have_dotted_names_and_real_names_with_a_dot_take_preceden
             pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
         else:
             (tmp_path / name).write_text("\n".join(map(json.dumps, [rows] if name == "p.json" else rows)), "utf-8")
-        return list(read_table(tmp_path / name, Columns(score=score))[score].to_pylist())
+        return list(read_table(tmp_path / name, ["sentence1", "sentence2", score])[score].to_pylist())
 
     assert read(NESTED, "labels.real-label") == [2.5, 3.0]
     assert read([{**row, "labels.real-label": 1.5} for row in NESTED], "labels.real-label") == [1.5, 1.5]
@@ -124,14 +130,14 @@ def test_a_nested_value_of_another_kind_is_named_by_its_row(tmp_path: Path) -> N
     rows = [*NESTED, {**NESTED[0], "labels": {"real-label": "high"}}]
     (tmp_path / "p.json").write_text(json.dumps(rows), "utf-8")
     with pytest.raises(UserError, match=r"data row 3, column 'labels\.real-label'.*'high'"):
-        read_table(tmp_path / "p.json", Columns(score="labels.real-label"))
+        read_table(tmp_path / "p.json", ["sentence1", "sentence2", "labels.real-label"])
 
 
 def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
     folder = tmp_path / "score=3"
     folder.mkdir()
     write_parquet(folder / "pairs.parquet")
-    assert read_table(folder / "pairs.parquet", Columns())["score"].to_pylist() == [0.9, 0.1, 0.5]
+    assert read_table(folder / "pairs.parquet")["score"].to_pylist() == [0.9, 0.1, 0.5]
 
 
 GOOD = '{"sentence1": "a", "sentence2": "b", "score": 1}\n'
@@ -153,7 +159,7 @@ INVALID_FILES: dict[str, tuple[str, bytes, list[str]]] = {
     "too many values": ("p.csv", HEADER.encode() + b"a,b,1\na,b,c,1\n", ["data row 2", "3 values, found 4"]),
     "quote open": ("p.csv", HEADER.encode() + b'a,b,1\n"a,b,1\na,b,1\n', ["data row 2", "quotation mark"]),
     "quote open at the end": ("p.csv", b'score,sentence1,sentence2\n1,a,b\n1,a,"b\n1,a,b\n', ["row 2", "quotation"]),
-    "column missing": ("p.csv", b"sentence1,text2,score\na,b,1\n", ["['sentence2']", "text2", "data.sentence2"]),
+    "column missing": ("p.csv", b"sentence1,text2,score\na,b,1\n", ["['sentence2']", "text2", "advice"]),
     "column twice": ("p.csv", b"sentence1,sentence2,sentence2,score\na,b,c,1\n", ["['sentence2']", "more than once"]),
     "broken JSON": ("p.jsonl", f"{GOOD}\n{GOOD[:20]}\n".encode(), ["data row 2", "JSON object"]),
     "JSON array of lists": ("p.json", b"[[1, 2]]", ["data row 1", "JSON object", "[1, 2]"]),
@@ -197,7 +203,7 @@ def test_an_invalid_file_is_named_with_place_and_advice(tmp_path: Path, case: st
     name, content, parts = INVALID_FILES[case]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
-        read_table(tmp_path / name, Columns())
+        read_table(tmp_path / name)
     message = str(caught.value)
     assert str(tmp_path / name) in message
     assert "\n" not in message
@@ -207,10 +213,10 @@ def test_an_invalid_file_is_named_with_place_and_advice(tmp_path: Path, case: st
 
 def test_missing_files_and_directories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found nothing"):
-        read_table(tmp_path / "none.csv", Columns())
+        read_table(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(UserError, match="directory"):
-        read_table(tmp_path / "folder.csv", Columns())
+        read_table(tmp_path / "folder.csv")
 
 
 def test_the_row_number_counts_quoted_line_breaks_and_blocks_correctly(tmp_path: Path, monkeypatch) -> None:
@@ -218,7 +224,7 @@ def test_the_row_number_counts_quoted_line_breaks_and_blocks_correctly(tmp_path:
     path = tmp_path / "p.csv"
     path.write_text(HEADER + '"a\nb",c,1\n' * 2000 + "a,b\n", "utf-8")
     with pytest.raises(UserError, match=r"data row 2001 \(line 4002\):"):
-        read_table(path, Columns())
+        read_table(path)
 
 
 @pytest.mark.parametrize(
@@ -237,30 +243,30 @@ def test_the_size_of_a_row_is_limited(tmp_path: Path, name: str, content: str, m
     monkeypatch.setattr("src.data.json_files.READ", 1000)
     (tmp_path / name).write_text(content, "utf-8")
     with pytest.raises(UserError, match=r"4,096 characters|data row 2"):
-        read_table(tmp_path / name, Columns())
+        read_table(tmp_path / name)
 
 
 def test_any_number_of_blank_lines_is_skipped(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("src.data.delimited.BLOCK", 4096)
     (tmp_path / "p.csv").write_text(HEADER + "\n" * 5000 + "a,b,1\n" + "\n" * 5000 + "a,b\n", "utf-8")
     with pytest.raises(UserError, match=r"data row 2 \(line 10003\)"):
-        read_table(tmp_path / "p.csv", Columns())
+        read_table(tmp_path / "p.csv")
 
 
 def test_utf8_across_blocks_is_read_and_a_late_error_has_its_line(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("src.data.text_files.BLOCK", 64)
     path = tmp_path / "p.csv"
     path.write_bytes(HEADER.encode() + "가나다라,마바사,1\n".encode() * 50)
-    assert read_table(path, Columns()).num_rows == 50
+    assert read_table(path).num_rows == 50
     path.write_bytes(path.read_bytes() + b"\xb0\xa1,b,1\n")
     with pytest.raises(UserError, match="line 52"):
-        read_table(path, Columns())
+        read_table(path)
 
 
 def test_extra_json_columns_may_mix_types(tmp_path: Path) -> None:
     mixed = GOOD.replace("}", ', "x": 1}') + GOOD.replace("}", ', "x": "a"}')
     (tmp_path / "p.jsonl").write_text(mixed, "utf-8")
-    assert read_table(tmp_path / "p.jsonl", Columns()).num_rows == 2
+    assert read_table(tmp_path / "p.jsonl").num_rows == 2
     (tmp_path / "p.jsonl").write_text(mixed + GOOD.replace("1}", '"1"}'), "utf-8")
     with pytest.raises(UserError, match="data row 3, column 'score'"):
-        read_table(tmp_path / "p.jsonl", Columns())
+        read_table(tmp_path / "p.jsonl")

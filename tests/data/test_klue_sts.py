@@ -74,7 +74,7 @@ def test_the_airbnb_part_of_klue_sts_has_its_published_size() -> None:
     assert data.dev[0]["score"] == pytest.approx(4.857142857142857 / 5, abs=1e-15)
     assert {"ko", "cc-by-sa-4.0"} <= {data.provenance.language, data.provenance.license}
     assert "inferred by a classifier" in str(data.provenance.note)
-    assert [text for text in data.warnings if text.startswith("1 sentence(s) occur in both train")]
+    assert [text for text in data.warnings if text.startswith("1 text(s) occur in both train")]
     assert len(data.warnings) == 2
 
 

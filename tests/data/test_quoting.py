@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from src.config.data import PairFiles
 from src.data import load_examples
-from src.data.columns import ROW, Columns
-from src.data.files import FORMATS, open_file, read_table
+from src.data.columns import ROW
+from src.data.files import FORMATS, open_file, read_columns
 from src.prediction.tables import open_table, pair_columns, write_table
 from src.utils.errors import UserError
 
@@ -41,7 +41,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def read(path: Path, quoting: str = "auto") -> Rows:
-    table = read_table(path, Columns(), quoting)
+    table = read_columns(open_file(path, quoting), NAMES, "advice")
     assert table[ROW].to_pylist() == list(range(1, table.num_rows + 1))
     return list(zip(*(table[name].to_pylist() for name in NAMES), strict=True))
 

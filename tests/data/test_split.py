@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from src.data.pairs import digest
+from src.data import digest
 from src.data.split import split_off
 from src.utils.errors import UserError
 

@@ -44,6 +44,16 @@ def test_cut_ids_are_those_that_the_encoder_embeds(encoder: SentenceTransformer)
     assert TextCoverage(encoder).cut_ids(texts) == expected
 
 
+def test_a_prompt_counts_with_the_text_before_which_it_stands(encoder: SentenceTransformer) -> None:
+    coverage = TextCoverage(encoder)
+    (short,), (long,) = coverage(["방" * 5], "답"), coverage(["방" * 5], "질문: ")
+    assert long == encoder.tokenizer("질문: " + "방" * 5)["input_ids"] != short
+    assert (coverage.texts, coverage.cut, coverage.longest) == (2, 1, len(long))
+    assert coverage.cut_ids(["방" * 5], "질문: ") == [
+        encoder.preprocess(["방" * 5], prompt="질문: ")["input_ids"][0].tolist()
+    ]
+
+
 def test_texts_in_another_script_are_counted_with_an_example_and_the_way_out(encoder: SentenceTransformer) -> None:
     coverage = TextCoverage(encoder)
     coverage(["방이 좋다", THAI, f"방 {THAI}", "방이 좋다 ห"])

@@ -1,4 +1,4 @@
-"""Prompt and length of an encoder by its architecture."""
+"""Length of an encoder by its architecture."""
 
 import json
 import shutil

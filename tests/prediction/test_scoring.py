@@ -1,10 +1,14 @@
 """The embedder: equality with the encoder, each sentence encoded once, bounded cache."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from src.config.model import HubEncoder
+from src.encoder import load_encoder
 from src.prediction.scoring import Embedder
 
 SENTENCES = ["방이 넓다", "역이 멀다", "방이 넓다", "조용한 동네예요"]
@@ -66,3 +70,16 @@ def test_texts_that_the_encoder_does_not_see_in_full_are_counted(embed: Embedder
     embed(anchor=["ห้องสะอาดมาก", "방" * 600, "방", "방"])
     unseen = embed.coverage
     assert (unseen.texts, unseen.cut, unseen.unknown) == (3, 1, 1)
+
+
+def test_a_text_is_embedded_once_for_each_prompt(tiny_encoder_folder: Path) -> None:
+    prompts = {"query": "질문: ", "passage": "문서: "}
+    encoder = load_encoder(HubEncoder(path=str(tiny_encoder_folder), prompts=prompts))
+    embed = Embedder(encoder, 8, "fp32", 1)
+    asked, found, plain = embed(anchor=SENTENCES, positive=SENTENCES, sentence1=SENTENCES).chunk(3)
+    np.testing.assert_allclose(asked, encoder.encode(SENTENCES, prompt_name="query"), atol=1e-6)
+    np.testing.assert_allclose(found, encoder.encode(SENTENCES, prompt_name="passage"), atol=1e-6)
+    np.testing.assert_allclose(plain, encoder.encode(SENTENCES), atol=1e-6)
+    again = embed(positive=SENTENCES, anchor=SENTENCES)
+    assert torch.equal(again, torch.cat([found, asked]))
+    assert embed.encoded == 3 * 3

@@ -7,7 +7,7 @@ import pytest
 
 from src.config import Config
 from src.config.tracking import TrackingConfig
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import NDCG
 from src.tracking import start_run
 from src.tracking.links import LOCAL, curves_page, ui_address, ui_title, version_page
 from src.utils.errors import UserError
@@ -49,12 +49,12 @@ def test_the_title_says_what_must_be_running(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_the_curves_of_runs_of_several_experiments_are_in_one_chart() -> None:
-    page, _, query = curves_page(UI, {"a" * 32: "2", "b" * 32: "1", "c" * 32: "2"}).partition("?")
+    page, _, query = curves_page(UI, {"a" * 32: "2", "b" * 32: "1", "c" * 32: "2"}, NDCG).partition("?")
     assert page == f"{UI}/#/metric" and " " not in query
     values = parse_qs(query)
     assert values["runs"] == [f'["{"a" * 32}","{"b" * 32}","{"c" * 32}"]']
     assert values["experiments"] == ['["1","2"]']
-    assert values["metric"] == [f'"{SPEARMAN}"'] and values["x_axis"] == ["step"]
+    assert values["metric"] == [f'"{NDCG}"'] and values["x_axis"] == ["step"]
 
 
 def test_a_name_of_a_model_is_quoted() -> None:

@@ -204,5 +204,5 @@ def test_the_experiment_has_the_settings_of_the_card(compose: Callable[..., Conf
     config = compose("+experiment=project_match")
     trainer = config.trainer
     assert (trainer.batch_size, trainer.epochs, trainer.warmup_ratio, trainer.max_grad_norm) == (16, 4, 0.0, 1.0)
-    assert (config.name, config.loss.name, config.data) == ("project_match", "cosine_similarity", ProjectMatch())
+    assert (config.name, config.loss.name, config.data) == ("project_match", "auto", ProjectMatch())
     assert compose("+experiment=project_match", "trainer.learning_rate=5e-5").trainer.learning_rate == 5e-5
