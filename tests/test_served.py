@@ -65,7 +65,7 @@ class Trained(NamedTuple):
 
     def shown(self, run: str) -> str:
         """Return the beginning of the Spearman of a training."""
-        return str(self.results[run].spearman.value)[:7]
+        return str(self.results[run].leading.value)[:7]
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_grouped_by_recipe_three_seeds_are_one_row_with_their_mean(page: "Page",
 
 @pytest.mark.browser
 def test_the_models_of_an_experiment_are_shown_with_scores(page: "Page", trained: Trained, shots: Path) -> None:
-    scores = {f"{result.spearman.value:.2f}" for result in trained.results.values()}
+    scores = {f"{result.leading.value:.2f}" for result in trained.results.values()}
     link = printed_by_make(trained)["models"]
     page.goto(link)
     page.locator(".barlayer .point").first.wait_for()
@@ -258,8 +258,8 @@ def test_two_runs_compared_show_both_curves_from_step_0(
     page.screenshot(path=shots / "curves.png")
     curves = page.evaluate("document.querySelector('.js-plotly-plot').data.map(each => [each.name, each.x, each.y])")
     assert {name: (steps[0], values[0]) for name, steps, values in curves} == {
-        "lr 1e-03": (0, trained.results["first"].before),
-        "lr 5e-03": (0, trained.results["second"].before),
+        "lr 1e-03": (0, trained.results["first"].before.value),
+        "lr 5e-03": (0, trained.results["second"].before.value),
     }
 
 
@@ -272,7 +272,7 @@ def test_the_page_of_the_champion_says_why_it_is_champion(page: "Page", trained:
     page.get_by_text("Champion since").first.wait_for()
     page.screenshot(path=shots / "version.png")
     shown = " ".join(page.locator("body").inner_text().split())
-    assert f"{trained.results['second'].spearman.value:.4f}" in shown
+    assert f"{trained.results['second'].leading.value:.4f}" in shown
     assert described.split(": ")[-1] in shown
     assert "Aliases : @ champion" in shown
 

@@ -81,7 +81,7 @@ class ComparedRun:
     @cached_property
     def scores(self) -> Callable[[Metric], SeedScores]:
         """A metric of all seeds, on the same resampled pairs or queries for all runs; computed once."""
-        return cache(lambda metric: seed_scores(metric.statistic, *self.values(metric), SEED))
+        return cache(lambda metric: seed_scores(metric, self.tables, SEED))
 
 
 def read_runs(references: list[str], uri: str, scratch: Path) -> list[ComparedRun]:

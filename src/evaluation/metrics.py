@@ -1,6 +1,5 @@
 """Metrics of an evaluation: their names, how they are computed from predictions, and which of them each shape has."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -29,7 +28,6 @@ NDCG = "cosine_ndcg_at_10"
 MRR = "cosine_mrr_at_10"
 ACCURACY = "cosine_accuracy_at_1"
 RECALL = "cosine_recall_at_10"
-METRICS = (SPEARMAN, PEARSON)
 TRAINING_LOSS = "training_loss"
 VALIDATION_LOSS = "validation_loss"
 LEARNING_RATE = "learning_rate"
@@ -114,10 +112,6 @@ OF_SHAPE: dict[str, tuple[Metric, ...]] = {
 """Metrics of each shape of examples, the leading one first."""
 
 
-DIM = re.compile(r"_dim_[1-9]\d*$")
-"""End of the name of a metric of cut embeddings."""
-
-
 def leading_metric(shape: str) -> Metric:
     """Return the metric by which models are selected and compared on examples of this shape."""
     return OF_SHAPE[shape][0]
@@ -127,11 +121,6 @@ def metrics_of(shape: str, dims: tuple[int, ...] = ()) -> tuple[Metric, ...]:
     """Return the metrics of a shape, the leading one first, then those of embeddings cut to each of `dims`."""
     whole = OF_SHAPE[shape]
     return (*whole, *(metric.truncated(dim) for dim in dims for metric in whole))
-
-
-def is_metric(name: str, shape: str) -> bool:
-    """Return whether a name is that of a metric of a shape, for any number of dimensions."""
-    return DIM.sub("", name) in {metric.name for metric in OF_SHAPE[shape]}
 
 
 def evaluator_name(shape: str, split: str) -> str:

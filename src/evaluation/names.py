@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from src.evaluation.metrics import OF_SHAPE, Metric
+from src.evaluation.metrics import OF_SHAPE, Metric, leading_metric
 
 LABELS = {metric.name: metric.label for metrics in OF_SHAPE.values() for metric in metrics}
 """Labels of the metrics of whole embeddings."""
@@ -17,6 +17,26 @@ def label_of(name: str) -> str:
     found = DIMENSION.fullmatch(own)
     label = f"{label_of(found['name'])}, {found['dim']} dimensions" if found else LABELS.get(own, own)
     return f"{label} of {part}" if part else label
+
+
+def own(names: Iterable[str]) -> list[str]:
+    """Return the names of metrics of the primary set; those of other sets of a mixture are `SET/NAME`."""
+    return [name for name in names if "/" not in name]
+
+
+def check_names(shape: str, names: list[str]) -> list[str]:
+    """Return the names of a result's metrics, the leading one first; raise `ValueError` for an unknown one."""
+    if shape not in OF_SHAPE:
+        raise ValueError(f"the shape {shape!r}, which is none of {', '.join(OF_SHAPE)}")
+    for name in names:
+        shapes = OF_SHAPE if "/" in name else [shape]
+        found = DIMENSION.fullmatch(name.rpartition("/")[2])
+        metric = found["name"] if found else name.rpartition("/")[2]
+        if all(metric != known.name for one in shapes for known in OF_SHAPE[one]):
+            raise ValueError(f"{name!r}, which is no metric of {' or '.join(shapes)} examples")
+    if names[0] != leading_metric(shape).name:
+        raise ValueError(f"{names[0]!r} as the leading metric of {shape} examples")
+    return names
 
 
 def headline(names: Iterable[str]) -> list[str]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from src.evaluation.metrics import OF_SHAPE, PEARSON, SPEARMAN, VALIDATION_LOSS, Metric, is_metric, leading_metric
+from src.evaluation.metrics import PEARSON, SPEARMAN, VALIDATION_LOSS, Metric, leading_metric
+from src.evaluation.names import check_names, own
 from src.evaluation.statistics import Estimate
 from src.utils.errors import UserError, shorten
 from src.utils.files import write_text
@@ -28,10 +29,10 @@ class SeedSummary:
     seeds: str
     """The seeds, separated by spaces."""
     means: dict[str, Estimate]
-    """For each metric of the primary set the mean over the seeds, with its 95 % bootstrap interval over pairs or
-    queries, and seeds."""
+    """For each metric of the result the mean over the seeds, with its 95 % bootstrap interval over pairs or queries and
+    seeds."""
     deviations: dict[str, float]
-    """For each of these metrics the standard deviation over the seeds."""
+    """For each metric the standard deviation over the seeds."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as flat keys of metrics.json."""
@@ -114,7 +115,7 @@ class Result:
     def reported(self) -> dict[str, float]:
         """The values measured on the evaluated split, by key in metrics.json; those of other sets are not."""
         values: dict[str, float] = {}
-        for name in own_metrics(self.scores):
+        for name in own(self.scores):
             values |= self.scores[name].to_dict(name)
         return values | {VALIDATION_LOSS: self.validation_loss}
 
@@ -144,7 +145,7 @@ class Result:
         Raises `KeyError` for a missing key, `ValueError` for an unknown shape or metric.
         """
         values = {"shape": "scored", "metrics": f"{SPEARMAN} {PEARSON}"} | values
-        names = check_metrics(values["shape"], values["metrics"].split(" "))
+        names = check_names(values["shape"], values["metrics"].split(" "))
         plain = {each.name for each in fields(cls)} - {"scores", "seeds", *ESTIMATES}
         before, gain = (f"{names[0]}_{each}" for each in ESTIMATES)
         unknown = {f"{before}_low": "nan", f"{before}_high": "nan"}
@@ -153,7 +154,7 @@ class Result:
             scores={name: Estimate.from_dict(values, name) for name in names},
             before=Estimate.from_dict(unknown | values, before),
             gain=Estimate.from_dict(values, gain) if gain in values else None,
-            seeds=SeedSummary.from_dict(values, own_metrics(names)) if "seeds" in values else None,
+            seeds=SeedSummary.from_dict(values, names) if "seeds" in values else None,
         )
 
     def save(self, folder: Path) -> None:
@@ -178,24 +179,6 @@ class Result:
             raise UserError(f"{path}: expected a readable file, found {error.strerror}: change its mode.") from error
         except (ValueError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"{path}: expected a result, found {shorten(error)}: train it again.") from error
-
-
-def own_metrics(names: Iterable[str]) -> list[str]:
-    """Return the names of metrics of the primary set; those of other sets of a mixture are `SET/NAME`."""
-    return [name for name in names if "/" not in name]
-
-
-def check_metrics(shape: str, names: list[str]) -> list[str]:
-    """Return the names of a result's metrics; raise `ValueError` for an unknown shape or metric."""
-    if shape not in OF_SHAPE:
-        raise ValueError(f"the shape {shape!r}, which is none of {', '.join(OF_SHAPE)}")
-    for name in names:
-        shapes = OF_SHAPE if "/" in name else [shape]
-        if not any(is_metric(name.rpartition("/")[2], one) for one in shapes):
-            raise ValueError(f"{name!r}, which is no metric of {' or '.join(shapes)} examples")
-    if names[0] != leading_metric(shape).name:
-        raise ValueError(f"{names[0]!r} as the leading metric of {shape} examples")
-    return names
 
 
 def missing_file(folder: Path) -> str | None:

@@ -46,7 +46,7 @@ def draw_plots(folder: Path, result: Result, seed: int, published: float | None)
     plot_losses(curve, plots / "losses.png")
     for name, plot in OF_SHAPE[result.shape].items():
         plot(predictions, plots / f"{name}.png")
-    plot_slices(slices(predictions, seed), metric, result.leading.value, plots / "slices.png")
+    plot_slices(slices(predictions, result.shape, seed), metric, result.leading.value, plots / "slices.png")
     if dims := by_dimension(metric.name, result.scores):
         scores = {dim: result.scores[name] for dim, name in dims.items()}
         plot_dimensions(metric, result.leading, scores, plots / "dimensions.png")
@@ -98,8 +98,8 @@ def plot_slices(parts: list[Slice], metric: Metric, overall: float, path: Path) 
     axes, rows = figure.subplots(), rows_of(metric)
     features = list(dict.fromkeys(part.feature for part in parts))
     for height, part in enumerate(reversed(parts)):
-        plot_interval(axes, part.spearman, height, f"C{features.index(part.feature)}")
-    labels = [f"{part.feature} {part.label} ({part.pairs:,})" for part in reversed(parts)]
+        plot_interval(axes, part.estimate, height, f"C{features.index(part.feature)}")
+    labels = [f"{part.feature} {part.label} ({part.rows:,})" for part in reversed(parts)]
     axes.set_yticks(range(len(parts)), labels)
     axes.axvline(overall, color="grey", linestyle=":", label=f"all {rows}: {overall:.4f}")
     finish_axes(axes, f"{metric.label} by slice ({rows}), 95 % interval", metric.label, "")

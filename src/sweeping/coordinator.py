@@ -25,6 +25,7 @@ from src.sweeping.view import log_search, log_winner
 from src.sweeping.winner import confirm, log_winning_model, rank, train_winner
 from src.sweeping.workers import check_tracking, run_processes, run_tasks
 from src.tracking import Run, known_run, run_tags, start_run, sync_journals
+from src.tracking.views import SHAPE
 from src.utils.errors import TrainingDiverged, require
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def run_leader(study: SweepStudy, pairs: ExampleSet, parts: ExampleSet, leadersh
     log_sources(pairs, base_of(study.config.model))
     log_search(study, parts)
     config = parent_config(study.config)
-    tags = run_tags(study.config) | {"role": "sweep"}
+    tags = run_tags(study.config) | {"role": "sweep", SHAPE: pairs.shape.name}
     with start_run(config, tags, known_run(config, plan.run_id), needed=True) as parent:
         study.state.save(plan.state(parent.run_id))
         trainings = Trainings(study, parts)

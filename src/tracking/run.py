@@ -102,7 +102,7 @@ class Run:
         source = resolve_dataset_source(data.url) if data.url else CodeDatasetSource(tags={})
         for split, context in ((examples.train, "training"), (examples.dev, "evaluation"), (examples.test, "test")):
             if split is not None:
-                dataset = MetaDataset(source, **_dataset_key(data.name, split, context)).to_dict()
+                dataset = MetaDataset(source, **_dataset_key(data.name, split, f"{context}{suffix}")).to_dict()
                 self._record("dataset", dataset=dataset, context=f"{context}{suffix}")
 
     def log_result(self, folder: Path, files: list[str], values: dict[str, Any]) -> None:

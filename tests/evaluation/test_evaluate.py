@@ -176,6 +176,26 @@ def test_equal_sentences_are_encoded_once(encoder: SentenceTransformer, monkeypa
     assert torch.equal(first[1], second[1])
 
 
+def test_each_column_is_encoded_with_its_prompt(encoder: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder.prompts = {"query": "질문: ", "passage": "본문: "}
+    seen: list[tuple[str, str]] = []
+    encode = encoder.encode
+
+    def encoded(texts: list[str], prompt: str, **options: Any) -> Any:
+        seen.extend((prompt, text) for text in texts)
+        return encode(texts, prompt=prompt, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder, "encode", encoded)
+        found = evaluated(encoder, SEVERAL).metrics
+    queries = {("질문: ", text) for text in SEVERAL["anchor"]}
+    documents = {("본문: ", text) for name in SEVERAL.column_names[1:] for text in SEVERAL[name]}
+    assert len(seen) == len(set(seen))
+    assert set(seen) == queries | documents
+    expected = library_evaluator(SEVERAL, "dev", 200)(encoder)
+    assert found == pytest.approx({name: expected[f"dev_{name}"] for name in found}, abs=1e-6)
+
+
 def test_gold_scores_keep_their_full_precision(encoder: SentenceTransformer) -> None:
     pairs = SCORED.remove_columns("score").add_column("score", [0.7, 0.1, 0.3, 1 / 3, 0.9])
     assert evaluated(encoder, pairs).predictions["gold"].tolist() == [0.7, 0.1, 0.3, 1 / 3, 0.9]

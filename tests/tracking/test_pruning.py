@@ -14,13 +14,13 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from src.config.tracking import TrackingConfig
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import NDCG, SPEARMAN
 from src.tracking import download_model
 from src.tracking.model_files import LocalFiles, ServedFiles
 from src.tracking.pruning import list_models, remove_models
 from src.tracking.registry import Measured, log_model, register_model
 from src.tracking.store import RECIPE, connect, default_store, open_store, set_views
-from src.tracking.views import changed_tags
+from src.tracking.views import SHAPE, changed_tags
 from src.utils.errors import UserError
 from tests.tracking.test_server import Server
 
@@ -141,6 +141,19 @@ def test_the_score_of_a_model_goes_before_that_of_its_run_and_none_is_the_worst(
         ("reported", 0.9), ("curve", 0.8), ("nan", -math.inf)
     ]  # fmt: skip
     assert [model.model_id for model in listed if not model.removable] == [reported]
+
+
+def test_each_leading_metric_has_its_own_best(store: Store) -> None:
+    scored = {name: store.named(name, score) for name, score in (("a", 0.5), ("b", 0.4))}
+    triplets = {name: store.named(name) for name in ("c", "d")}
+    for model_id, score in zip(triplets.values(), (0.2, 0.9), strict=True):
+        run_id = store.client.get_logged_model(model_id).source_run_id
+        store.client.set_tag(run_id, SHAPE, "triplets")
+        store.client.log_metric(run_id, NDCG, score)
+        store.client.log_metric(run_id, SPEARMAN, 0.99)  # not its leading metric
+    kept = {model.model_id: (model.metric.label, model.score) for model in list_models(store.uri, [], 1)}
+    assert kept[triplets["d"]] == ("nDCG@10", 0.9) and kept[scored["a"]] == ("Spearman", 0.5)
+    assert set(store.prune(keep=1)) == {scored["b"], triplets["c"]}
 
 
 def test_listing_changes_nothing(store: Store) -> None:

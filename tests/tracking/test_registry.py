@@ -11,7 +11,7 @@ from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from src.config import Config
 from src.data import ExampleSet, digest, load_examples
 from src.encoder import base_of
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import NDCG, SPEARMAN
 from src.tracking import RECIPE, registry, start_run
 from tests.tracking.conftest import history, locked, recorded_runs, sync
 
@@ -85,6 +85,22 @@ def test_a_model_in_a_journal_of_an_earlier_version_has_its_scores(config: Confi
         [(SPEARMAN, 0.8, None)],
     )
     assert client.get_model_version("1.10", "1").tags == {SPEARMAN: "0.8000"}
+
+
+def test_a_version_has_the_metrics_that_a_summary_shows(config: Config, tiny_encoder_folder: Path) -> None:
+    names = [
+        NDCG,
+        "cosine_accuracy",
+        f"{NDCG}_dim_16",
+        "cosine_accuracy_dim_16",
+        "sts/pearson_cosine",
+        f"sts/{SPEARMAN}",
+    ]
+    values = {f"{name}{end}": 0.5 for name in names for end in ("", "_low", "_high")}
+    with start_run(config, {}) as run:
+        run.log_model(tiny_encoder_folder, 1, values | {"validation_loss": 0.1})
+    tags = MlflowClient(config.tracking.uri).get_model_version("tiny", "1").tags
+    assert tags == dict.fromkeys([NDCG, "cosine_accuracy", f"{NDCG}_dim_16", f"sts/{SPEARMAN}"], "0.5000")
 
 
 def test_the_upload_of_a_model_has_a_longer_timeout_than_other_requests(

@@ -14,12 +14,13 @@ from typing import Any
 
 import mlflow
 import pytest
+from datasets import Dataset
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 
 from src.config import Config
 from src.config.schema import config_hash
-from src.data import load_examples
+from src.data import ExampleSet, Provenance, digest, load_examples
 from src.encoder import base_of
 from src.tracking import known_run, run_tags, start_run, sync_journals
 from src.tracking.journal import FILE
@@ -81,6 +82,24 @@ def test_a_run_records_why_it_ended_early(
     (found,) = recorded_runs(config)
     assert found.info.status == status
     assert {key: found.data.tags[key] for key in ("failure", "stopped") if key in found.data.tags} == tags
+
+
+def test_all_sets_of_a_mixture_are_recorded(config: Config) -> None:
+    sts, triplets = load_examples(config.data), {"anchor": ["방"], "positive": ["객실"], "negative": ["길"]}
+    split = Dataset.from_dict(triplets)
+    nli = ExampleSet(split, split, None, "files", Provenance("nli.tsv", None, None, "ko", None), (), "nli")
+    with start_run(config, {}) as run:
+        run.log_sources(replace(sts, name="sts", others=(nli,)), base_of(config.model))
+    (found,) = recorded_runs(config)
+    inputs = {given.tags[0].value: (given.dataset.name, given.dataset.digest) for given in found.inputs.dataset_inputs}
+    assert inputs == {
+        "training": ("pairs.csv training", digest(sts.train)),
+        "evaluation": ("pairs.csv evaluation", digest(sts.dev)),
+        "training of nli": ("nli.tsv training of nli", digest(split)),
+        "evaluation of nli": ("nli.tsv evaluation of nli", digest(split)),
+    }
+    tags = found.data.tags
+    assert (tags["data.shape"], tags["data.sets"]) == ("scored", "sts: pairs.csv, nli: nli.tsv")
 
 
 def test_an_evaluation_is_recorded_under_the_names_of_its_metrics(config: Config) -> None:

@@ -21,9 +21,9 @@ from src.config import Config
 from src.data import load_examples
 from src.encoder import load_encoder
 from src.evaluation.metrics import LEARNING_RATE, PEARSON, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS
-from src.evaluation.result import REPORTED
+from src.evaluation.result import Result
 from src.pipeline.training import LOG_FILE, run_training
-from src.report.files import ARTIFACTS
+from src.report.files import artifacts
 from src.sync import run as sync
 from src.tracking.journal import FILE
 from src.tracking.journal_search import find_journals
@@ -156,7 +156,7 @@ def test_a_run_is_recorded_as_if_its_server_had_not_been_down(name: str, story: 
 @pytest.mark.parametrize("name", ["interrupted", "unreachable"])
 def test_files_and_model_are_recorded_completely_and_once(name: str, story: Story, tmp_path: Path) -> None:
     run = getattr(story, name)
-    for file in ARTIFACTS:
+    for file in artifacts(Result.load(story.folder / name)):
         stored = Path(story.client.download_artifacts(run.info.run_id, file, str(tmp_path)))
         assert stored.read_bytes() == (story.folder / name / file).read_bytes(), file
     (model,) = story.client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
@@ -173,7 +173,7 @@ def test_models_are_ordered_by_score_with_the_data_set_it_was_measured_on(story:
     inputs = {given.tags[0].value: given.dataset for given in run.inputs.dataset_inputs}
     for model in models:
         metrics = {each.key: each for each in model.metrics}
-        assert metrics.keys() == {*REPORTED}
+        assert metrics.keys() == Result.load(story.folder / "undisturbed").reported.keys()
         assert metrics[SPEARMAN].value == run.data.metrics[SPEARMAN]
         assert {each.dataset_digest for each in model.metrics} == {inputs["evaluation"].digest}
         assert {each.dataset_name for each in model.metrics} == {inputs["evaluation"].name}

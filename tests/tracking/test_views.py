@@ -6,9 +6,10 @@ from typing import Any
 from mlflow import MlflowClient
 
 from src.config import Config
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import NDCG, SPEARMAN
 from src.tracking import list_experiments, start_run
-from src.tracking.views import KIND, TAG
+from src.tracking.queue import FINAL_SECONDS
+from src.tracking.views import KIND, SHAPE, TAG
 
 
 def tags_of(config: Config) -> dict[str, str]:
@@ -51,3 +52,24 @@ def test_a_sweep_has_a_view_of_its_trials(config: Config) -> None:
     with start_run(config, {"role": "sweep"}) as run:
         assert state_of(tags_of(config), run.run_id)["searchFilter"] == f"tags.`mlflow.parentRunId` = '{run.run_id}'"
         assert run.pages(run.run_id)["runs"].endswith(f"viewStateShareKey={run.run_id}")
+
+
+def test_the_views_show_the_metrics_of_the_latest_run_whose_shape_is_known(config: Config) -> None:
+    def leading() -> tuple[str, str]:
+        state = state_of(tags_of(config), "scores")
+        return state["selectedColumns"][2], state["orderByKey"]
+
+    with start_run(config, {}) as run:
+        run.set_tags({SHAPE: "triplets"})
+        run.queue.flush(FINAL_SECONDS)
+        tags = tags_of(config)
+        assert leading() == (f"metrics.`{NDCG}`", f"metrics.`{NDCG}`")
+        assert "metrics.`cosine_accuracy`" in state_of(tags, "recipes")["selectedColumns"]
+        assert SPEARMAN not in tags[f"{TAG}scores"] and all(len(value) < 5000 for value in tags.values())
+    with start_run(config, {"role": "sweep", SHAPE: "triplets"}) as run:
+        assert tags_of(config) | {f"{TAG}{run.run_id}": ""} == tags | {f"{TAG}{run.run_id}": ""}
+        assert state_of(tags_of(config), run.run_id)["orderByKey"] == f"metrics.`{NDCG}`"
+    list_experiments(config.tracking.uri)
+    assert leading()[0] == f"metrics.`{NDCG}`"
+    with start_run(config, {SHAPE: "scored"}):
+        assert leading()[0] == f"metrics.`{SPEARMAN}`"
