@@ -45,7 +45,10 @@ def test_a_training_with_triplets_that_is_killed_ends_as_if_undisturbed(
     start_training: Start, empty_store: Path, tmp_path: Path
 ) -> None:
     curves, metrics = [], []
-    for name, signals in (("killed", [("src.training.trainer:ExampleTrainer.compute_loss", 6, signal.SIGKILL)]), ("whole", [])):
+    for name, signals in (
+        ("killed", [("src.training.trainer:ExampleTrainer.compute_loss", 6, signal.SIGKILL)]),
+        ("whole", []),
+    ):
         folder = tmp_path / name
         folder.mkdir()
         prepare(folder, empty_store)
