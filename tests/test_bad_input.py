@@ -62,7 +62,7 @@ LISTS = b'{"query": "a", "pos": ["b"], "neg": ["c"]}\n'
 
 def train_on(name: str, content: bytes, *parts: str) -> Case:
     """Return the case of a training on one invalid file."""
-    return Case(f"train {TINY} data.train={name}", (name, *parts), {name: content})
+    return Case(f"train {TINY} data.train={name}", (name.split()[0], *parts), {name.split()[0]: content})
 
 
 DATA = {
@@ -102,7 +102,7 @@ DATA = {
     "more negatives than there are": Case(
         f"train {TINY} data.train=bad.jsonl data.negatives=3", ("data.negatives", "at most 1"), {"bad.jsonl": LISTS}
     ),
-    "one answer to all": train_on("bad.csv", b"query,pos\na,b\nc,b\n", "different positives, found 'b'"),
+    "one answer to all": train_on("bad.csv data.dev=null", b"query,pos\na,b\nc,b\n", "different positives, found 'b'"),
     "a dev file of another shape": Case(
         f"train {TINY} data.train=t.csv",
         ("pairs.csv", "without ['anchor', 'positive', 'negative']"),

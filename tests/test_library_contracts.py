@@ -7,11 +7,12 @@ import optuna
 import pytest
 import torch
 from accelerate import Accelerator
-from datasets import Dataset
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
-from transformers import Trainer
+from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
+from sentence_transformers.base.trainer import BaseTrainer
+from transformers import EarlyStoppingCallback, Trainer
 
 
 def test_optuna_trials_have_an_id_that_the_storage_takes(tmp_path: Path) -> None:
@@ -43,6 +44,31 @@ def test_the_transformers_trainer_calls_the_methods_that_ours_overrides(method: 
     assert method not in vars(SentenceTransformerTrainer)
 
 
+def test_the_trainer_of_sentence_transformers_builds_the_data_loader_that_ours_replaces() -> None:
+    parameters = ["self", "dataset", "batch_size", "dataset_kind"]
+    assert list(inspect.signature(BaseTrainer._build_dataloader).parameters) == parameters
+    train, build = (
+        inspect.getsource(getattr(BaseTrainer, name)) for name in ("get_train_dataloader", "_build_dataloader")
+    )
+    assert "self._build_dataloader(self.train_dataset" in train and 'dataset_kind="train"' in train
+    assert "self.get_batch_sampler(" in build
+
+
+def test_the_transformers_trainer_runs_epochs_one_by_one_and_restores_early_stopping() -> None:
+    assert "self._run_epoch(" in inspect.getsource(Trainer._inner_training_loop)
+    assert set(EarlyStoppingCallback(2).state()["attributes"]) == {"early_stopping_patience_counter"}
+
+
+def test_duplicates_are_found_without_the_columns_of_the_data_set() -> None:
+    class Rows(list):  # type: ignore[type-arg]
+        column_names = ()
+
+    rows = Rows([{0: 1, 1: 2}, {0: 2, 1: 3}, {0: 4, 1: 5}])
+    batches = list(NoDuplicatesBatchSampler(rows, 2, drop_last=False, generator=torch.Generator(), seed=0))
+    assert sorted(row for batch in batches for row in batch) == [0, 1, 2]
+    assert not any({0, 1} <= set(batch) for batch in batches)
+
+
 def test_a_sentence_transformer_knows_its_first_position_and_its_attention(tiny_encoder_folder: Path) -> None:
     encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu")
     assert encoder[0]._infer_flatten_position_offset() == 0
@@ -53,8 +79,3 @@ def test_accelerate_marks_a_prepared_model(tiny_encoder_folder: Path) -> None:
     model = torch.nn.Linear(2, 2)
     prepared = Accelerator(cpu=True).prepare(model)
     assert vars(prepared)["_is_accelerate_prepared"] is True
-
-
-def test_a_data_set_has_a_fingerprint_that_follows_its_content() -> None:
-    first, second = (Dataset.from_dict({"score": [value]}) for value in (0.0, 1.0))
-    assert first._fingerprint and first._fingerprint != second._fingerprint

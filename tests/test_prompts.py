@@ -44,7 +44,8 @@ OTHERS = {"가", *EXAMPLE}
 """Texts that are embedded when a model is loaded and logged, with the default prompt."""
 
 TinyConfig = Callable[..., Config]
-Texts = set[str]
+Ids = set[tuple[int, ...]]
+"""Token ids of texts."""
 
 
 def triplets(split: str) -> pd.DataFrame:
@@ -54,35 +55,42 @@ def triplets(split: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def prompted(table: pd.DataFrame) -> Texts:
-    """Return the texts of all columns with their prompts."""
-    return {PROMPTS[COLUMNS[column]] + text for column in table for text in table[column]}
+@pytest.fixture(scope="module")
+def ids(tiny_encoder_folder: Path) -> Callable[[Any], Ids]:
+    """Return the token ids of the texts of a table, each with the prompt of its column, or of bare texts."""
+    tokenizer = SentenceTransformer(str(tiny_encoder_folder), device="cpu").tokenizer
+
+    def found(texts: pd.DataFrame | set[str]) -> Ids:
+        if isinstance(texts, pd.DataFrame):
+            texts = {PROMPTS[COLUMNS[column]] + text for column in texts for text in texts[column]}
+        return {tuple(each) for each in tokenizer(list(texts))["input_ids"]}
+
+    return found
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Texts, decoded from the token ids that a transformer received, in training and in evaluation mode."""
+    """The token ids that transformers received, in training and in evaluation mode."""
 
-    training: Texts
-    evaluation: Texts
+    training: Ids
+    evaluation: Ids
 
 
 @contextmanager
-def reading(encoder_folder: Path) -> Iterator[Seen]:
+def reading() -> Iterator[Seen]:
     """Record every text that any transformer receives in the block."""
-    tokenizer = SentenceTransformer(str(encoder_folder), device="cpu").tokenizer
     seen, forward = Seen(set(), set()), Transformer.forward
 
     @wraps(forward)
     def recorded(self: Any, features: dict[str, Any], **options: Any) -> Any:
-        ids = features["input_ids"]
+        tokens = features["input_ids"]
         if "pack_order" in features:
             starts = features["cu_seq_lens_q"].tolist()
-            texts = [ids[0, starts[at] : starts[at + 1]] for at in features["pack_order"].tolist()]
+            texts = [tokens[0, starts[at] : starts[at + 1]] for at in features["pack_order"].tolist()]
         else:
-            texts = [row[mask.bool()] for row, mask in zip(ids, features["attention_mask"], strict=True)]
+            texts = [row[mask.bool()] for row, mask in zip(tokens, features["attention_mask"], strict=True)]
         into = seen.training if self.training else seen.evaluation
-        into.update(tokenizer.decode(text, skip_special_tokens=True).lstrip() for text in texts)
+        into.update(tuple(text.tolist()) for text in texts)
         return forward(self, features, **options)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -91,51 +99,49 @@ def reading(encoder_folder: Path) -> Iterator[Seen]:
 
 
 @pytest.fixture(params=["default", "stock"])
-def trained(
-    request: pytest.FixtureRequest, tiny_config: TinyConfig, tiny_encoder_folder: Path, tmp_path: Path
-) -> tuple[Config, Seen]:
+def trained(request: pytest.FixtureRequest, tiny_config: TinyConfig, tmp_path: Path) -> tuple[Config, Seen]:
     """A training on triplets with prompts, packed or by the stock trainer, and the texts that it has seen."""
     for split in ("train", "dev"):
         triplets(split).to_csv(tmp_path / f"{split}.csv", index=False)
     files = (f"data.train={tmp_path}/train.csv", f"data.dev={tmp_path}/dev.csv")
-    with reading(tiny_encoder_folder) as seen:
+    with reading() as seen:
         config = tiny_config(f"trainer={request.param}", "loss=mnrl", "trainer.eval_steps=2", *files, *SETTINGS)
         src.train.run(config)
     return config, seen
 
 
 def test_every_place_reads_the_same_tokens(
-    trained: tuple[Config, Seen], tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Config, Seen], ids: Callable[[Any], Ids], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, seen = trained
+    (config, seen), others = trained, ids(OTHERS)
     train, dev = triplets("train"), triplets("dev")
-    assert seen.training == prompted(train)
-    assert prompted(dev) <= seen.evaluation - OTHERS <= prompted(dev) | prompted(train)
+    assert seen.training == ids(train)
+    assert ids(dev) <= seen.evaluation - others <= ids(dev) | ids(train)
 
     anchors, documents = dev[["anchor"]], pd.concat([dev["positive"], dev["negative"]])
     anchors.to_csv(tmp_path / "queries.csv", index=False)
     documents.to_frame("text").to_csv(tmp_path / "candidates.csv", index=False)
     dev.set_axis(["sentence1", "sentence2", "other"], axis=1).to_csv(tmp_path / "pairs.csv", index=False)
     files = {"queries": f"{tmp_path}/queries.csv", "candidates": f"{tmp_path}/candidates.csv"}
-    with reading(tiny_encoder_folder) as ranked:
+    with reading() as ranked:
         run_prediction(PredictConfig(model=config.folder, **files))
-    assert ranked.evaluation - OTHERS == prompted(dev)
-    with reading(tiny_encoder_folder) as scored:
+    assert ranked.evaluation - others == ids(dev)
+    with reading() as scored:
         run_prediction(PredictConfig(model=config.folder, pairs=f"{tmp_path}/pairs.csv"))
-    assert scored.evaluation - OTHERS == prompted(dev[["anchor", "positive"]])
+    assert scored.evaluation - others == ids(dev[["anchor", "positive"]])
 
-    with reading(tiny_encoder_folder) as plain:
+    with reading() as plain:
         model = SentenceTransformer(f"{config.folder}/model", device="cpu")
         model.encode_query(dev["anchor"].tolist())
         model.encode_document(documents.tolist())
-    assert plain.evaluation == prompted(dev)
+    assert plain.evaluation == ids(dev)
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", config.tracking.uri)
-    with reading(tiny_encoder_folder) as served:
+    with reading() as served:
         logged = mlflow.pyfunc.load_model("models:/tiny/1")
         logged.predict(dev["anchor"].tolist(), {"prompt_name": "query"})
         logged.predict(documents.tolist(), {"prompt_name": "passage"})
-    assert served.evaluation == prompted(dev)
+    assert served.evaluation == ids(dev)
 
 
 def test_prompts_are_recorded_and_restored_for_another_training(tiny_config: TinyConfig, tmp_path: Path) -> None:

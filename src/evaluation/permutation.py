@@ -8,11 +8,12 @@ from scipy.stats import rankdata, zscore
 from src.evaluation.metrics import Metric
 from src.evaluation.statistics import (
     ROUNDING,
-    SAMPLING,
     Floats,
     Statistic,
     average_precision,
+    average_precision_of,
     best_f1,
+    best_f1_of,
     chunks,
     mean,
     pearson,
@@ -66,16 +67,25 @@ def _of_sums(statistic: Statistic, gold: Floats, a: Floats, b: Floats) -> Differ
     return lambda swaps: (1 - 2 * swaps) @ (b - a) / len(gold)
 
 
-def _of_orders(statistic: Statistic, gold: Floats, a: Floats, b: Floats) -> Difference:
-    """Return the difference of a statistic of labels that depends on the order of the similarities only."""
-    of_codes = SAMPLING[statistic].compute
-    a, b = ((2 * rankdata(values)).astype(np.int64) for values in (a, b))  # ranks of ties are halves
+def _of_thresholds(statistic: Statistic, gold: Floats, a: Floats, b: Floats) -> Difference:
+    """Return the difference of a statistic of the labels above each threshold of the ranks.
+
+    The ranks of both models are sorted once. What swaps take from one model above a threshold, they give to the other.
+    """
+    of_counts = average_precision_of if statistic is average_precision else best_f1_of
+    ranks = np.concatenate([rankdata(a), rankdata(b)])
+    order = np.argsort(-ranks, kind="stable")
+    rows, of_second = order % len(gold), order >= len(gold)
+    thresholds = np.flatnonzero(np.diff(ranks[order], append=0))
+    both = [values.cumsum()[thresholds] for values in (gold[rows], np.ones(len(rows)))]
 
     def difference(swaps: Floats) -> Floats:
-        labels = np.broadcast_to(gold, swaps.shape)
-        first, second = (np.where(swaps > 0, other, one) for one, other in ((a, b), (b, a)))
-        found: Floats = of_codes(labels, second) - of_codes(labels, first)
-        return found
+        in_first = (swaps > 0)[:, rows] == of_second
+        first = [
+            values.cumsum(axis=1, dtype=np.int32)[:, thresholds].astype(np.float64)
+            for values in (in_first & (gold[rows] > 0), in_first)
+        ]
+        return of_counts(*(sums - one for sums, one in zip(both, first, strict=True))) - of_counts(*first)
 
     return difference
 
@@ -85,7 +95,7 @@ DIFFERENCES: dict[Statistic, Callable[[Statistic, Floats, Floats, Floats], Diffe
     pearson: _of_correlations,
     mean: _of_sums,
     ratio_of_sums: _of_sums,
-    average_precision: _of_orders,
-    best_f1: _of_orders,
+    average_precision: _of_thresholds,
+    best_f1: _of_thresholds,
 }
 """How each statistic of a metric is compared."""

@@ -90,29 +90,29 @@ def ratio_of_sums(gold: Floats, predicted: Floats) -> Floats:
 
 def average_precision(gold: Floats, predicted: Floats) -> Floats:
     """Return the average precision of labels 0 and 1 ranked by similarity, along the last axis; NaN without a 1."""
-    return _average_precision(gold, _codes(predicted))
+    return average_precision_of(*_above(gold, _codes(predicted)))
 
 
 def best_f1(gold: Floats, predicted: Floats) -> Floats:
     """Return the highest F1 of labels 0 and 1 over all thresholds of similarity, along the last axis."""
-    return _best_f1(gold, _codes(predicted))
+    return best_f1_of(*_above(gold, _codes(predicted)))
+
+
+def average_precision_of(right: Floats, taken: Floats) -> Floats:
+    """Return the average precision, given the number of labels 1 and of all labels above each threshold."""
+    found: Floats = (np.diff(right, prepend=0) * right / np.maximum(taken, 1)).sum(axis=-1) / right[..., -1]
+    return found
+
+
+def best_f1_of(right: Floats, taken: Floats) -> Floats:
+    """Return the highest F1, given the number of labels 1 and of all labels above each threshold."""
+    found: Floats = (2 * right / (taken + right[..., -1:])).max(axis=-1)
+    return found
 
 
 def _codes(values: Floats) -> Rows:
     """Return whole numbers from 0 in the order of the values along the last axis, equal ones for equal values."""
     found: Rows = rankdata(values, method="dense", axis=-1).astype(np.int64) - 1
-    return found
-
-
-def _average_precision(gold: Floats, codes: Rows) -> Floats:
-    right, taken = _above(gold, codes)
-    found: Floats = (np.diff(right, prepend=0) * right / np.maximum(taken, 1)).sum(axis=-1) / right[..., -1]
-    return found
-
-
-def _best_f1(gold: Floats, codes: Rows) -> Floats:
-    right, taken = _above(gold, codes)
-    found: Floats = (2 * right / (taken + right[..., -1:])).max(axis=-1)
     return found
 
 
@@ -240,8 +240,10 @@ class Sampling(NamedTuple):
 
 SAMPLING: dict[Statistic, Sampling] = {
     spearman: Sampling(_sample_ranks, _sample_ranks, pearson),
-    average_precision: Sampling(_sample_values, _sample_codes, _average_precision),
-    best_f1: Sampling(_sample_values, _sample_codes, _best_f1),
+    average_precision: Sampling(
+        _sample_values, _sample_codes, lambda gold, codes: average_precision_of(*_above(gold, codes))
+    ),
+    best_f1: Sampling(_sample_values, _sample_codes, lambda gold, codes: best_f1_of(*_above(gold, codes))),
 }
 """Statistics that depend on the order of the predictions only, which is determined once."""
 

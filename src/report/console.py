@@ -12,7 +12,7 @@ from src.config import Config
 from src.data import ExampleSet
 from src.encoder import BaseModel
 from src.evaluation.metrics import TRAINING_LOSS
-from src.evaluation.names import by_dimension, headline, label_of
+from src.evaluation.names import by_dimension, headline, label_of, own
 from src.evaluation.result import Result
 from src.report.words import WORDS
 from src.tracking import Run
@@ -72,10 +72,9 @@ class ProgressView:
     def on_evaluate(self, row: CurveRow) -> None:
         """Log the row, the first one below the header of the curve."""
         if not self.columns:
-            own, others = (
-                [name for name in headline(row.metrics) if ("/" in name) == of_other] for of_other in (False, True)
-            )
-            self.columns = {name: f"{label_of(name):>9}" for name in (*own[:SHOWN], *others)}
+            shown = headline(row.metrics)
+            count = len(own(shown))
+            self.columns = {name: f"{label_of(name):>9}" for name in (*shown[: min(count, SHOWN)], *shown[count:])}
             log.info(" ".join([HEADER, *self.columns.values()]))
         metrics = " ".join(f"{row.metrics[name]:{len(label)}.4f}" for name, label in self.columns.items())
         training_loss = "–" if math.isnan(row.training_loss) else f"{row.training_loss:.4f}"

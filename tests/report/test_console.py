@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,14 +15,16 @@ from rich.console import Console
 from src.config import Config
 from src.data import ExampleSet, Provenance
 from src.encoder import BaseModel
-from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS
+from src.evaluation.metrics import PEARSON, SPEARMAN, TRAINING_LOSS, metrics_of
 from src.evaluation.result import Result
+from src.evaluation.statistics import Estimate
 from src.report import console
 from src.report.console import HEADER, ProgressView, log_behind, log_pages, log_sources, log_summary
 from src.tracking import start_run
 from src.training import CurveRow, TrainingClock, clock
 from src.utils.console import log_to_file
 
+COLUMNS = f"{HEADER}  Spearman   Pearson"
 FIRST = "   0.00       0              –           0.3000    0.5000    0.4000"
 ROW = "   0.50       5         0.1000           0.2000    0.7000    0.6000"
 
@@ -39,8 +42,21 @@ def test_the_curve_is_printed_and_kept_in_the_log_without_traces_of_a_progress_b
 ) -> None:
     with log_to_file(tmp_path / "train.log"):
         train(ProgressView(time.monotonic))
-    assert capsys.readouterr().out == f"{HEADER}\n{FIRST}\n{ROW}\n"
-    assert [line[32:] for line in (tmp_path / "train.log").read_text().splitlines()] == [HEADER, FIRST, ROW]
+    assert capsys.readouterr().out == f"{COLUMNS}\n{FIRST}\n{ROW}\n"
+    assert [line[32:] for line in (tmp_path / "train.log").read_text().splitlines()] == [COLUMNS, FIRST, ROW]
+
+
+def test_the_curve_of_a_mixture_has_two_metrics_and_the_leading_one_of_the_other_set(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    metrics = {metric.name: 0.5 for metric in metrics_of("triplets", (16,))}
+    metrics |= {f"sts/{metric.name}": 0.25 for metric in metrics_of("scored", (16,))}
+    with ProgressView(time.monotonic) as view:
+        view.on_train_begin(10, 0)
+        view.on_evaluate(CurveRow(0.0, 0, math.nan, 0.3, metrics))
+    header, row = capsys.readouterr().out.splitlines()
+    assert header == f"{HEADER}   nDCG@10    MRR@10 Spearman of sts"
+    assert row.split()[-3:] == ["0.5000", "0.5000", "0.2500"] and len(row) == len(header)
 
 
 def test_a_terminal_has_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +112,25 @@ def test_the_summary_has_scores_intervals_and_the_published_score(
         assert text in shown
     log_summary(make_result(data_source="sample"), config)
     assert "published" not in capsys.readouterr().out
+
+
+def test_the_summary_has_gain_dimensions_and_other_sets(
+    make_result: Callable[..., Result], tiny_config: Callable[..., Config], capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = make_result("triplets", (64, 32), evaluated_on="test", gain=Estimate(0.3, 0.2, 0.4))
+    other = {"sts/spearman_cosine": Estimate(0.6, 0.5, 0.7), "sts/pearson_cosine": Estimate(0.6, 0.5, 0.7)}
+    log_summary(replace(result, scores=result.scores | other), tiny_config())
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "nDCG@10 (test) 0.8000 [0.7000, 0.9000]; before training (dev) 0.5000",
+        "triplet accuracy (test) 0.8000 [0.7000, 0.9000]",
+        "Spearman of sts (dev) 0.6000 [0.5000, 0.7000]",
+        "gain (test) +0.3000 [+0.2000, +0.4000]",
+        "nDCG@10 by dimension (test) 64: 0.8000, 32: 0.8000",
+        "data files, 40 train and 40 dev triplets",
+    ):
+        assert line in shown
+    assert not any("Pearson" in line for line in shown)
 
 
 def test_addresses_are_printed_and_kept_whole(

@@ -26,6 +26,7 @@ from transformers import (
 from src.training.attention import attend_by_bin, check_packing, packed_attention
 from src.training.packing import PackedCollator, embed_packed, features_of, pack, tokenize
 from src.utils.errors import UserError
+from tests.training.examples import make_set
 
 PAIRS = Dataset.from_dict(
     {
@@ -248,3 +249,38 @@ def test_the_default_prompt_is_packed_as_it_is_encoded(encoder: SentenceTransfor
         packed = torch.cat(embed_packed(encoder, features_of(batch))).detach().numpy()
     assert abs(packed - expected).max() < 1e-5
     assert abs(packed[: len(plain)] - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize(("include_prompt", "sequences"), [(True, 1), (False, 2)])
+def test_every_column_is_packed_with_its_own_prompt(
+    include_prompt: bool, sequences: int, encoder: SentenceTransformer
+) -> None:
+    encoder.prompts |= {"query": "질문: ", "passage": "아주 긴 본문: "}
+    encoder[1] = Pooling(32, include_prompt=include_prompt)
+    triplets = make_set("triplets", 6, negatives=2).train
+    expected = [
+        encoder.encode(list(triplets[column]), prompt=encoder.prompts["query" if column == "anchor" else "passage"])
+        for column in triplets.column_names
+    ]
+    tokenized = tokenize(triplets, encoder)
+    check_packing(encoder, tokenized)
+    batch = PackedCollator.for_encoder(encoder, torch.float32)(list(tokenized))
+    assert len(features_of(batch)) == sequences
+    with packed_attention(encoder, enabled=True):
+        packed = embed_packed(encoder, features_of(batch))
+    assert len(packed) == len(expected) == 4
+    for found, column in zip(packed, expected, strict=True):
+        assert abs(found.detach().numpy() - column).max() < 1e-5
+
+
+def test_the_token_ids_of_each_data_set_are_kept_until_a_prompt_or_a_length_changes(
+    encoder: SentenceTransformer,
+) -> None:
+    first, second = make_set("scored", 6).train, make_set("triplets", 6).train
+    kept = [tokenize(examples, encoder) for examples in (first, second)]
+    assert [tokenize(examples, encoder) for examples in (first, second)] == kept
+    encoder.prompts["query"] = "질문: "
+    assert tokenize(first, encoder) is kept[0]
+    assert tokenize(second, encoder) is not kept[1]
+    encoder.max_seq_length = 8
+    assert max(map(len, tokenize(first, encoder)["sentence1"])) == 8

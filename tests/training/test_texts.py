@@ -1,13 +1,18 @@
 """Texts are checked before a training: cut ones are told, unknown ones stop it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sentence_transformers import SentenceTransformer
 
 import src.train
 from src.config import Config
+from src.config.training import TrainerConfig
+from src.training.texts import check_texts
 from src.utils.errors import UserError
+from tests.training.examples import make_set
 
 HEADER = "sentence1,sentence2,score\n"
 
@@ -32,3 +37,19 @@ def test_unknown_texts_stop_a_training_before_its_first_step(
     with pytest.raises(UserError, match=r"20 of 20 texts, such as 'ห้องสะอาดมาก 0': train with model\.vocabulary=full"):
         src.train.run(config)
     assert not (Path(config.folder) / "model").exists()
+
+
+def test_prompts_of_columns_and_cut_texts_of_each_set_are_told(
+    tiny_encoder_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = SentenceTransformer(
+        str(tiny_encoder_folder), device="cpu", prompts={"query": "질문: ", "passage": "본문: "}
+    )
+    encoder.max_seq_length = 12
+    data = replace(make_set("scored", 4, "sts"), others=(make_set("triplets", 4, "nli"),))
+    with caplog.at_level("INFO"):
+        check_texts(encoder, data, TrainerConfig())
+    told = "\n".join(caplog.messages)
+    assert "sts, prompt" not in told
+    assert "nli, prompts: '질문: ' before anchor, '본문: ' before positive, '본문: ' before negative" in told
+    assert "nli, train: 12 of 12 texts" in told and "nli, dev: 12 of 12 texts" in told
