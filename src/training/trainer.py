@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from src.config.training import TrainerConfig
 from src.data import ExampleSet
+from src.data.text_codes import TextCodes
 from src.evaluation.evaluate import evaluate_sets
 from src.evaluation.library import library_evaluator
 from src.evaluation.metrics import evaluator_name
@@ -24,7 +25,7 @@ from src.training.checkpoints import best_checkpoint, damage, mark_complete
 from src.training.clock import TrainingClock
 from src.training.losses import ExampleLoss
 from src.training.packing import PackedCollator, embed_packed, tokenize
-from src.training.sampling import TextCodes, keeps_texts_apart
+from src.training.sampling import keeps_texts_apart
 from src.utils.errors import UserError
 from src.utils.files import disk_space_check
 from src.utils.processes import barrier
@@ -74,9 +75,10 @@ class ExampleTrainer(SentenceTransformerTrainer):
         sets = self.train_dataset.items() if isinstance(self.train_dataset, DatasetDict) else ()
         name = next((name for name, each in sets if each is dataset), self.data.name)
         options |= {"batch_size": batch_size, "generator": generator}
-        if keeps_texts_apart(self.config, self.example_losses[name].name):
-            return NoDuplicatesBatchSampler(cast(Any, TextCodes(dataset)), **options)
-        return DefaultBatchSampler(RandomSampler(cast(Any, dataset), generator=generator), **options)
+        apart = keeps_texts_apart(self.config, self.example_losses[name].name)
+        rows: Any = TextCodes(dataset) if apart else RandomSampler(cast(Any, dataset), generator=generator)
+        sampler: BatchSampler = (NoDuplicatesBatchSampler if apart else DefaultBatchSampler)(rows, **options)
+        return sampler
 
     def _build_dataloader(self, dataset: Any, batch_size: int, dataset_kind: str) -> DataLoader[Any]:
         """Return the DataLoader; packed batches have the rows that the library samples from the texts, as token ids."""
