@@ -14,7 +14,8 @@ from scipy.stats import ttest_rel
 from src.config import BenchSettings
 from src.config.model import EmbeddedEncoder
 from src.data import ExampleSet, text_columns
-from src.evaluation.metrics import Metric
+from src.data.shapes import SHAPES
+from src.evaluation.metrics import Metric, leading_metric
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
 from src.utils.errors import UserError, require
@@ -70,7 +71,7 @@ def measure_speed(
             log.info(f"round {number + 1}: {name:12} {result.steps:5} steps, {seconds:.3f} s a step")
     peak = {"data_source": pairs.source, "bf16_peak_gflops": workload.peak_flops / 1e9}
     table = {**summarize(rounds, workload), **peak}
-    return table, to_markdown(table, rounds[0][OURS].metric)
+    return table, to_markdown(table, pairs.shape.name)
 
 
 def select_variants(config: BenchSettings) -> dict[str, list[str]]:
@@ -188,9 +189,9 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
-def to_markdown(table: dict[str, Any], metric: Metric) -> str:
-    """Return the table as Markdown; `metric`: the leading one."""
-    speeds = f"{'pairs' if metric.of_similarities else 'examples'}/s | tokens/s"
+def to_markdown(table: dict[str, Any], shape: str) -> str:
+    """Return the table of trainings on examples of this shape as Markdown."""
+    metric, speeds = leading_metric(shape), f"{SHAPES[shape].noun}/s | tokens/s"
     lines = [
         f"| trainer | steps | training s | evaluation s | {speeds} | of bf16 peak | MB | {metric.label} | ours is |",
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -15,7 +15,6 @@ from src.config.training import LossConfig, TrainerConfig
 from src.data import ExampleSet, digest, load_examples
 from src.encoder import load_encoder
 from src.evaluation.metrics import TRAINING_LOSS
-from src.pipeline.losses import resolve_losses
 from src.pipeline.training import run_training
 from src.tracking import download_result, recorded_provenance
 from src.utils.environment import library_versions
@@ -39,7 +38,7 @@ def reproduce(reference: str, uri: str) -> float:
         config = restore_config(stored / "config.yaml", Path(scratch) / "again")
         examples = load_examples(config.data)
         check_provenance(reference, recorded_provenance(reference, uri), examples)
-        run_training(resolve_losses(config, examples), examples, load_encoder(config.model))
+        run_training(config, examples, load_encoder(config.model))
         return curve_difference(pd.read_csv(stored / "curve.csv"), pd.read_csv(Path(config.folder) / "curve.csv"))
 
 

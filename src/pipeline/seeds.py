@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 def run_experiment(config: Config, pairs: ExampleSet) -> Result:
     """Train as configured, once or with each of `trainer.seeds`, and return the result."""
-    config = resolve_losses(config, pairs)
+    config = resolve_losses(config, pairs)  # before the encoder is loaded
     with process_group():
         if config.trainer.seeds:
             return run_seeds(config, pairs)

@@ -15,7 +15,7 @@ from src.evaluation.evaluate import Evaluation, estimates, evaluate, evaluate_se
 from src.evaluation.metrics import as_labels, leading_metric
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate, tie_ceiling
-from src.pipeline.losses import build_losses
+from src.pipeline.losses import build_losses, resolve_losses
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import plan_run, recipe_of, state_file
 from src.report.card import finalize_model_card, init_model_card
@@ -43,7 +43,7 @@ def run_training(
     callbacks: Sequence[TrainingCallback] = (),
     tags: dict[str, str] | None = None,
 ) -> Result:
-    """Train this encoder in place on these examples and return the result; the losses must be resolved.
+    """Train this encoder in place on these examples and return the result.
 
     All output goes to `config.folder` and to a tracked run with these `tags`. `trainer.resume` decides whether
     an unfinished run in the folder is resumed. Under torchrun every process calls this function; the main process alone
@@ -54,6 +54,7 @@ def run_training(
     """
     if config.loss.name == "auto":
         config = replace(config, loss=replace(config.loss, name=pairs.shape.losses[0]))
+    config = resolve_losses(config, pairs)
     folder, base = Path(config.folder), base_of(config.model)
     store, checkpoints, clock = state_file(folder), folder / CHECKPOINTS, TrainingClock()
     with log_to_file(folder / LOG_FILE):

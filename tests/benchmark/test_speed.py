@@ -12,7 +12,7 @@ from src.config import BenchSettings, Config
 from src.config.commands import RIVALS, BenchConfig
 from src.config.model import EmbeddedEncoder
 from src.data import load_examples
-from src.evaluation.metrics import SPEARMAN
+from src.evaluation.metrics import NDCG, SPEARMAN
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
 from src.training import precision
@@ -71,15 +71,25 @@ def test_a_variant_has_the_spearman_of_every_round_and_the_interval_of_the_last(
 
 
 def test_the_markdown_has_a_row_for_each_variant_with_its_ratio(rounds: list[Round]) -> None:
-    text = to_markdown(summarize(rounds, WORKLOAD))
+    text = to_markdown(summarize(rounds, WORKLOAD), "scored")
     assert text.count("\n| ") == 3
     row = "| stock fp32, fp32 | 10 | 19 (14–19) | 2 (2–2) | 8.4 | 253 | 6% | 1000 | 0.8800 [0.8500, 0.9000]"
     assert f"{row} | 3.00 times as fast |" in text
     assert "stock fp32 0.8800, ours minus it +0.0000" in text
 
 
+def test_the_table_of_triplets_has_their_leading_metric(make_result: Make) -> None:
+    result = make_result(scores={NDCG: Estimate(0.7, 0.6, 0.8)}, shape="triplets")
+    table = summarize([{OURS: result, "stock_fp32": result}], WORKLOAD)
+    assert table["variants"][OURS]["cosine_ndcg_at_10_by_round"] == [0.7]
+    assert table["cosine_ndcg_at_10_differences"] == {"stock_fp32": {"mean": 0.0}}
+    text = to_markdown(table, "triplets")
+    assert "| examples/s | tokens/s | of bf16 peak | MB | nDCG@10 | ours is |" in text
+    assert "Mean nDCG@10 of the rounds: ours 0.7000." in text
+
+
 def test_the_spearman_of_a_rival_of_other_steps_is_not_compared(rounds: list[Round]) -> None:
-    assert list(summarize(rounds, WORKLOAD)["spearman_differences"]) == ["stock_fp32"]
+    assert list(summarize(rounds, WORKLOAD)["spearman_cosine_differences"]) == ["stock_fp32"]
 
 
 def test_the_difference_in_spearman_is_that_of_the_seeds_with_its_interval(make: Make) -> None:

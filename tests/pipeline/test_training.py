@@ -17,7 +17,7 @@ from src.config import Config
 from src.data import load_examples
 from src.encoder import load_encoder
 from src.evaluation.metrics import SPEARMAN
-from src.evaluation.result import REPORTED, Result
+from src.evaluation.result import Result
 from src.pipeline.training import run_training
 from src.tracking.run import Run
 from src.training.checkpoints import CHECKPOINTS
@@ -76,7 +76,7 @@ def test_the_latest_score_of_a_run_is_the_reported_one_after_its_curve(
     points = [(point.step, point.value) for point in history]
     assert points[: len(curve)] == list(zip(curve["step"], curve[SPEARMAN], strict=True))
     assert set(points[len(curve) :]) == {(result.steps, result.leading.value)}
-    assert {name: run.data.metrics[name] for name in REPORTED} == result.reported
+    assert {name: run.data.metrics[name] for name in result.reported} == result.reported
     (model,) = client.search_logged_models([run.info.experiment_id])
     assert {each.key: each.value for each in model.metrics} == result.reported
     interval = f"{result.leading} on {len(pairs.reported)} {split} pairs of pairs.csv (files)"
