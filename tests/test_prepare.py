@@ -11,6 +11,7 @@ import pandas as pd
 
 from src.cli import CONF
 from src.config import Config
+from src.config.data import Mixture
 from src.data import digest, load_examples
 from src.prepare import run
 
@@ -41,6 +42,19 @@ def test_without_a_test_split_there_is_no_test_file(tiny_config: Callable[..., C
     assert list(description["splits"]) == ["train", "dev"]
     assert "80 text(s) occur in both train" in description["warnings"][0]
     assert not (Path(config.folder) / "data" / "test.parquet").exists()
+
+
+def test_the_sets_of_a_mixture_have_folders_of_their_own(tiny_config: Callable[..., Config]) -> None:
+    config = tiny_config()
+    sets = {"pairs": {"train": config.data.train}, "search": {"source": "review_search"}}
+    config.data = Mixture(sets=sets)
+    description = run(config)
+    assert list(description["splits"]) == ["pairs/train", "pairs/dev", "search/train", "search/dev"]
+    assert (description["provenance"]["name"], description["others"]["search"]["source"]) == ("pairs.csv", "sample")
+    search = load_examples(config.data).others[0]
+    assert description["splits"]["search/dev"] == {"pairs": len(search.dev), "digest": digest(search.dev)}
+    data = Path(config.folder) / "data"
+    assert pd.read_parquet(data / "search" / "dev.parquet").to_dict("list") == search.dev.to_dict()
 
 
 def test_preparing_again_replaces_the_former_files(compose: Callable[..., Config]) -> None:

@@ -16,7 +16,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "label": ("gold_label",),
     "anchor": ("query", "question"),
     "positive": ("pos", "passage", "answer", "document"),
-    NEGATIVE: ("neg",),
+    NEGATIVE: ("neg", "hard_negative"),
 }
 """Names that a column of a shape may have without a setting."""
 PRECEDENCE = ("scored", "triplets", "positives", "labelled")

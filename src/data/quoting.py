@@ -65,7 +65,8 @@ def uses_quoting(path: Path, lines: Lines, delimiter: str) -> tuple[bool, list[s
     """Return whether quotation marks enclose values, in place of being part of them, and notes on that choice.
 
     A file with a value that begins with a mark, but is not enclosed by marks in its line, is unquoted, unless quoting
-    explains a line with a wrong number of values. Raises `UserError` if both are possible.
+    explains a line with a wrong number of values. Raises `UserError` if both are possible: as many values or more have
+    marks doubled in them, as only quoting has.
     """
     marks = Marks(lines(), delimiter)
     bare, enclosed = marks.counts["bare"], marks.counts["enclosed"]
@@ -78,7 +79,7 @@ def uses_quoting(path: Path, lines: Lines, delimiter: str) -> tuple[bool, list[s
             f" {marks.first['enclosed'][0]}; the marks were removed: {UNQUOTED_ADVICE}."
         ]
     row, value = marks.first["bare"]
-    if marks.counts["doubled"] or (marks.width == 1 and _is_valid(lines(), 1, delimiter)):
+    if marks.counts["doubled"] >= bare or (marks.width == 1 and _is_valid(lines(), 1, delimiter)):
         raise UserError(
             f"{path}, data row {row}: expected a value in quotation marks as a whole, as in other rows, found"
             f" {short_repr(value)}: correct the row, or {UNQUOTED_ADVICE}."

@@ -12,8 +12,8 @@ from src.data.files import open_file, read_columns
 from src.data.klue_sts import SAMPLE
 from src.data.shapes import SHAPES
 
-DEV_QUERIES = 2
-"""Sentences of a meaning that are queries in dev; the other four are candidates."""
+QUERIES = 3
+"""Sentences of a meaning that are queries; the other three are candidates."""
 WRITTEN = (
     "Sentences written for this project, so that retrieval can be trained without a network; no benchmark: scores on"
     " them cannot be compared with published ones."
@@ -24,12 +24,13 @@ Scenes = dict[str, dict[str, list[str]]]
 
 
 def load_review_search(data: ReviewSearch) -> ExampleSet:
-    """Return triplets of a sentence, another of the same meaning, and one of another meaning of the same scene.
+    """Return triplets of a query, a candidate of the same meaning, and one of another meaning of the same scene.
 
-    Whole scenes are in train or in dev. A sentence of dev is either a query or a candidate.
+    Whole scenes are in train or in dev, and no sentence is both a query and a candidate, which would be ranked first
+    for itself: neither in dev nor in a part that is split off from train.
     """
     rng = np.random.default_rng(data.seed)
-    train, dev = (_triplets(_scenes(split), is_dev=split == "dev", rng=rng) for split in ("train", "dev"))
+    train, dev = (_triplets(_scenes(split), rng) for split in ("train", "dev"))
     provenance = Provenance("written accommodation reviews, for search", None, "cc0-1.0", "ko", WRITTEN)
     return ExampleSet(train, dev, None, "sample", provenance, ())
 
@@ -47,20 +48,13 @@ def _scenes(split: str) -> Scenes:
     return scenes
 
 
-def _triplets(scenes: Scenes, is_dev: bool, rng: np.random.Generator) -> Dataset:
-    """Return triplets: in train each sentence with the next one of its meaning, in dev each query with all candidates.
-
-    The sentences of a meaning are shuffled before.
-    """
+def _triplets(scenes: Scenes, rng: np.random.Generator) -> Dataset:
+    """Return a triplet for each query and each candidate of its meaning; chance decides between them."""
     rows: list[tuple[str, str, str]] = []
     for scene in scenes.values():
         shuffled = {meaning: rng.permutation(sentences).tolist() for meaning, sentences in scene.items()}
         for meaning, sentences in shuffled.items():
-            queries, candidates = sentences[:DEV_QUERIES], sentences[DEV_QUERIES:]
-            pairs = (
-                product(queries, candidates) if is_dev else zip(sentences, np.roll(sentences, -1).tolist(), strict=True)
-            )
-            first = DEV_QUERIES if is_dev else 0
-            others = [text for other, texts in shuffled.items() if other != meaning for text in texts[first:]]
-            rows += [(anchor, positive, others[rng.integers(len(others))]) for anchor, positive in pairs]
+            wrong = [text for other, texts in shuffled.items() if other != meaning for text in texts[QUERIES:]]
+            pairs = product(sentences[:QUERIES], sentences[QUERIES:])
+            rows += [(query, right, wrong[rng.integers(len(wrong))]) for query, right in pairs]
     return to_dataset(pa.table(list(zip(*rows, strict=True)), names=list(SHAPES["triplets"].columns)))

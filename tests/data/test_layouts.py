@@ -2,8 +2,10 @@
 
 import pytest
 
+from src.config import data as settings_of_data
 from src.config.data import PairFiles
 from src.data.layouts import Layout, recognise
+from src.data.shapes import SHAPES
 from src.utils.errors import UserError
 
 PAIR = {"sentence1": "sentence1", "sentence2": "sentence2"}
@@ -26,6 +28,10 @@ KNOWN: dict[str, tuple[str, dict[str, str]]] = {
     "question document": ("positives", {"anchor": "question", "positive": "document"}),
     "anchor query positive": ("positives", {"anchor": "anchor", "positive": "positive"}),
     "query pos neg": ("triplets", {"anchor": "query", "positive": "pos", "negative": "neg"}),
+    "query document hard_negative": (
+        "triplets",
+        {"anchor": "query", "positive": "document", "negative": "hard_negative"},
+    ),
     "negative positive anchor": ("triplets", {"anchor": "anchor", "positive": "positive", "negative": "negative"}),
     "anchor positive negative_1": ("triplets", {"anchor": "anchor", "positive": "positive", "negative": "negative_1"}),
     "anchor positive negative_10 negative_2": (
@@ -109,3 +115,7 @@ def test_unclear_columns_are_refused_with_what_was_found(case: str) -> None:
     message = str(caught.value)
     assert message.startswith("file: expected") and len(message) < 600
     assert [part for part in parts if part not in message] == []
+
+
+def test_every_shape_can_be_set() -> None:
+    assert set(settings_of_data.SHAPES) == {"auto", *SHAPES}

@@ -54,6 +54,7 @@ UNQUOTED = {
     "two open marks": OPEN,
     "marks that join complete rows": CLOSES,
     "a mark alone": [('"', "정의", "0.5")],
+    "a text in three marks beside bare ones": [('"""삶"""', "b", "1"), ('"삶"에', "b", "1"), ('"왜" 그랬니', "b", "1")],
     "an open mark beside enclosed values": [('"방', '"집"', "0.5"), ('"전부"', "끝", "0.1")],
 }
 

@@ -41,11 +41,12 @@ def test_whole_scenes_are_in_train_or_in_dev(data: ExampleSet, meanings: dict[st
     assert 1500 <= len(data.train) <= 4000
 
 
-def test_queries_of_dev_are_no_candidates_and_have_all_candidates_of_their_meaning(data: ExampleSet) -> None:
-    queries, candidates = {*data.dev["anchor"]}, {*data.dev["positive"], *data.dev["negative"]}
-    assert not queries & candidates
-    assert (len(queries), len({*data.dev["positive"]})) == (78, 156)
-    assert pd.Series(data.dev["anchor"]).value_counts().unique().tolist() == [4]
+def test_queries_are_no_candidates_and_have_all_candidates_of_their_meaning(data: ExampleSet) -> None:
+    for split, meanings in ((data.train, 285), (data.dev, 39)):
+        queries, candidates = {*split["anchor"]}, {*split["positive"], *split["negative"]}
+        assert not queries & candidates
+        assert (len(queries), len(candidates), len({*split["positive"]})) == (3 * meanings,) * 3
+        assert pd.Series(split["anchor"]).value_counts().unique().tolist() == [3]
 
 
 def test_the_choice_depends_on_the_seed_only(data: ExampleSet) -> None:

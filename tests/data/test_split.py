@@ -100,3 +100,24 @@ def test_unusable_halves_are_refused(score: float | None, fraction: float, found
         pairs = pairs.map(lambda _: {"score": score})
     with pytest.raises(UserError, match=rf"sweep\.validation={fraction}, {found}, or set another sweep\.validation"):
         split_off(pairs, fraction, 0, KEY)
+
+
+def test_triplets_keep_their_texts_apart() -> None:
+    texts = np.random.default_rng(1).integers(0, 900, (300, 3))
+    triplets = Dataset.from_dict(
+        {
+            name: [f"{'q' if name == 'anchor' else 'd'}{number}" for number in column]
+            for name, column in zip(("anchor", "positive", "negative"), texts.T, strict=True)
+        }
+    )
+    rest, part = split_off(triplets, 0.1, 1, KEY)
+    assert len(rest) + len(part) == 300 and 25 <= len(part) <= 35
+    assert not {text for name in rest.column_names for text in rest[name]} & {
+        text for name in part.column_names for text in part[name]
+    }
+
+
+def test_labels_are_stratified() -> None:
+    pairs = make_pairs(1000).remove_columns("score").add_column("label", [int(i % 10 == 0) for i in range(1000)])
+    for seed in range(5):
+        assert sum(split_off(pairs, 0.1, seed, KEY)[1]["label"]) == 10
