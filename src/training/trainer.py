@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from src.config.training import TrainerConfig
 from src.data import ExampleSet
+from src.data.text_codes import TextCodes
 from src.evaluation.evaluate import evaluate_sets
 from src.evaluation.library import library_evaluator
 from src.evaluation.metrics import evaluator_name
@@ -24,7 +25,7 @@ from src.training.checkpoints import best_checkpoint, damage, mark_complete
 from src.training.clock import TrainingClock
 from src.training.losses import ExampleLoss
 from src.training.packing import PackedCollator, embed_packed, tokenize
-from src.training.sampling import TextCodes, keeps_texts_apart
+from src.training.sampling import keeps_texts_apart
 from src.utils.errors import UserError
 from src.utils.files import disk_space_check
 from src.utils.processes import barrier
