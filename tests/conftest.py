@@ -175,8 +175,8 @@ def register(make_run: Callable[..., Path], empty_store: Path, tmp_path: Path) -
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     shutil.copy(empty_store, tmp_path / "mlflow.db")
 
-    def registered(name: str, predictions: pd.DataFrame | float, uri: str = uri) -> str:
-        folder, client = make_run(name, predictions), MlflowClient(uri, registry_uri=uri)
+    def registered(name: str, predictions: pd.DataFrame | float, uri: str = uri, **values: Any) -> str:
+        folder, client = make_run(name, predictions, **values), MlflowClient(uri, registry_uri=uri)
         if (experiment := client.get_experiment_by_name("tiny")) is None:
             location = (tmp_path / "artifacts").as_uri() if uri.startswith("sqlite") else None
             client.create_experiment("tiny", artifact_location=location)

@@ -1,4 +1,4 @@
-"""Property tests: readers lose no row, batches lose no pair, and settings are valid or refused."""
+"""Property tests: no row is lost when read or batched, ranks are those of a sort, settings are valid or refused."""
 
 import csv
 import gzip
@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from unicodedata import normalize
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from sentence_transformers import SentenceTransformer
+from sklearn.metrics import average_precision_score, f1_score
 
 from src.config.data import PairFiles
 from src.config.training import TrainerConfig
@@ -24,15 +26,15 @@ from src.data.checks import CheckedSplit, check_examples
 from src.data.columns import ROW
 from src.data.files import FORMATS, kind_of, open_file, read_columns
 from src.data.layouts import Layout
-from src.evaluation.evaluate import pair_evaluator
-from src.evaluation.metrics import DEV
+from src.data.shapes import SHAPES
+from src.evaluation import retrieval
+from src.evaluation.retrieval import Task, rank
+from src.evaluation.statistics import average_precision, best_f1
 from src.training.attention import packed_attention
-from src.training.clock import TrainingClock
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
-from src.training.losses import build_loss
 from src.training.packing import PackedCollator, embed_packed, features_of, tokenize
-from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
+from tests.training.examples import make_losses, make_set, make_trainer
 
 settings.register_profile(
     "gate",
@@ -42,6 +44,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # files are written anew for each example
 )
 settings.load_profile("gate")
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
+    return SentenceTransformer(str(tiny_encoder_folder), device="cpu").eval()
+
 
 NAMES = ("sentence1", "sentence2", "score")
 SENTENCES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).map(
@@ -102,6 +110,7 @@ def test_any_bytes_are_read_or_refused_in_one_sentence(suffix: str, content: byt
         assert all(0 <= score <= 1 for score in pairs.table["score"].to_pylist())
 
 
+SETS = {pairs: make_set("scored", pairs) for pairs in (2, 9, 64, 1000)}
 NUMBERS = st.floats() | st.floats(0, 2) | st.integers(-1, 100).map(float)
 TRAINER = st.fixed_dictionaries(
     {},
@@ -123,16 +132,17 @@ TRAINER = st.fixed_dictionaries(
 )
 
 
-@given(values=TRAINER, pairs=st.integers(2, 10_000))
+@given(values=TRAINER, pairs=st.sampled_from([*SETS]))
 def test_a_trainer_is_refused_by_its_key_or_evaluates_and_saves_after_whole_steps(
-    values: dict[str, object], pairs: int, tmp_path: Path
+    values: dict[str, object], pairs: int, encoder: SentenceTransformer, tmp_path: Path
 ) -> None:
     try:
         config = TrainerConfig(**values)  # type: ignore[arg-type]
     except UserError as error:
         assert any(f"trainer.{key}" in str(error) for key in values)
         return
-    arguments = build_arguments(config, pairs, tmp_path)
+    data = SETS[pairs]
+    arguments = build_arguments(config, encoder, data, make_losses(encoder, data), tmp_path)
     assert all(math.isfinite(value) for value in (arguments.learning_rate, arguments.num_train_epochs))
     assert arguments.eval_steps == eval_interval(config, pairs) >= 1
     assert arguments.save_steps == save_interval(config, pairs) >= 1
@@ -152,34 +162,61 @@ def test_a_range_of_scores_is_finite_and_ascending_or_refused(low: float, high: 
         assert 0 < high - low < math.inf
 
 
-@pytest.fixture(scope="module")
-def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
-    return SentenceTransformer(str(tiny_encoder_folder), device="cpu").eval()
-
-
-@settings(max_examples=10)
-@given(pairs=st.integers(2, 60), batch=st.integers(1, 20), seed=st.integers(0, 2**31))
-def test_every_pair_is_in_exactly_one_batch_of_an_epoch(
-    pairs: int, batch: int, seed: int, encoder: SentenceTransformer, tmp_path: Path
+@settings(max_examples=20)
+@given(shape=st.sampled_from([*SHAPES]), rows=st.integers(2, 60), batch=st.integers(1, 20), seed=st.integers(0, 2**31))
+def test_every_example_is_in_exactly_one_batch_of_an_epoch(
+    shape: str, rows: int, batch: int, seed: int, encoder: SentenceTransformer, tmp_path: Path
 ) -> None:
-    numbers = [number / pairs for number in range(pairs)]
-    texts = ["방" * (1 + 7 * number % 11) for number in range(pairs)]
-    data = Dataset.from_dict({"sentence1": texts, "sentence2": texts, "score": numbers})
-    config = TrainerConfig(batch_size=batch, seed=seed, precision="fp32")
-    trainer = ExampleTrainer(
-        config,
-        TrainingClock(),
-        model=encoder,
-        args=build_arguments(config, pairs, tmp_path),
-        train_dataset=data,
-        eval_dataset=data,
-        loss=build_loss(encoder, "cosine_similarity"),
-        evaluator=pair_evaluator(data, DEV, 32),
-    )
-    batches = [labels["label"].tolist() for labels in trainer.get_train_dataloader()]
-    assert sorted(label for batch in batches for label in batch) == pytest.approx(numbers)
-    assert len(batches) == math.ceil(pairs / batch)
+    data = make_set(shape, rows)
+    settings = {"batch_size": batch, "seed": seed, "used_rows": False}
+    trainer = make_trainer(encoder, data, make_losses(encoder, data), tmp_path, **settings)
+    batches = list(trainer.get_train_dataloader().batch_sampler)
+    assert sorted(row for rows in batches for row in rows) == list(range(rows))
+    assert len(batches) >= math.ceil(rows / batch)
     assert max(map(len, batches)) <= batch
+
+
+SCORES = st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), min_size=1, max_size=30)
+
+
+@given(rows=SCORES)
+def test_classification_metrics_are_those_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
+    labels, predicted = (np.array(values, dtype=float) for values in zip((1, 0), *rows, strict=True))
+    assert average_precision(labels, predicted) == pytest.approx(average_precision_score(labels, predicted))
+    thresholds = [f1_score(labels, predicted >= value) for value in set(predicted)]
+    assert best_f1(labels, predicted) == pytest.approx(max(thresholds))
+
+
+@st.composite
+def columns_of_texts(draw: st.DrawFn) -> dict[str, np.ndarray]:
+    """Anchors, positives and negatives as indices into 12 texts."""
+    rows = draw(st.integers(1, 20))
+    texts = st.lists(st.integers(0, 11), min_size=rows, max_size=rows).map(np.array)
+    return {name: draw(texts) for name in ("anchor", "positive", "negative")}
+
+
+DIRECTIONS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+
+
+@given(
+    columns=columns_of_texts(), of_texts=st.lists(st.integers(0, 2), min_size=12, max_size=12), size=st.integers(1, 60)
+)
+def test_ranks_are_those_of_a_stable_sort(columns: dict[str, np.ndarray], of_texts: tuple[int, ...], size: int) -> None:
+    vectors = DIRECTIONS[list(of_texts)]  # many similarities are equal
+    task = Task.of(columns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval, "CELLS", size)
+        found = rank(vectors, task)
+    for query, text in enumerate(task.queries):
+        scores = (vectors[text] @ vectors[task.candidates].T).numpy()
+        order = np.argsort(-scores, kind="stable")
+        right = np.isin(task.candidates[order], columns["positive"][columns["anchor"] == text])
+        ranks = 1 + np.flatnonzero(right)
+        assert found.ranks[query][: len(ranks)].tolist() == ranks[:10].tolist()
+        assert np.isinf(found.ranks[query][len(ranks) :]).all()
+        assert found.best[query] == order[right][0]
+        if not right.all():
+            assert found.wrong[query] == order[~right][0]
 
 
 TEXTS = st.lists(st.text("방침대욕실 주방동네좋아요!", min_size=1, max_size=30), min_size=2, max_size=12)

@@ -16,7 +16,6 @@ from src.config.training import TrainerConfig
 from src.data.shapes import Shape, shape_of
 from src.data.text_codes import TextCodes
 from src.evaluation.embedding import Embedded, embed
-from src.evaluation.library import library_evaluator as pair_evaluator  # noqa: F401 until training and report import it
 from src.evaluation.metrics import Metric, at_dim, leading_metric, metrics_of
 from src.evaluation.retrieval import rank_queries
 from src.evaluation.statistics import Estimate, Floats, bootstrap_interval, percentile_interval, resample

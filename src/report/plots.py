@@ -62,9 +62,10 @@ def plot_curve(
 
     `selected` is the leading `metric` on dev of the saved weights: those of the last step, or of the best evaluation.
     """
-    figure = new_figure(8, 4.5)
-    axes = figure.subplots()
     names = headline(curve.columns)
+    many = len(names) > 2
+    figure = new_figure(12 if many else 8, 4.5)
+    axes = figure.subplots()
     for name in names:
         style, alpha = ("o-", 1.0) if name == metric.name else ("s--", 0.6)
         axes.plot(curve["step"], curve[name], style, alpha=alpha, label=label_of(name))
@@ -78,6 +79,8 @@ def plot_curve(
         axes.axhline(published, color="grey", linestyle=":", label=f"published card: {published:.4f}")
     title, y = CURVE_TITLES.get(metric.name, ("Metrics on dev", "metric"))
     finish_axes(axes, title, "step", y)
+    if many:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))  # beside the curves, which would be hidden
     save_figure(figure, path)
 
 

@@ -107,7 +107,9 @@ def plot_answers(queries: pd.DataFrame, path: Path) -> None:
         axes.scatter(
             points["predicted_wrong"], points["predicted"], s=12, alpha=0.5, linewidths=0, c=color, label=label
         )
-    axes.axline((0.5, 0.5), slope=1, color="grey", linestyle=":")
+    both = compared[["predicted", "predicted_wrong"]]
+    ends = [both.min(axis=None), both.max(axis=None)]
+    axes.plot(ends, ends, color="grey", linestyle=":")
     title = f"Right answer against best wrong candidate, {len(queries):,} queries"
     finish_axes(axes, title, "cosine of the best wrong candidate", "cosine of the right answer")
     save_figure(figure, path)

@@ -28,6 +28,15 @@ def client(uri: str) -> MlflowClient:
     return MlflowClient(uri, registry_uri=uri)
 
 
+def test_runs_on_queries_are_judged_by_their_leading_metric(register: Register, client: MlflowClient, uri: str) -> None:
+    for name, noise in (("late", 1.2), ("early", 0.2)):
+        register(name, noise, shape="triplets")
+    promote("late", uri)
+    sentence = promote("early", uri).sentence
+    assert sentence.startswith("version 2 is champion: nDCG@10 +0.")
+    assert "over version 1 on 120 dev queries, p " in sentence
+
+
 def champion(client: MlflowClient) -> str | None:
     version = client.get_registered_model("tiny").aliases.get("champion")
     return None if version is None else str(version)

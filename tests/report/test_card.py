@@ -18,7 +18,7 @@ from src.config import Config
 from src.data import ExampleSet, Provenance
 from src.encoder import BaseModel
 from src.evaluation.evaluate import Evaluation
-from src.evaluation.metrics import PEARSON, SPEARMAN, metrics_of
+from src.evaluation.metrics import PEARSON, SPEARMAN, leading_metric, metrics_of
 from src.evaluation.result import Result
 from src.report.card import TEMPLATE, Card, finalize_model_card, init_model_card
 from src.training import CurveRow, Training
@@ -132,6 +132,87 @@ def encoder(tiny_encoder_folder: Path) -> SentenceTransformer:
     for dataset in (*encoder.model_card_data.train_datasets, *encoder.model_card_data.eval_datasets):
         dataset |= {"columns": ["sentence1", "sentence2", "score"], "loss": {"fullname": "Loss"}}  # set by the trainer
     return encoder
+
+
+SPLITS = {
+    "scored": {"sentence1": ["a", "b"], "sentence2": ["d", "e"], "score": [0.0, 0.5]},
+    "labelled": {"sentence1": ["a", "b"], "sentence2": ["d", "e"], "label": [0, 1]},
+    "positives": {"anchor": ["a", "b"], "positive": ["d", "e"]},
+    "triplets": {"anchor": ["a", "b"], "positive": ["d", "e"], "negative": ["g", "h"]},
+}
+"""Two examples of each shape."""
+
+
+def examples_of(shape: str, name: str = "train", others: tuple[ExampleSet, ...] = ()) -> ExampleSet:
+    split = Dataset.from_dict(SPLITS[shape])
+    return ExampleSet(split, split, None, "files", Provenance(f"{shape}.csv", None, None, "ko", None), (), name, others)
+
+
+def card_of(encoder: SentenceTransformer, examples: ExampleSet, metrics: dict[str, float]) -> str:
+    """Return the card of a training on these examples with these metrics."""
+    init_model_card(encoder, "mine", examples, BaseModel("owner/base", None, None))
+    row = CurveRow(1.0, 4, 0.1, 0.2, metrics)
+    costs = {"started": 0.0, "train_seconds": 120.0, "evaluation_seconds": 30.0, "pairs_per_second": 1.0}
+    before = Evaluation(examples.shape.name, metrics, 0.2, pd.DataFrame())
+    training = Training([row], before, steps=4, warmup_steps=0, precision="fp32", threads=1, **costs)
+    finalize_model_card(encoder, training, examples, metrics)
+    for dataset in (*encoder.model_card_data.train_datasets, *encoder.model_card_data.eval_datasets):
+        dataset |= {"columns": ["a"], "loss": {"fullname": "Loss"}}  # set by the trainer
+    return str(generate_model_card(encoder))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kinds", "said"),
+    [
+        ("scored", {"sts-dev": "Semantic Similarity"}, "2 scored sentence pairs (scored.csv)"),
+        ("labelled", {"dev": "Binary Classification"}, "2 labelled sentence pairs (labelled.csv)"),
+        ("positives", {"dev": "Information Retrieval"}, "2 pairs of a text and its right answer (positives.csv)"),
+        ("triplets", {"dev": "Information Retrieval"}, "2 triplets of a text, its right answer and a wrong one"),
+    ],
+)
+def test_it_speaks_of_the_examples_and_metrics_of_its_shape(
+    shape: str, kinds: dict[str, str], said: str, tiny_encoder_folder: Path
+) -> None:
+    encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu")
+    metrics = {metric.name: 0.75 for metric in metrics_of(shape, (16,))}
+    text = card_of(encoder, examples_of(shape), metrics)
+    ((name, kind),) = kinds.items()
+    assert said in text and f"#### {kind}\n\nOn `{name}`" in text
+    assert ("#### Triplet\n" in text) == (shape == "triplets")
+    rows = {line.split("|")[1].strip(" *") for line in text.splitlines() if line.startswith("|")}
+    assert {*metrics} <= rows and f"{name}_{leading_metric(shape).name}" in text.split("### Training Logs")[1]
+    glossary = text.split("## Glossary")[1].split("##")[0]
+    assert re.findall(r"\*\*(.*):\*\*", glossary)[1:] == [
+        *(metric.label for metric in metrics_of(shape)), *(["STS"] if shape == "scored" else [])
+    ]  # fmt: skip
+    unit = "triplets" if shape == "triplets" else "pairs"
+    assert f"data=pairs data.train={unit}.csv" in text and f"Training {unit} were in Korean only" in text
+    assert ("encode_query" in text) == (shape in ("positives", "triplets"))
+
+
+def test_of_a_mixture_all_sets_and_their_metrics_are_listed(tiny_encoder_folder: Path) -> None:
+    encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu")
+    examples = examples_of("scored", "sts", (examples_of("triplets", "nli"),))
+    metrics = {SPEARMAN: 0.7, PEARSON: 0.6} | {f"nli/{metric.name}": 0.5 for metric in metrics_of("triplets")}
+    text = card_of(encoder, examples, metrics)
+    assert "# mine: owner/base fine-tuned on scored.csv and triplets.csv\n" in text
+    assert "on 2 scored sentence pairs (scored.csv) and 2 triplets of a text, its right answer and a wrong one" in text
+    assert text.count("#### triplets.csv\n") == 2 and text.count("* License of the triplets: not known\n") == 2
+    assert "On `nli-dev`, computed with `TripletEvaluator`" in text and "**nDCG@10:**" in text
+    assert "| sts-dev_spearman_cosine | nli/cosine_ndcg_at_10 |" in text
+
+
+def test_prompts_of_the_model_are_named(tiny_encoder_folder: Path) -> None:
+    prompts = {"query": "query: ", "passage": "<b>", "none": ""}
+    encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu", prompts=prompts)
+    text = card_of(encoder, examples_of("scored"), {SPEARMAN: 0.7, PEARSON: 0.6})
+    assert (
+        'before a text: query: "query: ", passage: "\\<b\\>".\n' in text
+        and "none" not in text.split("## Usage")[1][:800]
+    )
+    assert "encode_query(queries)" in text and "of texts with their prompts before them:" in text
+    encoder[-1].include_prompt = False
+    assert "from transformers import AutoModel" not in card_of(encoder, examples_of("scored"), {SPEARMAN: 0.7})
 
 
 def test_its_times_are_those_of_the_training_and_its_evaluations(encoder: SentenceTransformer) -> None:
