@@ -21,7 +21,7 @@ IDENTITY = re.compile(
 GROUPS = ("model", "loss", "trainer")
 """Config groups whose choice is a difference, described by the name of the option."""
 DESCRIBED = re.compile(
-    r"(model|loss|trainer|data)\.(?!cache$|checkpoints$|resume$|threads$|name$)\w+|(model|loss)\.name"
+    r"(model|loss|trainer|data)\.(?!cache$|checkpoints$|resume$|threads$|name$|primary$)\w+|(model|loss)\.name"
     r"|model\.\w*prompts\.\w+|data\.sets\.\w+\.(?!train$|dev$|test$|local_folder$)\w+(\.\w+)?"
 )
 """Settings that may be part of a name: no paths, nothing that does not matter for the result."""
