@@ -180,6 +180,12 @@ class EarlyStopping(EarlyStoppingCallback):
         """Stop at once if the patience has ended before."""
         control.should_training_stop = self.early_stopping_patience_counter >= self.early_stopping_patience
 
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, *others: Any, **named: Any) -> None:
+        """Stop if the leading metric has not improved in so many evaluations."""
+        super().on_evaluate(args, state, *others, **named)
+        if self.early_stopping_patience_counter >= self.early_stopping_patience and state.global_step < state.max_steps:
+            log.info(f"  stopped early: no better evaluation among the last {self.early_stopping_patience}")
+
 
 def finite_mean(losses: Tensor, step: int, args: TrainingArguments) -> float:
     """Return the mean of the losses of the last steps up to `step`; raise `TrainingDiverged` if one is not finite."""

@@ -1,15 +1,13 @@
 """In-place fine-tuning of an encoder: the training run, its trainer arguments, and its intervals in steps."""
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
-from sentence_transformers.base.modules import Router
 from transformers import PrinterCallback
 
 from src.config.training import DEFAULT_EVAL_EVERY_EPOCHS, TrainerConfig
@@ -37,11 +35,9 @@ from src.training.packing import tokenize
 from src.training.precision import use_threads
 from src.training.sampling import NO_DUPLICATES, keeps_texts_apart, steps_per_epoch
 from src.training.speedups import embedding_subset, fast_dropout, fused_qkv, used_tokens
+from src.training.support import check_losses, supported
 from src.training.trainer import ExampleTrainer, remove_autocast
-from src.utils.errors import UserError
 from src.utils.processes import broadcast, world_size
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,44 +123,6 @@ def fine_tune(
         evaluation_seconds=clock.evaluation_seconds,
         pairs_per_second=trainer.passes * config.batch_size / seconds,
     )
-
-
-def check_losses(data: ExampleSet, losses: dict[str, ExampleLoss]) -> None:
-    """Raise `UserError` if a set has several negatives for each anchor, and a loss that takes one."""
-    for name, each in data.sets.items():
-        negatives = len(text_columns(each.train.column_names)) - 2
-        if losses[name].name == "triplet" and negatives > 1:
-            raise UserError(
-                f"loss=triplet: expected one negative for each anchor of {name}, found {negatives}: set loss=mnrl."
-            )
-
-
-def supported(
-    config: TrainerConfig, encoder: SentenceTransformer, data: ExampleSet, losses: dict[str, ExampleLoss]
-) -> TrainerConfig:
-    """Return the settings without what the encoder or the library's own evaluation cannot do.
-
-    Raises `UserError` if the encoder has several routes for texts, or no layers and a setting for them.
-    """
-    if any(isinstance(module, Router) for module in encoder):
-        raise UserError(
-            "expected an encoder with one way for all texts, found a Router, whose routes are trained with other kinds"
-            " of data: set model.path to the folder of one of its routes, or choose another model."
-        )
-    if config.evaluation == "dataloader" and (data.others or losses[data.name].matryoshka_dims):
-        log.info("  direct evaluation: that of sentence-transformers takes one set and one number of dimensions")
-        config = replace(config, evaluation="direct")
-    if transformer_of(encoder) is not None:
-        return config
-    if config.freeze_embeddings or config.layer_decay < 1:
-        raise UserError(
-            "trainer.freeze_embeddings and trainer.layer_decay need an encoder with layers, found"
-            f" {type(encoder[0]).__name__} as its first module: leave them at false and 1."
-        )
-    if config.batching != "packed":
-        return config
-    log.info(f"  {type(encoder[0]).__name__} as the first module: batches of sentence-transformers, without speed-ups")
-    return replace(config, batching="padded", used_rows=False, joint_projections=False, fast_dropout=False)
 
 
 @contextmanager

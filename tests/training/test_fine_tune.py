@@ -100,12 +100,6 @@ def test_packed_and_padded_training_agree_without_dropout(tiny_config: TinyConfi
     torch.testing.assert_close(packed, padded, atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("loss", ["cosine_similarity", "cosent", "angle"])
-def test_every_loss_trains(loss: str, tiny_config: TinyConfig) -> None:
-    training, _ = train(tiny_config(f"loss={loss}", "trainer.epochs=4"))
-    assert training.curve[-1].training_loss < training.curve[1].training_loss
-
-
 def test_realised_warmup_is_the_ratio_of_the_steps(tiny_config: TinyConfig) -> None:
     training, _ = train(tiny_config("trainer.warmup_ratio=0.3"))
     assert (training.steps, training.warmup_steps) == (10, 3)

@@ -142,9 +142,12 @@ def since_best(training: Training) -> int:
 
 
 @pytest.mark.parametrize("keep", ["last", "best"])
-def test_a_training_stops_when_the_patience_ends(keep: str, tiny_encoder_folder: Path, tmp_path: Path) -> None:
-    encoder = fresh(tiny_encoder_folder)
-    training = stopped(encoder, tmp_path, keep=keep)
+def test_a_training_stops_when_the_patience_ends(
+    keep: str, tiny_encoder_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        training = stopped(fresh(tiny_encoder_folder), tmp_path, keep=keep)
+    assert caplog.messages.count("  stopped early: no better evaluation among the last 3") == 1
     assert training.steps < 40
     assert training.curve[-1].step == training.steps
     assert since_best(training) == 3
