@@ -10,6 +10,7 @@ import pytest
 
 from src.cli import CONF
 from tests.cli.test_light_start import start
+from tests.test_triplets import write_triplets
 
 
 @pytest.mark.slow
@@ -32,6 +33,20 @@ def test_the_benchmark_stores_its_table(tmp_path: Path, tiny_encoder_folder: Pat
     assert "| ours" in markdown and markdown in done.stdout
     assert "round 1: stock_fp32       2 steps" in done.stdout
     assert not (tmp_path / "mlruns").exists()
+
+
+@pytest.mark.slow
+def test_a_benchmark_with_triplets_has_their_leading_metric(tmp_path: Path, tiny_encoder_folder: Path) -> None:
+    data = write_triplets(tmp_path / "triplets.jsonl")
+    overrides = [f"data.train={data}", f"data.dev={data}", "data=pairs", "name=tiny", "loss=mnrl", "model=hub"]
+    overrides += [f"model.path={tiny_encoder_folder}", "bench.rounds=1", "bench.max_steps=2"]
+    line = [sys.executable, "-m", "src.bench", *overrides, "bench.rivals=[stock_fp32]"]
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "experiments" / "bench" / "speed.json").read_text())
+    assert table["ratio_vs_stock_fp32"] > 0 and len(table["variants"]["ours"]["cosine_ndcg_at_10_by_round"]) == 1
+    assert "| MB | nDCG@10 | ours is |" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,6 @@ def run_training(
     Raises `UserError` if the folder has an unfinished training run with other settings, or the encoder is unusable;
     `TrainingDiverged` if a loss, a weight or a metric is not finite.
     """
-    if config.loss.name == "auto":
-        config = replace(config, loss=replace(config.loss, name=pairs.shape.losses[0]))
     config = resolve_losses(config, pairs)
     folder, base = Path(config.folder), base_of(config.model)
     store, checkpoints, clock = state_file(folder), folder / CHECKPOINTS, TrainingClock()

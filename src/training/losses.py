@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import (
     AnglELoss,
@@ -50,12 +51,12 @@ class ExampleLoss:
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor | None) -> Tensor:
         """Return the loss of a batch: `embeddings` of each column of texts, (rows, dimension), `labels` (rows,)."""
         module: Any = self.module
-        if not isinstance(module, MatryoshkaLoss):
-            return module.compute_loss_from_embeddings(embeddings, labels)
-        return sum(
-            module.loss.compute_loss_from_embeddings([shrink(column, dim) for column in embeddings], labels)
-            for dim in module.matryoshka_dims
-        )
+        if isinstance(module, MatryoshkaLoss):
+            cuts = [[shrink(column, dim) for column in embeddings] for dim in module.matryoshka_dims]
+            values = [cast(Any, module.loss).compute_loss_from_embeddings(cut, labels) for cut in cuts]
+            return torch.stack(values).sum()
+        loss: Tensor = module.compute_loss_from_embeddings(embeddings, labels)
+        return loss
 
 
 def build_loss(encoder: SentenceTransformer, loss: LossConfig, weight: float = 1.0) -> ExampleLoss:

@@ -75,9 +75,10 @@ class ExampleTrainer(SentenceTransformerTrainer):
         sets = self.train_dataset.items() if isinstance(self.train_dataset, DatasetDict) else ()
         name = next((name for name, each in sets if each is dataset), self.data.name)
         options |= {"batch_size": batch_size, "generator": generator}
-        if keeps_texts_apart(self.config, self.example_losses[name].name):
-            return NoDuplicatesBatchSampler(cast(Any, TextCodes(dataset)), **options)
-        return DefaultBatchSampler(RandomSampler(cast(Any, dataset), generator=generator), **options)
+        apart = keeps_texts_apart(self.config, self.example_losses[name].name)
+        rows: Any = TextCodes(dataset) if apart else RandomSampler(cast(Any, dataset), generator=generator)
+        sampler: BatchSampler = (NoDuplicatesBatchSampler if apart else DefaultBatchSampler)(rows, **options)
+        return sampler
 
     def _build_dataloader(self, dataset: Any, batch_size: int, dataset_kind: str) -> DataLoader[Any]:
         """Return the DataLoader; packed batches have the rows that the library samples from the texts, as token ids."""

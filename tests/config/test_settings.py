@@ -6,6 +6,12 @@ import pytest
 
 from src.config import Config
 from src.config.schema import config_hash
+from src.utils.errors import UserError
+
+
+def test_a_sweep_stops_trials_by_its_pruner_only(sweep_config: Callable[..., Config]) -> None:
+    with pytest.raises(UserError, match=r"trainer\.early_stopping_patience must be empty for a sweep"):
+        sweep_config("trainer.early_stopping_patience=2", "trainer.keep=best")
 
 
 @pytest.mark.parametrize(
