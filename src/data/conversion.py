@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from src.data.columns import ROW, refuse
 from src.data.layouts import Layout
+from src.data.relations import text_ids
 from src.data.shapes import NEGATIVE
 from src.utils.errors import UserError
 
@@ -30,37 +31,50 @@ def from_labels(table: pa.Table, where: str, layout: Layout) -> tuple[pa.Table, 
     """Return labelled pairs in the shape of the layout, without those whose label is null, and notes on them.
 
     Positives are the pairs with label 1. Triplets join two pairs with labels 1 and 0 and an equal sentence1; where one
-    label has fewer pairs, they are repeated, so that each pair is in a triplet.
+    label has fewer pairs, they are repeated, so that each pair is in a triplet. Raises `UserError` if there are none.
     """
-    valid = table.filter(pc.is_valid(table["label"]))
+    left_out = table["label"].null_count
     if layout.shape == "labelled":
-        left_out = len(table) - len(valid)
         note = f"{where}: {left_out:,} row(s) were left out, whose label stands for neither 0 nor 1 (data.labels)."
-        return valid, [note] if left_out else []
-    words = [next((word for word, value in layout.labels.items() if value == label), "none") for label in (1, 0)]
-    shown = layout.shown("label")
-    pairs = valid.rename_columns({"sentence1": "anchor", "sentence2": "positive"})
-    is_positive = pc.equal(valid["label"], 1).to_numpy()
-    if layout.shape == "positives":
-        chosen = pairs.filter(pa.array(is_positive)).drop_columns("label")
-        note = f"{where}: {len(chosen):,} of {len(table):,} pairs became positives, those with {shown} {words[0]}."
-        return chosen, [note]
-    anchors = valid["sentence1"].combine_chunks().dictionary_encode().indices.to_numpy()
-    positive, negative = _match(anchors, is_positive)
-    triplets = pairs.take(positive).drop_columns("label").add_column(2, NEGATIVE, valid["sentence2"].take(negative))
-    anchor, right, wrong = (triplets[name] for name in ("anchor", "positive", NEGATIVE))
-    triplets = triplets.filter(pc.and_(pc.not_equal(right, wrong), pc.not_equal(anchor, wrong)))
+        return table.filter(pc.is_valid(table["label"])), [note] if left_out else []
+    examples, remark = (_triplets if layout.shape == "triplets" else _positives)(table, layout)
+    note = f"{where}: {len(table):,} labelled pairs became {len(examples):,} {layout.shape}{remark}"
+    if not len(examples):
+        raise UserError(f"{note}: set another data.shape, or data.labels to say which pairs fit.")
+    return examples, [f"{note}."]
+
+
+def _positives(pairs: pa.Table, layout: Layout) -> tuple[pa.Table, str]:
+    """Return the pairs with label 1, and a remark on them."""
+    chosen = pairs.filter(pc.equal(pairs["label"], 1)).drop_columns("label")
+    positives = chosen.rename_columns({"sentence1": "anchor", "sentence2": "positive"})
+    return positives, f", those with {layout.shown('label')} {_word(layout, 1)}"
+
+
+def _triplets(table: pa.Table, layout: Layout) -> tuple[pa.Table, str]:
+    """Return triplets of three different texts, and a remark on what is left out."""
+    pairs = table.filter(pc.is_valid(table["label"]))
+    anchors = text_ids(pairs.select(["sentence1"]))[0][:, 0]
+    positive, negative = _match(anchors, pc.equal(pairs["label"], 1).to_numpy())
+    joined = pairs.take(positive).drop_columns("label").rename_columns({"sentence1": "anchor", "sentence2": "positive"})
+    right, wrong = joined["positive"], pairs["sentence2"].take(negative)
+    is_distinct = pc.and_(pc.not_equal(right, wrong), pc.not_equal(joined["anchor"], wrong))
+    triplets = joined.append_column(NEGATIVE, wrong).filter(is_distinct)
     total, used = (pc.count_distinct(texts).as_py() for texts in (table["sentence1"], triplets["anchor"]))
-    note = f"{where}: {len(table):,} labelled pairs became {len(triplets):,} triplets"
-    if used < total:
-        note += (
-            f"; {total - used:,} of {total:,} texts of {layout.shown('sentence1')!r} were left out, which have no pair"
-            f" with {shown} {words[0]} and another with {words[1]}"
-        )
-    return triplets, [f"{note}."]
+    if used == total:
+        return triplets, ""
+    return triplets, (
+        f"; {total - used:,} of {total:,} texts of {layout.shown('sentence1')!r} were left out, which have no pair with"
+        f" {layout.shown('label')} {_word(layout, 1)} and another with {_word(layout, 0)}"
+    )
 
 
-def _match(anchors: NDArray[np.int32], is_positive: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _word(layout: Layout, label: int) -> str:
+    """Return the first label of the source that stands for 0 or 1."""
+    return next((word for word, value in layout.labels.items() if value == label), str(label))
+
+
+def _match(anchors: NDArray[np.int64], is_positive: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the rows of positives and of negatives that form triplets, ordered by anchor."""
     members, sizes, starts = [], [], []
     for mask in (is_positive, ~is_positive):

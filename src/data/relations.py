@@ -20,7 +20,7 @@ def texts_of(table: pa.Table) -> list[str]:
 
 def text_ids(*tables: pa.Table) -> list[Ids]:
     """Return for each table an array (rows, text columns) of ids; equal texts have the same id in all tables."""
-    chunks = [chunk for table in tables for name in texts_of(table) for chunk in table[name].chunks]
+    chunks = [chunk for table in tables for name in texts_of(table) for chunk in table[name].cast(pa.string()).chunks]
     encoded = pa.chunked_array(chunks, type=pa.string()).dictionary_encode()  # one dictionary for all chunks
     ids = np.concatenate([np.empty(0, np.int64), *(chunk.indices.to_numpy() for chunk in encoded.chunks)])
     widths = [len(texts_of(table)) for table in tables]

@@ -1,9 +1,9 @@
 """Numbers in place of the texts of a data set."""
 
-import pandas as pd
 from datasets import Dataset
 
-from src.data.shapes import text_columns
+from src.data.examples import to_table
+from src.data.relations import text_ids
 
 
 class TextCodes:
@@ -16,8 +16,7 @@ class TextCodes:
     """The samplers leave out columns of labels by their names; here are none."""
 
     def __init__(self, examples: Dataset) -> None:
-        table = examples.with_format("pandas")[:][text_columns(examples.column_names)]
-        self.codes = pd.factorize(table.to_numpy().ravel())[0].reshape(table.shape)
+        self.codes = text_ids(to_table(examples))[0]
 
     def __len__(self) -> int:
         """Return the number of rows."""

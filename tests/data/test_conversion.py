@@ -156,6 +156,12 @@ def test_premises_without_both_labels_are_counted(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("shape", ["auto", "positives"])
+def test_labelled_pairs_of_which_none_fits_are_refused(tmp_path: Path, shape: str) -> None:
+    with pytest.raises(UserError, match=r"6 labelled pairs became 0 .*set another data\.shape, or data\.labels"):
+        load(tmp_path / "p.jsonl", nli(3, ("neutral", "contradiction")), shape=shape)
+
+
 def test_every_entailment_and_contradiction_of_a_premise_is_used(tmp_path: Path) -> None:
     more = [{"premise": "전제 0", "hypothesis": f"더 {i}", "gold_label": "entailment"} for i in range(2)]
     data = load(tmp_path / "p.jsonl", [*nli(3), *more])
@@ -175,7 +181,7 @@ def test_entailed_hypotheses_become_positives(tmp_path: Path) -> None:
         "anchor": [f"전제 {i}" for i in range(4)],
         "positive": [f"가설 {i}.entailment" for i in range(4)],
     }
-    assert "4 of 12 pairs became positives, those with gold_label entailment." in data.warnings[0]
+    assert "12 labelled pairs became 4 positives, those with gold_label entailment." in data.warnings[0]
 
 
 LABELS: dict[str, tuple[tuple[Any, ...], dict[str, Any], list[int]]] = {

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from src.config.data import KlueSts
-from src.data import ExampleSet, load_examples
+from src.data import ExampleSet, digest, load_examples, split_off
 from src.data.klue_sts import SAMPLE
 
 KLUE_COLUMNS = ["guid", "source", "sentence1", "sentence2", "label"]
@@ -47,3 +47,8 @@ def test_the_scores_are_distributed_as_in_klue_sts(sample: ExampleSet) -> None:
 
 def test_the_sample_has_no_warnings(sample: ExampleSet) -> None:
     assert sample.warnings == ()
+
+
+def test_the_split_of_scored_pairs_is_the_same_as_ever(sample: ExampleSet) -> None:
+    # A change of this value changes the validation part of every sweep before.
+    assert digest(split_off(sample.train, 0.1, 42, "key")[1]) == "3b36be4b68293f4d1d3ba072970434a1d975"
