@@ -18,10 +18,6 @@ from src.evaluation.statistics import (
     spearman,
 )
 
-DEV = "sts-dev"
-"""Name of the evaluator of a dev split of scored pairs, as on the published model cards."""
-TEST = "sts-test"
-"""Name of the evaluator of a test split of scored pairs."""
 SPEARMAN = "spearman_cosine"
 PEARSON = "pearson_cosine"
 NDCG = "cosine_ndcg_at_10"
@@ -124,7 +120,10 @@ def metrics_of(shape: str, dims: tuple[int, ...] = ()) -> tuple[Metric, ...]:
 
 
 def evaluator_name(shape: str, split: str) -> str:
-    """Return the name of the evaluator of a split (dev or test), which prefixes its metrics on a model card."""
+    """Return the name of the evaluator of a split (dev or test), which prefixes its metrics on a model card.
+
+    For scored pairs it is that of the published cards.
+    """
     return f"sts-{split}" if shape == "scored" else split
 
 

@@ -21,7 +21,7 @@ class SeedScores:
 
     @property
     def mean(self) -> Estimate:
-        """The mean over the seeds, with its 95 % bootstrap interval over pairs and seeds."""
+        """The mean over the seeds, with its 95 % bootstrap interval over pairs or queries and seeds."""
         return Estimate(float(self.values.mean()), *percentile_interval(self.resamples.means))
 
     @property
@@ -31,7 +31,7 @@ class SeedScores:
 
     @property
     def explained(self) -> float:
-        """The part of the variance between seeds that is due to the choice of the pairs: seeds err on other pairs."""
+        """The part of the variance between seeds that is due to the choice of the rows: seeds err on other rows."""
         errors = self.resamples.trainings - np.nanmean(self.resamples.trainings, axis=0)
         return float(np.nanmean(errors.var(axis=1, ddof=1)))
 

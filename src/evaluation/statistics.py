@@ -12,9 +12,9 @@ from scipy.stats import rankdata
 log = logging.getLogger(__name__)
 
 CHUNK = 400_000
-"""Resampled pairs at a time: bounds memory at 100 MB or at 0.1 GB for each million pairs, and fits the CPU's cache."""
+"""Resampled rows at a time: bounds memory at 100 MB or at 0.1 GB for each million rows, and fits the CPU's cache."""
 LONG = 500_000_000
-"""Resampled pairs in all, from which a computation takes more than about 15 s and is announced."""
+"""Resampled rows in all, from which a computation takes more than about 15 s and is announced."""
 ROUNDING = 1e-12
 """Differences between correlations up to this size count as equal."""
 
@@ -139,9 +139,9 @@ def tie_ceiling(gold: Floats) -> float:
 def bootstrap_interval(
     statistic: Statistic, gold: Floats, predicted: Floats, seed: int, resamples: int = 2000
 ) -> Interval:
-    """Return the 95 % percentile bootstrap interval of a statistic over resampled pairs (Efron, 1979).
+    """Return the 95 % percentile bootstrap interval of a statistic over resampled rows (Efron, 1979).
 
-    `statistic` takes `gold` and `predicted`, both of shape (pairs,); pairs are resampled jointly.
+    `statistic` takes `gold` and `predicted`, both of shape (rows,), pairs or queries, which are resampled jointly.
     """
     return percentile_interval(resample(statistic, gold, predicted[None], seed, resamples).trainings[:, 0])
 
@@ -150,15 +150,17 @@ class Resamples(NamedTuple):
     """Bootstrap values of a statistic of several trainings of one recipe."""
 
     trainings: Floats
-    """Each training on resampled pairs, shape (resamples, trainings)."""
+    """Each training on resampled rows, shape (resamples, trainings)."""
     means: Floats
-    """Means over resampled trainings, on the same resampled pairs, shape (resamples,)."""
+    """Means over resampled trainings, on the same resampled rows, shape (resamples,)."""
 
 
 def resample(statistic: Statistic, gold: Floats, predicted: Floats, seed: int, resamples: int = 2000) -> Resamples:
-    """Return a statistic of `gold` of shape (pairs,) and `predicted` of shape (trainings, pairs) on resampled pairs.
+    """Return a statistic of `gold` of shape (rows,) and `predicted` of shape (trainings, rows) on resampled rows.
 
-    The same `seed` resamples the pairs in the same way for every recipe, so that differences are paired.
+    Rows are pairs or queries. The same `seed` resamples them in the same way for every recipe, so that differences are
+    paired. Means resample rows and trainings together, so that their spread covers both the choice of the rows and the
+    variance between seeds, the latter reduced by (n - 1) / n for n trainings.
     """
     rng = np.random.default_rng(seed)
     drawn = _bootstrap(statistic, gold, predicted, rng, resamples)
@@ -167,19 +169,10 @@ def resample(statistic: Statistic, gold: Floats, predicted: Floats, seed: int, r
     return Resamples(drawn, (drawn * weights).sum(axis=1))
 
 
-def resampled_means(statistic: Statistic, gold: Floats, predicted: Floats, seed: int, resamples: int = 2000) -> Floats:
-    """Return bootstrap means of a correlation over several trainings of one recipe, shape (resamples,).
-
-    Pairs and trainings are resampled together, so that the spread covers both the choice of the pairs and the variance
-    between seeds, the latter reduced by (n - 1) / n for n trainings.
-    """
-    return resample(statistic, gold, predicted, seed, resamples).means
-
-
 def _bootstrap(
     statistic: Statistic, gold: Floats, predicted: Floats, rng: np.random.Generator, resamples: int
 ) -> Floats:
-    """Return a statistic of `gold` and each training on resampled pairs, shape (resamples, trainings)."""
+    """Return a statistic of `gold` and each training on resampled rows, shape (resamples, trainings)."""
     sampling = SAMPLING.get(statistic, Sampling(_sample_values, _sample_values, statistic))
     sample_gold, samples = sampling.gold(gold), [sampling.predicted(one) for one in predicted]
     found = []
@@ -191,13 +184,13 @@ def _bootstrap(
     return np.concatenate(found)
 
 
-def chunks(resamples: int, pairs: int, trainings: int = 1) -> Iterator[tuple[int, int]]:
+def chunks(resamples: int, rows: int, trainings: int = 1) -> Iterator[tuple[int, int]]:
     """Yield the shapes of consecutive groups of resamples; random numbers drawn in groups are those drawn at once."""
-    if resamples * pairs * trainings > LONG:
-        log.info(f"computing {resamples:,} resamples of {pairs:,} pairs{f' for {trainings} seeds' * (trainings > 1)}")
-    each = max(1, CHUNK // pairs)
+    if resamples * rows * trainings > LONG:
+        log.info(f"computing {resamples:,} resamples of {rows:,} rows{f' for {trainings} seeds' * (trainings > 1)}")
+    each = max(1, CHUNK // rows)
     for first in range(0, resamples, each):
-        yield min(each, resamples - first), pairs
+        yield min(each, resamples - first), rows
 
 
 def _sample_values(values: Floats) -> Callable[[Rows], Floats]:

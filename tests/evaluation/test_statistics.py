@@ -20,7 +20,6 @@ from src.evaluation.statistics import (
     percentile_interval,
     ratio_of_sums,
     resample,
-    resampled_means,
     spearman,
 )
 
@@ -115,8 +114,8 @@ def test_memory_does_not_grow_with_the_number_of_resamples() -> None:
     predicted = np.stack([a, b])
     for compute in (
         lambda: bootstrap_interval(spearman, gold, a, seed=1, resamples=500),
-        lambda: resampled_means(spearman, gold, predicted, seed=1, resamples=500),
-        lambda: resampled_means(pearson, gold, predicted, seed=1, resamples=500),
+        lambda: resample(spearman, gold, predicted, seed=1, resamples=500),
+        lambda: resample(pearson, gold, predicted, seed=1, resamples=500),
         lambda: bootstrap_interval(average_precision, gold > 0.5, a, seed=1, resamples=500),
         lambda: bootstrap_interval(best_f1, gold > 0.5, a, seed=1, resamples=500),
     ):
@@ -170,7 +169,7 @@ def test_coverage_of_the_interval_of_a_mean_over_three_trainings() -> None:
     def interval(seed: int) -> Interval:
         gold, shared = rng.integers(0, 36, 255) / 35, rng.normal(0, 0.25, 255)
         predicted = gold + shared + rng.normal(0, 0.15, (3, 255))
-        return percentile_interval(resampled_means(spearman, gold, predicted, seed, resamples=100))
+        return percentile_interval(resample(spearman, gold, predicted, seed, resamples=100).means)
 
     assert 0.93 <= np.mean([low <= truth <= high for low, high in map(interval, range(400))]) <= 0.97
 
