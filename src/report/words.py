@@ -30,6 +30,7 @@ WORDS = {
         "with the columns anchor, positive and negative, such as a question, the passage that answers it and another",
     ),
 }
+AVERAGE_PRECISION, BEST_F1 = (metric.name for metric in CLASSIFICATION)
 MEANINGS = {
     SPEARMAN: "rank correlation of the cosines with the gold scores; 1 is the same order.",
     PEARSON: "linear correlation of the two.",
@@ -38,9 +39,7 @@ MEANINGS = {
     ACCURACY: "share of the queries whose first candidate is right.",
     RECALL: "share of a query's right answers that are among its first 10 candidates.",
     TRIPLET.name: "share of the triplets whose right answer has a higher cosine than the wrong one.",
-    CLASSIFICATION[0].name: "precision averaged over the pairs with label 1, from the highest cosine to the lowest.",
-    CLASSIFICATION[
-        1
-    ].name: "harmonic mean of precision and recall at the threshold of the cosine that is best on the same pairs.",
+    AVERAGE_PRECISION: "precision averaged over the pairs with label 1, from the highest cosine to the lowest.",
+    BEST_F1: "harmonic mean of precision and recall at the threshold of the cosine that is best on the same pairs.",
 }
 """What each metric means."""
