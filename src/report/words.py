@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from src.evaluation.metrics import NDCG, PEARSON, SPEARMAN, TRIPLET
+from src.evaluation.metrics import ACCURACY, CLASSIFICATION, MRR, NDCG, PEARSON, RECALL, SPEARMAN, TRIPLET
 
 
 class Words(NamedTuple):
@@ -30,15 +30,16 @@ WORDS = {
         "with the columns anchor, positive and negative, such as a question, the passage that answers it and another",
     ),
 }
+AVERAGE_PRECISION, BEST_F1 = (metric.name for metric in CLASSIFICATION)
 MEANINGS = {
     SPEARMAN: "rank correlation of the cosines with the gold scores; 1 is the same order.",
     PEARSON: "linear correlation of the two.",
     NDCG: "how early the right answers come among the 10 candidates of the highest cosine; 1 if they come first.",
-    "cosine_mrr_at_10": "mean of 1 / rank of the first right answer, 0 beyond rank 10.",
-    "cosine_accuracy_at_1": "share of the queries whose first candidate is right.",
-    "cosine_recall_at_10": "share of a query's right answers that are among its first 10 candidates.",
+    MRR: "mean of 1 / rank of the first right answer, 0 beyond rank 10.",
+    ACCURACY: "share of the queries whose first candidate is right.",
+    RECALL: "share of a query's right answers that are among its first 10 candidates.",
     TRIPLET.name: "share of the triplets whose right answer has a higher cosine than the wrong one.",
-    "cosine_ap": "precision averaged over the pairs with label 1, from the highest cosine to the lowest.",
-    "cosine_f1": "harmonic mean of precision and recall at the threshold of the cosine that is best on the same pairs.",
+    AVERAGE_PRECISION: "precision averaged over the pairs with label 1, from the highest cosine to the lowest.",
+    BEST_F1: "harmonic mean of precision and recall at the threshold of the cosine that is best on the same pairs.",
 }
 """What each metric means."""
