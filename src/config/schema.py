@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin, get_type_hints
@@ -17,7 +17,7 @@ from src.config.data import KlueSts, Mixture, PairFiles, ProjectMatch, ReviewSea
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.tracking import TrackingConfig
 from src.config.training import AUTO, LOSS_NAMES, LOSS_OPTIONS, RANKING_LOSSES, LossConfig, TrainerConfig
-from src.utils.errors import require
+from src.utils.errors import UserError, require
 from src.utils.processes import world_size
 
 DataConfig = KlueSts | PairFiles | ProjectMatch | ReviewSearch | Mixture
@@ -139,10 +139,25 @@ def register_groupless(file: Path) -> None:
 def to_config(composed: DictConfig) -> Config:
     """Return the composed configuration as plain, checked dataclasses.
 
-    Raises `UserError` if a value is invalid; `OmegaConfBaseException` if a mandatory value is missing or an
-    interpolation fails.
+    Raises `UserError` if a value is invalid, or + has added an unknown setting; `OmegaConfBaseException` if a mandatory
+    value is missing or an interpolation fails.
     """
-    return cast(Config, OmegaConf.to_object(composed))
+    config = cast(Config, OmegaConf.to_object(composed))
+    _check_known(config, "")
+    for name, part in vars(config).items():
+        _check_known(part, f"{name}.")
+    return config
+
+
+def _check_known(settings: Any, prefix: str) -> None:
+    """Raise `UserError` if a part of the settings has one that its dataclass lacks: Hydra adds any setting with +."""
+    known = {each.name for each in fields(settings)} if is_dataclass(settings) else set()
+    unknown = sorted(vars(settings).keys() - known) if known else []
+    if unknown:
+        raise UserError(
+            f"{prefix}{unknown[0]}: expected one of {[f'{prefix}{name}' for name in sorted(known)]}, found a setting"
+            " that does not exist here: remove it, or choose another kind, such as data=mixture."
+        )
 
 
 def text_keys() -> dict[str, bool]:

@@ -41,5 +41,11 @@ def test_prompts_of_another_kind_are_refused_by_name(typed: str) -> None:
         composed(typed)
 
 
+@pytest.mark.parametrize("typed", ["data.labels={entailment: 1}", "+trainer.warmup=0.1", "+seed=1"])
+def test_what_the_chosen_kind_does_not_have_is_refused(typed: str) -> None:
+    with pytest.raises(UserError, match=rf"^{typed.partition('=')[0].lstrip('+')}: expected one of \["):
+        composed(typed)
+
+
 def test_each_value_of_a_multirun_is_a_prompt() -> None:
     assert prepare_overrides(["model.prompts.query=a: ,b: ", "-m"]) == ['++model.prompts.query="a: ","b: "', "-m"]
