@@ -123,7 +123,7 @@ ERRORS: dict[str, tuple[str, bytes, list[str]]] = {
     "broken JSON": ("p.jsonl", (GOOD + GOOD[:20]).encode(), ["data row 2", "JSON object"]),
     "number in JSON": ("p.jsonl", (GOOD + GOOD.replace('"b"', "3")).encode(), ["data row 2", "'sentence2'", "found 3"]),
     "numbers in JSON": ("p.jsonl", GOOD.replace('"b"', "3").encode(), ["'sentence2'", "int64"]),
-    "mixed list in JSON": ("p.jsonl", GOOD.replace("}", ', "x": [1, "a"]}').encode(), ["one type"]),
+    "mixed list in JSON": ("p.jsonl", GOOD.replace("}", ', "x": [1, "a"]}').encode(), ["data row 1", "'x[]'"]),
     "large number in JSON": ("p.jsonl", GOOD.replace("}", f', "x": {10**30}}}').encode(), ["one type"]),
     "both names taken": ("p.csv", b"sentence1,sentence2,score,predicted\na,b,1,2\n", ["score", "rename"]),
 }
