@@ -25,7 +25,7 @@ def prompt_for(encoder: SentenceTransformer, column: str) -> str:
     """
     column = NEGATIVE if column.startswith(NEGATIVE) else column
     if name := column_prompts(encoder).get(column):
-        return encoder.prompts[name]
+        return str(encoder.prompts[name])
     if column == NEGATIVE:
         return prompt_for(encoder, "positive")
     of_role = (encoder.prompts.get(name) for name in ROLES.get(column, ()))
