@@ -29,13 +29,14 @@ from src.report.__main__ import run as report
 
 ROOT = CONF.parent
 COPIED = ("src", "conf", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
-EXPERIMENTS = ("review_sts", "project_match")
+EXPERIMENTS = ("review_sts", "project_match", "review_search")
 STAGES = ("prepare", "train", "report")
 PLUMBING = ("src.cli", "src.utils", "src.tracking", "src.comparison", "src.config")
 """Packages that do not decide what a stage writes: they parse, move, check, print and record it."""
 TINY = {
     "review_sts": "data:\n  sources: [sample]\n",
     "project_match": "data:\n  train_pairs: 20\n  dev_pairs: 20\n  test_pairs: 20\n",
+    "review_search": "",
 }
 
 pytestmark = pytest.mark.slow
@@ -50,10 +51,12 @@ for out in declared["outs"] + declared.get("metrics", []):
     path = Path(str(out if isinstance(out, str) else next(iter(out))).replace("${item.experiment}", name))
     if path.suffix:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(chr(123) + chr(125) if path.suffix == ".json" else "step,spearman_cosine\\n1,0.5\\n")
+        curve = "step,spearman_cosine,cosine_ndcg_at_10\\n1,0.5,0.5\\n"
+        path.write_text(chr(123) + chr(125) if path.suffix == ".json" else curve)
     else:
         path.mkdir(parents=True)
-        for file in ("model.safetensors",) if stage == "train" else ("curve.png", "predicted.png", "worst_pairs.html"):
+        plots = ("curve.png", "predicted.png", "ranks.png", "worst_pairs.html")
+        for file in ("model.safetensors",) if stage == "train" else plots:
             (path / file).write_text("x")
         (path / "predictions.csv").write_text("gold,predicted\\n0.1,0.2\\n")
 """

@@ -43,7 +43,7 @@ def check_relations(table: pa.Table, where: str, shown: Callable[[str], str]) ->
     if len(same):
         warnings.append(
             f"{where}: {len(same):,} positive(s) are equal to their anchor, from which nothing is learnt; the first is"
-            f" in data row {rows[int(same[0])]}."
+            f" in data row {rows[int(same[0])]}, column {shown('positive')!r}."
         )
     width = int(ids.max(initial=0)) + 1
     right = anchors * width + positives

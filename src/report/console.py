@@ -118,7 +118,7 @@ def log_summary(
         },
         **_context(result, split),
         "time": f"{result.train_seconds:.0f} s training, {result.evaluation_seconds:.0f} s evaluation",
-        "throughput": f"{result.pairs_per_second:.1f} pairs a second in {result.precision}",
+        "throughput": f"{result.pairs_per_second:.1f} {unit} a second in {result.precision}",
         "peak memory": f"{result.peak_memory_mb:,.0f} MB",
         "model": _model(result, config),
         **(champion or {}),
@@ -135,7 +135,7 @@ def _score(result: Result, name: str, config: Config) -> str:
     if reference is not None:
         parts.append(f"published card {reference:.4f}")
     if name == result.metric.name:
-        parts.append(f"before training (dev) {result.before.value:.4f}")
+        parts.append(f"before training (dev) {result.before}")
         if result.spearman_ceiling is not None and result.spearman_ceiling <= 0.99:
             parts.append(f"the tied gold scores limit a perfect order to {result.spearman_ceiling:.3f}")
     return "; ".join(parts)

@@ -41,10 +41,8 @@ def changed_tags(tags: Mapping[str, str], recipe: str) -> dict[str, str]:
     """
     shape = shape_in(tags)
     groups = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": recipe}]}
-    grouped = {
-        "groupBy": groups,
-        "columnWidths": widths(shape) | {NAME: 430},
-    }  # a recipe in words is longer than a name
+    # a recipe in words is longer than a name
+    grouped = {"groupBy": groups, "columnWidths": widths(shape) | {NAME: 430}}
     views: dict[str, tuple[str, dict[str, Any]]] = {SCORES: ("Scores", {}), RECIPES: ("Recipes", grouped)}
     wanted = {f"{TAG}{key}": _view(name, shape, **state) for key, (name, state) in views.items()}
     changed = {key: view for key, view in wanted.items() if _state(tags.get(key)) != _state(view)}

@@ -104,8 +104,8 @@ def test_the_summary_has_scores_intervals_and_the_published_score(
     shown = " ".join(capsys.readouterr().out.split())
     for text in (
         "reviews [v2]: run run-1",
-        "0.8000 [0.7000, 0.9000]; published card 0.8555; before training (dev) 0.5000; the tied gold scores limit a"
-        " perfect order to 0.900",
+        "0.8000 [0.7000, 0.9000]; published card 0.8555; before training (dev) 0.5000 [0.4000, 0.6000]; the tied gold"
+        " scores limit a perfect order to 0.900",
         "registered as models:/tiny/3",
         "behind: 2 runs",
     ):
@@ -122,7 +122,7 @@ def test_the_summary_has_gain_dimensions_and_other_sets(
     log_summary(replace(result, scores=result.scores | other), tiny_config())
     shown = " ".join(capsys.readouterr().out.split())
     for line in (
-        "nDCG@10 (test) 0.8000 [0.7000, 0.9000]; before training (dev) 0.5000",
+        "nDCG@10 (test) 0.8000 [0.7000, 0.9000]; before training (dev) 0.5000 [0.4000, 0.6000]",
         "triplet accuracy (test) 0.8000 [0.7000, 0.9000]",
         "Spearman of sts (dev) 0.6000 [0.5000, 0.7000]",
         "gain (test) +0.3000 [+0.2000, +0.4000]",
