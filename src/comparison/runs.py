@@ -166,14 +166,17 @@ def read_run(letter: str, reference: str, folder: Path) -> ComparedRun:
 def check_comparable(first: ComparedRun, other: ComparedRun) -> None:
     """Raise `UserError` unless both were evaluated on the same pairs with the same gold scores, or the same queries.
 
-    Their order does not matter.
+    Queries need the same candidates too, which an earlier version did not record. The order does not matter.
     """
     if first.result.shape != other.result.shape:
         found = " and ".join(f"{run.reference} on {run.result.shape} ({run.metric.label})" for run in (first, other))
         raise UserError(
             f"expected runs evaluated on examples of one shape, found {found}: compare runs with the same metric."
         )
-    if first.rows.equals(other.rows) and first.result.evaluated_pairs == other.result.evaluated_pairs:
+    results = (first.result, other.result)
+    digests = {result.evaluated_digest for result in results if not result.metric.of_similarities}
+    same_candidates = len({result.evaluated_pairs for result in results}) == 1 and (len(digests) < 2 or "" in digests)
+    if first.rows.equals(other.rows) and same_candidates:
         return
     shared = len(first.rows.merge(other.rows).drop_duplicates())
     raise UserError(

@@ -8,11 +8,14 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from src.config.model import TEXT_COLUMNS
 from src.config.training import LossConfig
 from src.utils.errors import UserError, require
 
 KLUE_SOURCES = ("local", "hub", "sample")
 QUOTING = ("auto", "none", "csv")
+LONGEST_NAME = 50
+"""Characters of the name of a set, which is part of the names of its metrics."""
 SHAPES = ("auto", "scored", "positives", "triplets", "labelled")
 
 
@@ -189,7 +192,9 @@ def qualify(message: str, name: str) -> str:
 
 
 def _part(name: str, settings: Any) -> MixturePart:
-    require(bool(re.fullmatch(r"\w+", name)), "data.sets", "a mapping whose keys are of letters, digits and _", name)
+    expected = f"a mapping whose keys are at most {LONGEST_NAME} letters, digits and _, and no columns of texts"
+    valid = re.fullmatch(r"\w+", name) and len(name) <= LONGEST_NAME and name not in TEXT_COLUMNS
+    require(bool(valid), "data.sets", expected, name)
     require(isinstance(settings, dict), f"data.sets.{name}", "a mapping, as in {train: sts.tsv}", settings)
     own = {key: settings[key] for key in ("loss", "weight", "source") if key in settings}
     if isinstance(own.get("loss"), str):

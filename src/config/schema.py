@@ -197,20 +197,27 @@ def _text_fields(kind: type, prefix: str) -> dict[str, bool]:
 
 
 def flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each dotted name with its value, depth first."""
+    """Yield each dotted name with its value, depth first; a mapping of labels, which may be any text, is one value."""
     for key, value in settings.items():
-        if isinstance(value, dict):
+        if key == "labels" and value:
+            yield f"{prefix}{key}", value
+        elif isinstance(value, dict):
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
 def settings_without(settings: dict[str, Any], excluded: Iterable[str]) -> dict[str, str]:
-    """Return nested settings by dotted name, without those whose own name or a parent's name is `excluded`."""
+    """Return nested settings by dotted name, without those whose own name or a parent's name is `excluded`.
+
+    Settings of a set of a mixture count as those of `data`.
+    """
+    excluded = tuple(excluded)
+    plain = {name: re.sub(r"^data\.sets\.\w+\.", "data.", name) for name, _ in flatten(settings)}
     return {
         name: str(value)
         for name, value in flatten(settings)
-        if not any(name == one or name.startswith(f"{one}.") for one in excluded)
+        if not any(f"{each}.".startswith(f"{one}.") for one in excluded for each in (name, plain[name]))
     }
 
 

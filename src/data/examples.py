@@ -85,6 +85,12 @@ def digest(dataset: Dataset) -> str:
     return _digest(to_table(dataset))
 
 
+def unordered_digest(dataset: Dataset) -> str:
+    """Return a digest (36 characters) of the examples that does not depend on their order."""
+    table = to_table(dataset)
+    return _digest(table.sort_by([(name, "ascending") for name in table.column_names]))
+
+
 def _columns(table: pa.Table) -> list[str]:
     """Return the columns of texts, then that of the score or label."""
     names = [name for name in table.column_names if name != ROW]

@@ -16,6 +16,8 @@ from src.utils.errors import UserError, shorten
 datasets.disable_progress_bars()  # they would clutter redirected output
 
 ENTAILMENT = "entailment"
+UNDECIDED = "-"
+"""Label in the files of SNLI for the number -1: the annotators did not agree."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -39,7 +41,9 @@ def read_hub(name: str, config: str | None, split: str, revision: str | None) ->
     for column, feature in dataset.features.items():
         # The numbers of such labels differ between data sets: of RTE, 0 is entailment and 1 is not.
         if isinstance(feature, datasets.ClassLabel) and ENTAILMENT in feature.names:
-            words = pa.array(feature.names).take(pc.cast(table[column], pa.int64()))
+            numbers = pc.cast(table[column], pa.int64())
+            decided = pc.if_else(pc.less(numbers, 0), None, numbers)
+            words = pc.fill_null(pa.array(feature.names).take(decided), UNDECIDED)
             table = table.set_column(table.column_names.index(column), column, words)
     return number_rows(table)
 

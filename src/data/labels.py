@@ -1,6 +1,5 @@
 """Checks of gold scores and labels."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -17,6 +16,8 @@ MANY = 20
 BINARY = {"0": 0, "1": 1, "false": 0, "true": 1}
 NLI = {"entailment": 1, "neutral": 0, "contradiction": 0}
 """Labels of natural language inference, in the order of their numbers in SNLI, MNLI, XNLI and KLUE-NLI."""
+FREQUENT = 0.05
+"""Share of the rows from which a number counts as a label, and not as a mistake among others."""
 UNDECIDED: dict[str, int | None] = {"-": None, "-1": None}
 """Labels of pairs in SNLI on which the annotators did not agree."""
 
@@ -45,8 +46,7 @@ def check_labels(raw: pa.Table, where: str, layout: Layout) -> tuple[pa.ChunkedA
     Raises `UserError` for a label without a value.
     """
     words = _as_words(raw["label"], where, layout.shown("label"))
-    found = set(pc.unique(words).to_pylist()) - {None}
-    layout = _decide(layout, found)
+    layout = _decide(layout, words)
     known = pa.array(list(layout.labels), pa.string())
     is_number = first_true(pc.invert(pc.match_substring_regex(pc.drop_null(words), NUMBER))) < 0
     advice = f"set data.score={layout.shown('label')} if these are scores, or" if is_number else "set"
@@ -63,16 +63,22 @@ def check_labels(raw: pa.Table, where: str, layout: Layout) -> tuple[pa.ChunkedA
     return pc.take(values, pc.index_in(words, known)), layout
 
 
-def _decide(layout: Layout, found: set[str]) -> Layout:
-    """Return the layout with a shape other than auto, and a value for each label."""
-    is_nli = not layout.labels and not found <= set(BINARY)
+def _decide(layout: Layout, words: pa.ChunkedArray) -> Layout:
+    """Return the layout with a shape other than auto, and a value for each label.
+
+    Labels are those of NLI if one is a word of NLI, or if 0, 1 and 2 are all frequent; else they must be 0 and 1.
+    """
+    if layout.labels:
+        return replace(layout, shape="labelled" if layout.shape == "auto" else layout.shape)
+    counts = {str(each["values"]): each["counts"] for each in pc.value_counts(words).to_pylist()}
+    in_words = any(word in counts for word in NLI)
+    is_nli = in_words or all(counts.get(number, 0) >= FREQUENT * len(words) for number in "012")
     shape = layout.shape if layout.shape != "auto" else "triplets" if is_nli else "labelled"
-    labels: Mapping[str, int | None] = layout.labels or BINARY
-    if is_nli:
-        words = NLI | ({"neutral": None} if shape == "triplets" else {})
-        numbers = {str(number): value for number, value in enumerate(words.values())}
-        labels = words | numbers | UNDECIDED
-    return replace(layout, shape=shape, labels=labels)
+    if not is_nli:
+        return replace(layout, shape=shape, labels=BINARY)
+    values = NLI | ({"neutral": None} if shape == "triplets" else {})
+    labels = values if in_words else {str(number): value for number, value in enumerate(values.values())}
+    return replace(layout, shape=shape, labels=labels | UNDECIDED)
 
 
 def _as_words(values: pa.ChunkedArray, where: str, name: str) -> pa.ChunkedArray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,12 @@ def load_mixture(data: Mixture) -> ExampleSet:
     sets = {name: _load_part(name, part.data) for name, part in data.parts().items()}
     primary = sets.pop(data.primary or "")
     warnings = [f"{each.name}: {text}" for each in (primary, *sets.values()) for text in each.warnings]
-    for name, other in sets.items():
-        count, first = first_shared(to_table(other.train), to_table(primary.dev))
+    for one, other in permutations((primary, *sets.values()), 2):
+        count, first = first_shared(to_table(one.train), to_table(other.dev))
         if count:
             warnings.append(
-                f"{count:,} text(s) occur in both train of the set {name!r} and dev of the primary set"
-                f" {primary.name!r}, such as {first!r}."
+                f"{count:,} text(s) occur in both train of the set {one.name!r} and dev of the set {other.name!r},"
+                f" such as {first!r}."
             )
     return replace(primary, warnings=tuple(warnings), others=tuple(sets.values()))
 

@@ -60,7 +60,9 @@ def apply_prompts(encoder: SentenceTransformer, model: EmbeddedEncoder | HubEnco
             encoder.prompts[role] = ""  # else the encoder's own one would come before the configured one
     encoder.prompts |= model.prompts
     encoder.default_prompt_name = model.default_prompt_name or encoder.default_prompt_name
-    vars(encoder)[COLUMN_PROMPTS] = column_prompts(encoder) | model.column_prompts
+    # a prompt that is configured as empty is one, and not the default prompt
+    empty = {column: name for column, names in ROLES.items() for name in names if model.prompts.get(name) == ""}
+    vars(encoder)[COLUMN_PROMPTS] = empty | column_prompts(encoder) | model.column_prompts
     _check_names(encoder)
     used = {encoder.default_prompt_name, *column_prompts(encoder).values()}
     for column, (role, *_) in ROLES.items():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from math import nan
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ class SeedSummary:
     """The seeds, separated by spaces."""
     means: dict[str, Estimate]
     """For each metric of the result the mean over the seeds, with its 95 % bootstrap interval over pairs or queries and
-    seeds."""
+    seeds; without one for other sets of a mixture."""
     deviations: dict[str, float]
     """For each metric the standard deviation over the seeds."""
 
@@ -47,7 +48,9 @@ class SeedSummary:
 
         Raises `KeyError` for a missing key.
         """
-        means = {name: Estimate.from_dict(values, f"{name}_mean") for name in names}
+        names = list(names)
+        unknown = {f"{name}_mean{end}": nan for name in names if "/" in name for end in ("_low", "_high")}
+        means = {name: Estimate.from_dict(unknown | values, f"{name}_mean") for name in names}
         deviations = {name: float(values[f"{name}_deviation"]) for name in means}
         return cls(values["parent_run_id"], values["seeds"], means, deviations)
 
@@ -98,6 +101,8 @@ class Result:
     an earlier version."""
     shape: str = "scored"
     """Shape of the examples, which determines the leading metric."""
+    evaluated_digest: str = ""
+    """Digest of the evaluated examples in any order; empty in a file of an earlier version."""
     seeds: SeedSummary | None = None
     """Summary of all seeds, if this is the result of the first of several."""
 
@@ -144,7 +149,7 @@ class Result:
 
         Raises `KeyError` for a missing key, `ValueError` for an unknown shape or metric.
         """
-        values = {"shape": "scored", "metrics": f"{SPEARMAN} {PEARSON}"} | values
+        values = {"shape": "scored", "metrics": f"{SPEARMAN} {PEARSON}", "evaluated_digest": ""} | values
         names = check_names(values["shape"], values["metrics"].split(" "))
         plain = {each.name for each in fields(cls)} - {"scores", "seeds", *ESTIMATES}
         before, gain = (f"{names[0]}_{each}" for each in ESTIMATES)

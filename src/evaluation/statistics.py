@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from math import isnan
+from math import isnan, nan
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -33,6 +33,9 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         """Return the interval as `[0.8404, 0.9056]`."""
         return f"[{self.low:.4f}, {self.high:.4f}]"
+
+
+UNKNOWN = Interval(nan, nan)
 
 
 class Estimate(NamedTuple):

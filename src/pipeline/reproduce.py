@@ -15,6 +15,7 @@ from src.config.training import LossConfig, TrainerConfig
 from src.data import ExampleSet, digest, load_examples
 from src.encoder import load_encoder
 from src.evaluation.metrics import TRAINING_LOSS
+from src.evaluation.result import RESULT_FILE, Result
 from src.pipeline.training import run_training
 from src.tracking import download_result, recorded_provenance
 from src.utils.environment import library_versions
@@ -31,6 +32,8 @@ def reproduce(reference: str, uri: str) -> float:
 
     Raises `UserError` if the run cannot be found, or the examples or library versions differ from the recorded ones.
     """
+    if (Path(reference) / RESULT_FILE).is_file():
+        reference = Result.load(Path(reference)).run_id
     with tempfile.TemporaryDirectory() as scratch:
         stored = download_result(reference, uri, Path(scratch) / "stored", ("config.yaml", "curve.csv"))
         if not (stored / "curve.csv").is_file():

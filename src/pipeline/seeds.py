@@ -16,7 +16,7 @@ from src.evaluation.metrics import VALIDATION_LOSS, Metric, metrics_of
 from src.evaluation.names import by_dimension, headline, label_of, rows_of
 from src.evaluation.result import RUN_FILES, Result, SeedSummary
 from src.evaluation.seeds import seed_scores
-from src.evaluation.statistics import Estimate
+from src.evaluation.statistics import UNKNOWN, Estimate
 from src.pipeline.losses import resolve_losses
 from src.pipeline.promotion import promote_trained
 from src.pipeline.state import STATE_FILE, fingerprint_of, load_completed, plan_run, state_file
@@ -131,14 +131,15 @@ def collect_seeds(config: Config, parent_run: str) -> Result:
 def summarise(results: list[Result], predictions: list[pd.DataFrame], seeds: list[int], parent_run: str) -> SeedSummary:
     """Return mean, deviation and interval of each metric, from the results and predictions of every seed.
 
-    The interval of a metric of another set of a mixture, whose predictions are not kept, is the mean of the seeds'.
+    Those of other sets of a mixture, whose predictions are not kept, have no interval.
     """
-    scores = {name: [result.scores[name] for result in results] for name in results[0].scores}
-    means = {name: Estimate(*map(float, map(np.mean, zip(*found, strict=True)))) for name, found in scores.items()}
-    for metric in predicted_metrics(results[0]):
-        interval = seed_scores(metric, predictions, seeds[0]).mean.interval
-        means[metric.name] = Estimate(means[metric.name].value, *interval)
-    deviations = {name: float(np.std([one.value for one in found], ddof=1)) for name, found in scores.items()}
+    values = {name: [result.scores[name].value for result in results] for name in results[0].scores}
+    intervals = {
+        metric.name: seed_scores(metric, predictions, seeds[0]).mean.interval
+        for metric in predicted_metrics(results[0])
+    }
+    means = {name: Estimate(float(np.mean(found)), *intervals.get(name, UNKNOWN)) for name, found in values.items()}
+    deviations = {name: float(np.std(found, ddof=1)) for name, found in values.items()}
     return SeedSummary(parent_run, " ".join(map(str, seeds)), means, deviations)
 
 
@@ -174,9 +175,10 @@ def log_summary(config: Config, result: Result, champion: dict[str, str]) -> Non
     each = ", ".join(
         f"{seed}: {value:.4f}" for seed, value in zip(table["seed"], table[result.metric.name], strict=True)
     )
+    rows = f" over {rows_of(result.metric)} and seeds"
     spreads = {
-        f"{label_of(name)} ({'dev' if '/' in name else result.evaluated_on})": f"mean {summary.means[name]} over"
-        f" {rows_of(result.metric)} and seeds, deviation {summary.deviations[name]:.4f}"
+        f"{label_of(name)} ({'dev' if '/' in name else result.evaluated_on})": f"mean {summary.means[name]}"
+        f"{'' if '/' in name else rows}, deviation {summary.deviations[name]:.4f}"
         for name in headline(summary.means)
     }
     log_table(

@@ -55,7 +55,8 @@ ALWAYS_HASHED = {
 """Settings of the first version, which are hashed with any value; those added later only with another value than their
 default, so that recipes keep their hashes."""
 UNUSED_WITHOUT_SELECTION = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs", "checkpoints")
-"""Keys of `trainer` that do not affect the last weights, as evaluations and checkpoints use no random numbers."""
+"""Keys of `trainer` that do not affect the last weights without early stopping, as evaluations and checkpoints use no
+random numbers."""
 ALWAYS_NAMED = ("trainer.learning_rate", "trainer.warmup_ratio", "trainer.batch_size")
 TABLES: dict[str, Callable[[Path], Any]] = {"curve.csv": pd.read_csv, "predictions.parquet": pd.read_parquet}
 """Tables of a result, with the functions that read them."""
@@ -153,7 +154,8 @@ def recipe_of(config: Config, fingerprint: Fingerprint, shape: Shape) -> str:
     `config` has the settings of the fingerprint; `shape` is that of the examples. The words are a function of what is
     hashed.
     """
-    unused = [] if config.trainer.keep == "best" else [f"trainer.{key}" for key in UNUSED_WITHOUT_SELECTION]
+    selects = config.trainer.keep == "best" or config.trainer.early_stopping_patience is not None
+    unused = [] if selects else [f"trainer.{key}" for key in UNUSED_WITHOUT_SELECTION]
     excluded = (*NO_RECIPE, *unused, *(["model.path"] if BASE in fingerprint else []))
     defaults, mixed = default_settings(), {key: fingerprint[key] for key in fingerprint if MIXED.fullmatch(key)}
     decisive = {

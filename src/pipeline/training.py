@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 
 from src.config import Config
 from src.data import ExampleSet
+from src.data.examples import unordered_digest
 from src.encoder import BaseModel, base_of
 from src.evaluation.evaluate import Evaluation, estimates, evaluate, evaluate_sets, paired_gain
 from src.evaluation.metrics import as_labels, leading_metric
@@ -27,6 +28,7 @@ from src.training import Training, TrainingCallback, TrainingClock, fine_tune
 from src.training.callbacks import check_similarities
 from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, has_checkpoint
 from src.training.losses import ExampleLoss
+from src.training.support import check_losses
 from src.training.texts import check_texts
 from src.utils.console import log_to_file
 from src.utils.environment import device_name, peak_memory_mb
@@ -53,6 +55,8 @@ def run_training(
     `TrainingDiverged` if a loss, a weight or a metric is not finite.
     """
     config = resolve_losses(config, pairs)
+    losses = build_losses(encoder, config, pairs)
+    check_losses(pairs, losses)
     folder, base = Path(config.folder), base_of(config.model)
     store, checkpoints, clock = state_file(folder), folder / CHECKPOINTS, TrainingClock()
     with log_to_file(folder / LOG_FILE):
@@ -70,7 +74,6 @@ def run_training(
             run.set_tags({RECIPE: recipe_of(config, plan.fingerprint, pairs.shape)})
             init_model_card(encoder, config.name, pairs, base)
             check_texts(encoder, pairs, config.trainer)
-            losses = build_losses(encoder, config, pairs)
             before = base_on_test(encoder, pairs, losses, config)
             training = fine_tune(encoder, pairs, losses, config.trainer, checkpoints, [view, run, *callbacks], clock)
             after = evaluate_sets(encoder, reported_splits(pairs), losses, config.trainer)
@@ -143,4 +146,5 @@ def build_result(
         peak_memory_mb=peak_memory_mb(),
         gain=gain,
         shape=after.shape,
+        evaluated_digest=unordered_digest(pairs.reported),
     )

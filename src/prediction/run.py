@@ -53,7 +53,7 @@ def run_prediction(config: PredictConfig) -> PredictionSummary:
         log.warning(note)
     embed = _load_embedder(config)
     start = time.perf_counter()
-    first = _predict(table, candidates, output, embed, config.top_k)
+    first = _predict(table, candidates, output, embed, config)
     rows = table.rows if output else min(SHOWN, table.rows)
     summary = PredictionSummary(rows, embed.encoded, time.perf_counter() - start)
     if first is None:
@@ -96,7 +96,7 @@ def _load_embedder(config: PredictConfig) -> "Embedder":
 
 
 def _predict(
-    table: TextTable, candidates: TextTable | None, output: Path | None, embed: "Embedder", top_k: int
+    table: TextTable, candidates: TextTable | None, output: Path | None, embed: "Embedder", config: PredictConfig
 ) -> pa.Table | None:
     """Write all predictions and return None, or return the first predictions if there is no output."""
     from src.prediction.scoring import Ranker, score_pairs  # imports torch
@@ -104,13 +104,16 @@ def _predict(
     with progress_bars() as progress:
         chunks = tracked(progress, "Predictions", table) if output else table.chunks(SHOWN)
         if candidates:
-            ranker = Ranker(tracked(progress, "Candidates", candidates), embed, top_k)
+            ranker = Ranker(tracked(progress, "Candidates", candidates), embed, config.top_k)
             schema, predictions = tables.RANKING_SCHEMA, ranker.rank(chunks)
         else:
-            schema, predictions = tables.scored_schema(table.schema), score_pairs(chunks, embed)
+            schema, predictions = (
+                tables.scored_schema(table.schema),
+                score_pairs(chunks, embed, (config.sentence1, config.sentence2)),
+            )
         if not output:
             return next(predictions)
-        rows = table.rows * (top_k if candidates else 1)
+        rows = table.rows * (config.top_k if candidates else 1)
         files = [table.file, *([candidates.file] if candidates else [])]
         # unquoted input gives unquoted output of the same kind: its values contain neither delimiters nor line breaks
         is_quoted = any(file.is_quoted or kind_of(file.path) != kind_of(output) for file in files)

@@ -10,10 +10,12 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import pairwise_cos_sim, semantic_search
 from torch import Tensor
 
+from src.config.model import TEXT_COLUMNS
 from src.encoder.coverage import TextCoverage
 from src.encoder.prompts import prompt_for
 from src.prediction.tables import RANKING_SCHEMA, Chunk, scored_schema
 
+SENTENCES = ("sentence1", "sentence2")
 ENTRY_BYTES = 250
 """Bytes of a cache entry without its embedding, regardless of the length of the sentence."""
 CORPUS_CHUNK = 50_000
@@ -42,7 +44,8 @@ class Embedder:
 
     def __call__(self, **columns: Sequence[str]) -> Tensor:
         """Return the embeddings of all texts, with the prompts of their columns: float32, (texts, dimension), CPU."""
-        prompted = [(prompt_for(self.encoder, name), text) for name, texts in columns.items() for text in texts]
+        prompts = {name: prompt_for(self.encoder, name) for name in columns}
+        prompted = [(prompts[name], text) for name, texts in columns.items() for text in texts]
         positions: dict[tuple[str, str], int] = {}
         rows = [positions.setdefault(each, len(positions)) for each in prompted]
         unique = list(positions)
@@ -88,14 +91,16 @@ def _key(prompt: str, sentence: str) -> bytes:
     return blake2b(f"{prompt}\0{sentence}".encode(), digest_size=16).digest()
 
 
-def score_pairs(chunks: Iterable[Chunk], embed: Embedder) -> Iterator[pa.Table]:
+def score_pairs(chunks: Iterable[Chunk], embed: Embedder, columns: Sequence[str] = SENTENCES) -> Iterator[pa.Table]:
     """Yield each chunk with a new last column: the cosine similarity of its two sentences, -1 to 1.
 
-    They have the prompts of sentence1 and sentence2.
+    They have the prompts of their `columns` if these have names of `TEXT_COLUMNS`, else of sentence1 and sentence2.
     """
+    named = len(set(columns)) == 2 and set(columns) <= set(TEXT_COLUMNS)
+    one, other = columns if named else SENTENCES
     for chunk in chunks:
         first, second = chunk.texts
-        similarities = pairwise_cos_sim(*embed(sentence1=first, sentence2=second).chunk(2)).double().numpy()
+        similarities = pairwise_cos_sim(*embed(**{one: first, other: second}).chunk(2)).double().numpy()
         yield pa.table([*chunk.table.columns, similarities], schema=scored_schema(chunk.table.schema))
 
 

@@ -107,9 +107,10 @@ def plot_answers(queries: pd.DataFrame, path: Path) -> None:
         axes.scatter(
             points["predicted_wrong"], points["predicted"], s=12, alpha=0.5, linewidths=0, c=color, label=label
         )
-    both = compared[["predicted", "predicted_wrong"]].to_numpy()
-    ends = [float(both.min()), float(both.max())]
-    axes.plot(ends, ends, color="grey", linestyle=":")
+    if len(compared):
+        both = compared[["predicted", "predicted_wrong"]].to_numpy()
+        ends = [float(both.min()), float(both.max())]
+        axes.plot(ends, ends, color="grey", linestyle=":")
     title = f"Right answer against best wrong candidate, {len(queries):,} queries"
     finish_axes(axes, title, "cosine of the best wrong candidate", "cosine of the right answer")
     save_figure(figure, path)

@@ -16,7 +16,7 @@ from src.data import ExampleSet
 from src.evaluation.metrics import Metric
 from src.evaluation.result import Result
 from src.evaluation.seeds import seed_scores
-from src.evaluation.statistics import Estimate, Interval, percentile_interval
+from src.evaluation.statistics import UNKNOWN, Estimate, Interval, percentile_interval
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, excluded_if_diverged, set_sizes, trial_name
@@ -26,8 +26,6 @@ from src.utils.errors import TrainingDiverged, UserError, shorten
 from src.utils.files import remove
 
 log = logging.getLogger(__name__)
-
-UNKNOWN = Interval(float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from src.training.packing import tokenize
 from src.training.precision import use_threads
 from src.training.sampling import NO_DUPLICATES, keeps_texts_apart, steps_per_epoch
 from src.training.speedups import embedding_subset, fast_dropout, fused_qkv, used_tokens
-from src.training.support import check_losses, supported
+from src.training.support import supported
 from src.training.trainer import ExampleTrainer, remove_autocast
 from src.utils.processes import broadcast, world_size
 
@@ -83,7 +83,6 @@ def fine_tune(
     Raises `UserError` if a loss or the settings do not fit the examples or the encoder; `TrainingDiverged` if a loss, a
     weight or a metric is not finite.
     """
-    check_losses(data, losses)
     config = supported(config, encoder, data, losses)
     dev = {name: each.dev for name, each in data.sets.items()}
     with clock.paused():
@@ -121,7 +120,7 @@ def fine_tune(
         started=events.started,
         train_seconds=seconds,
         evaluation_seconds=clock.evaluation_seconds,
-        pairs_per_second=trainer.passes * config.batch_size / seconds,
+        pairs_per_second=trainer.examples * world_size() / seconds,
     )
 
 
@@ -206,7 +205,7 @@ def build_arguments(
         greater_is_better=True,
         restore_callback_states_from_checkpoint=True,
         report_to="none",
-        prompts=column_prompts(encoder, data),
+        prompts=padded_prompts(encoder, data),
         batch_sampler=NO_DUPLICATES if apart else "batch_sampler",
         multi_dataset_batch_sampler=trainer.multi_dataset_batch_sampler,
         disable_tqdm=True,
@@ -215,7 +214,7 @@ def build_arguments(
     )
 
 
-def column_prompts(encoder: SentenceTransformer, data: ExampleSet) -> dict[str, str] | None:
+def padded_prompts(encoder: SentenceTransformer, data: ExampleSet) -> dict[str, str] | None:
     """Return the prompts that precede the texts of a padded batch, by column; None if there are none."""
     columns = {column for each in data.sets.values() for column in text_columns(each.train.column_names)}
     return {column: prompt for column in sorted(columns) if (prompt := prompt_for(encoder, column))} or None

@@ -10,6 +10,7 @@ from src.config.training import TrainerConfig
 from src.data import ExampleSet
 from src.data.shapes import text_columns
 from src.encoder.inputs import transformer_of
+from src.encoder.prompts import prompt_for
 from src.training.losses import ExampleLoss
 from src.utils.errors import UserError
 
@@ -38,8 +39,12 @@ def supported(
             "expected an encoder with one way for all texts, found a Router, whose routes are trained with other kinds"
             " of data: set model.path to the folder of one of its routes, or choose another model."
         )
-    if config.evaluation == "dataloader" and (data.others or losses[data.name].matryoshka_dims):
-        log.info("  direct evaluation: that of sentence-transformers takes one set and one number of dimensions")
+    answers = {prompt_for(encoder, name) for name in text_columns(data.dev.column_names) if name != "anchor"}
+    if config.evaluation == "dataloader" and (data.others or losses[data.name].matryoshka_dims or len(answers) > 1):
+        log.info(
+            "  direct evaluation: that of sentence-transformers takes one set, one number of dimensions and one prompt"
+            " for both sentences of a pair, or for positives and negatives"
+        )
         config = replace(config, evaluation="direct")
     if transformer_of(encoder) is not None:
         return config

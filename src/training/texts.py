@@ -26,6 +26,13 @@ def check_texts(encoder: SentenceTransformer, data: ExampleSet, config: TrainerC
 
     Raises `UserError` if the tokenizer knows next to nothing of the texts to train on.
     """
+    columns = {column for each in data.sets.values() for column in text_columns(each.train.column_names)}
+    used = {prompt_for(encoder, column) for column in columns}
+    if unused := [name for name, text in encoder.prompts.items() if text and text not in used]:
+        log.warning(
+            f"  note: the prompt(s) {', '.join(unused)} precede no column of these examples, which are"
+            f" {', '.join(sorted(columns))}: model.column_prompts and model.default_prompt_name assign them"
+        )
     packed = config.batching == "packed" and transformer_of(encoder) is not None
     for name, each in data.sets.items():
         prefix = f"{name}, " if data.others else ""

@@ -25,7 +25,7 @@ from src.training.checkpoints import best_checkpoint, damage, mark_complete
 from src.training.clock import TrainingClock
 from src.training.losses import ExampleLoss
 from src.training.packing import PackedCollator, embed_packed, tokenize
-from src.training.sampling import keeps_texts_apart
+from src.training.sampling import keeps_texts_apart, note_left_out
 from src.utils.errors import UserError
 from src.utils.files import disk_space_check
 from src.utils.processes import barrier
@@ -55,8 +55,8 @@ class ExampleTrainer(SentenceTransformerTrainer):
         self.config, self.clock, self.data, self.example_losses = config, clock, data, losses
         self.losses: deque[Tensor] = deque()
         """Loss of each forward pass since `EventCallback` last emptied this queue."""
-        self.passes = 0
-        """Number of forward passes in training."""
+        self.examples = 0
+        """Number of examples seen in training, in this process."""
         modules = {name: loss.module for name, loss in losses.items()}
         splits = {split: {name: getattr(each, split) for name, each in data.sets.items()} for split in ("train", "dev")}
         library, name = config.evaluation == "dataloader", evaluator_name(data.shape.name, "dev")
@@ -78,6 +78,8 @@ class ExampleTrainer(SentenceTransformerTrainer):
         apart = keeps_texts_apart(self.config, self.example_losses[name].name)
         rows: Any = TextCodes(dataset) if apart else RandomSampler(cast(Any, dataset), generator=generator)
         sampler: BatchSampler = (NoDuplicatesBatchSampler if apart else DefaultBatchSampler)(rows, **options)
+        if apart:
+            note_left_out(rows, sampler, name)
         return sampler
 
     def _build_dataloader(self, dataset: Any, batch_size: int, dataset_kind: str) -> DataLoader[Any]:
@@ -98,13 +100,17 @@ class ExampleTrainer(SentenceTransformerTrainer):
         example_loss = self.example_losses[inputs.get("dataset_name", self.data.name)]
         if "packed0_input_ids" in inputs:
             features, labels = self.collect_features(inputs)
-            loss = example_loss.compute_loss_from_embeddings(embed_packed(model, features), labels)
+            columns = embed_packed(model, features)
+            rows, loss = len(columns[0]), example_loss.compute_loss_from_embeddings(columns, labels)
         else:
+            first = self.collect_features(inputs)[0][0]
+            # static embeddings have the tokens of all texts in one sequence, and where each text starts
+            rows = len(first["offsets"] if "offsets" in first else next(iter(first.values())))
             loss = super().compute_loss(model, inputs, **kwargs)
         if model.training:
             loss = loss * example_loss.weight
             self.losses.append(loss.detach())
-            self.passes += 1
+            self.examples += rows
         return (loss, {}) if return_outputs else loss
 
     def _clip_grad_norm(self, model: Any) -> Tensor:

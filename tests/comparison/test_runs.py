@@ -56,6 +56,17 @@ def test_runs_on_other_queries_are_refused(shape: str, make_run: MakeRun) -> Non
     assert read(first, make_run("same", table, shape=shape))[1].unit == "queries"
 
 
+def test_runs_on_the_same_queries_with_other_candidates_are_refused(make_run: MakeRun) -> None:
+    table = noisy_predictions(0.4, "triplets")
+    first, second, former = (
+        make_run(name, table, shape="triplets", evaluated_digest=digest)
+        for name, digest in (("one", "a"), ("mined again", "b"), ("former", ""))
+    )
+    with pytest.raises(UserError, match="evaluated on the same queries"):
+        read(first, second)
+    assert len(read(first, former)) == 2
+
+
 def test_runs_on_another_shape_are_refused(make_run: MakeRun) -> None:
     pairs, triplets = make_run("pairs", 0.4), make_run("triplets", 0.4, shape="triplets")
     said = r"one shape, found \S*pairs on scored \(Spearman\) and \S*triplets on triplets \(nDCG@10\): compare runs"

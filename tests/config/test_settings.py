@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from src.config import Config
-from src.config.schema import config_hash
+from src.config.schema import config_hash, flatten
 from src.utils.errors import UserError
 
 
@@ -31,3 +31,10 @@ def test_locations_do_not_change_the_hash_of_a_configuration(
 ) -> None:
     one, other = compose("+experiment=review_sts"), compose("+experiment=review_sts", override)
     assert (config_hash(one) == config_hash(other)) == same
+
+
+def test_labels_are_one_value_whatever_is_in_them() -> None:
+    assert dict(flatten({"data": {"labels": {"yes+": 1, "a.b": None}, "seed": 1}})) == {
+        "data.labels": {"yes+": 1, "a.b": None},
+        "data.seed": 1,
+    }

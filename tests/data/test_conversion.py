@@ -237,6 +237,20 @@ def test_the_labels_of_dev_mean_what_they_mean_in_train(tmp_path: Path) -> None:
         load_examples(PairFiles(train=dev, dev=train))
 
 
+def test_a_stray_number_among_labels_of_0_and_1_is_refused(tmp_path: Path) -> None:
+    records: list[Record] = [{"sentence1": f"a{i}", "sentence2": f"b{i}", "label": i % 2} for i in range(60)]
+    records[30]["label"] = 2
+    with pytest.raises(UserError, match=r"stray\.tsv, data row 31, column 'label': .*\['0', '1', .*found '2'"):
+        load(tmp_path / "stray.tsv", records)
+
+
+def test_words_in_train_give_no_meaning_to_numbers_in_dev(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.tsv", nli(4))
+    dev = write(tmp_path / "dev.tsv", [{**record, "gold_label": i % 2} for i, record in enumerate(nli(4))])
+    with pytest.raises(UserError, match=r"dev\.tsv, data row 1, column 'gold_label': expected one of the labels"):
+        load_examples(PairFiles(train=train, dev=dev, shape="labelled"))
+
+
 def test_dev_has_the_shape_of_train(tmp_path: Path) -> None:
     train = write(tmp_path / "train.jsonl", queries(4))
     dev = write(tmp_path / "dev.tsv", nli(4))
@@ -253,13 +267,14 @@ def test_numbers_of_labels_on_the_hub_have_the_meaning_of_their_names(tmp_path: 
         {"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=["not", "entailment"])}
     )
     records = [{"premise": f"a{i}", "hypothesis": f"b{i}", "label": i % 2} for i in range(8)]
+    records.append({"premise": "a", "hypothesis": "b", "label": -1})  # undecided
     table = Dataset.from_list(records, features=features)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
     monkeypatch.setattr(hub_sets, "hub_reachable", lambda timeout: True)
     monkeypatch.setattr("datasets.load_dataset", lambda *args, **options: table)
     with pytest.raises(UserError, match=r"expected one of the labels .* found 'not'"):
         load_examples(PairFiles(train="owner/rte", dev="dev"))
-    data = load_examples(PairFiles(train="owner/rte", dev="dev", labels={"not": 0, "entailment": 1}))
+    data = load_examples(PairFiles(train="owner/rte", dev="dev", labels={"not": 0, "entailment": 1, "-": None}))
     assert data.train["label"][:] == [0, 1] * 4
 
 

@@ -44,7 +44,7 @@ def test_warnings_name_their_set_and_texts_of_train_in_the_primary_dev(files: Pa
     first, second, third = load_examples(Mixture(sets=sets)).warnings
     assert first.startswith("sts: 80 text(s) occur in both train (sts.csv) and dev (sts.csv)")
     assert second.startswith("nli: 120 text(s) occur in both train (more.csv)")
-    assert third == ("2 text(s) occur in both train of the set 'nli' and dev of the primary set 'sts', such as '방 3'.")
+    assert third == ("2 text(s) occur in both train of the set 'nli' and dev of the set 'sts', such as '방 3'.")
 
 
 def test_a_set_can_be_built_in_and_has_a_loss_and_a_weight(monkeypatch: pytest.MonkeyPatch) -> None:

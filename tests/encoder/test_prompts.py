@@ -86,6 +86,11 @@ def test_a_column_has_its_own_prompt_else_that_of_its_role_else_the_default(
     assert prompt_for(encoder, "negative_2") == expected["negative"]
 
 
+def test_an_empty_prompt_is_not_the_default_prompt(load: Load) -> None:
+    encoder = load(prompts={"query": "", "passage": "passage: "}, default_prompt_name="passage")
+    assert (prompt_for(encoder, "anchor"), prompt_for(encoder, "positive")) == ("", "passage: ")
+
+
 @pytest.mark.parametrize(("settings", "expected"), APPLIED.values(), ids=APPLIED)
 def test_a_saved_model_has_the_prompts_that_it_was_trained_with(
     settings: dict[str, Any], expected: dict[str, str], load: Load, save: Callable[..., Path]

@@ -17,7 +17,7 @@ experiment run_id model_version data_source data_note train_pairs dev_pairs eval
 spearman_ceiling base_model spearman_cosine spearman_cosine_low spearman_cosine_high pearson_cosine pearson_cosine_low
 pearson_cosine_high spearman_cosine_before spearman_cosine_before_low spearman_cosine_before_high validation_loss steps
 warmup_steps precision threads device startup_seconds train_seconds evaluation_seconds pairs_per_second peak_memory_mb
-spearman_cosine_gain spearman_cosine_gain_low spearman_cosine_gain_high shape metrics
+spearman_cosine_gain spearman_cosine_gain_low spearman_cosine_gain_high shape evaluated_digest metrics
 """
 EARLIER = """
 experiment run_id model_version data_source data_note train_pairs dev_pairs evaluated_on evaluated_pairs
@@ -99,7 +99,7 @@ def test_a_file_of_an_earlier_version_is_read_and_written_without_what_it_does_n
     assert found.scores == result.scores
     assert (found.shape, found.gain, found.before.value, str(found.before)) == ("scored", None, 0.5, "0.5000")
     found.save(tmp_path)
-    added = {"shape": "scored", "metrics": f"{SPEARMAN} {PEARSON}"}
+    added = {"shape": "scored", "metrics": f"{SPEARMAN} {PEARSON}", "evaluated_digest": ""}
     assert json.loads((tmp_path / RESULT_FILE).read_text(encoding="utf-8")) == values | added
 
 

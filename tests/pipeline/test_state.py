@@ -198,7 +198,8 @@ def test_only_a_done_training_of_the_same_fingerprint_is_completed(tiny_config: 
 
 
 def recipe(config: Config, pairs: ExampleSet) -> str:
-    config = resolve_precision(config)
+    if config.trainer.precision == "auto":  # its probe may vary under load
+        config = replace(config, trainer=replace(config.trainer, precision="fp32"))
     return recipe_of(config, fingerprint_of(config, pairs), pairs.shape)
 
 
@@ -217,6 +218,16 @@ def test_a_recipe_is_the_same_for_all_that_does_not_decide_the_weights(
     overrides: list[str], tiny_config: TinyConfig, pairs: ExampleSet
 ) -> None:
     assert recipe(tiny_config(*overrides), pairs) == recipe(tiny_config(), pairs)
+
+
+def test_a_recipe_has_the_interval_of_evaluations_that_can_stop_the_training(
+    tiny_config: TinyConfig, pairs: ExampleSet
+) -> None:
+    often, seldom = (
+        recipe(tiny_config("trainer.early_stopping_patience=1", f"trainer.eval_steps={steps}"), pairs)
+        for steps in (2, 50)
+    )
+    assert often.split()[0] != seldom.split()[0]
 
 
 @pytest.mark.parametrize(

@@ -261,3 +261,18 @@ def test_packed_and_padded_training_agree_with_a_default_prompt(
     _, without = train(tiny_config(FP32, "model.dropout=0"))
     torch.testing.assert_close(packed, padded, atol=2e-3, rtol=0)
     assert (packed - without).abs().max() > 4e-3
+
+
+def test_the_curve_of_the_stock_trainer_has_the_prompts_of_both_columns(tiny_config: TinyConfig) -> None:
+    prompts = [
+        "model.prompts={query: 'q: ', passage: 'p: '}",
+        "model.column_prompts={sentence1: query,sentence2: passage}",
+    ]
+    config = tiny_config(
+        "trainer=stock", "trainer.max_steps=2", "trainer.eval_steps=1", *(f"++{each}" for each in prompts)
+    )
+    pairs, encoder = load_examples(config.data), load_encoder(config.model)
+    losses = losses_of(encoder, pairs, config)
+    training = fine_tune(encoder, pairs, losses, config.trainer, Path(config.folder), [], TrainingClock())
+    after = evaluate(encoder, pairs.dev, losses[pairs.name], config.trainer)
+    assert training.curve[-1].metrics[SPEARMAN] == pytest.approx(after.metrics[SPEARMAN], abs=1e-6)

@@ -57,6 +57,17 @@ def test_no_text_is_twice_in_a_batch_with_in_batch_negatives(
         assert len(found) == len(set(found))
 
 
+def test_examples_that_no_batch_of_an_epoch_has_are_counted_in_a_warning(
+    encoder: SentenceTransformer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = make_set("positives")
+    answers = data.train.select_columns(["anchor"]).add_column(
+        "positive", [f"답 {i % 2}" for i in range(len(data.train))]
+    )
+    train_on(encoder, replace(data, train=answers), tmp_path, LossConfig("mnrl"), checkpoints=False)
+    assert "examples (train) are left out of an epoch" in caplog.text
+
+
 def test_packed_and_stock_trainers_draw_the_same_batches(
     encoder: SentenceTransformer, repeated: ExampleSet, tmp_path: Path
 ) -> None:
