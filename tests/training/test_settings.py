@@ -92,7 +92,7 @@ def test_a_nan_loss_in_an_accumulated_batch_is_reported_with_its_step(
 
     def computed(self: ExampleTrainer, *arguments: Any, **named: Any) -> Any:
         loss = compute(self, *arguments, **named)
-        if self.passes == 7:  # the first of the fourth step
+        if self.examples == 28:  # after the seventh pass, the first of the fourth step
             self.losses[-1] = loss.detach() * math.nan
         return loss
 
