@@ -97,7 +97,7 @@ class Run:
         self.set_tags(tags)
 
     def _log_inputs(self, examples: ExampleSet, suffix: str) -> None:
-        """Record the splits of one set; `suffix`: end of their contexts, which tells the sets of a mixture apart."""
+        """Record the splits of one set; `suffix`: end of their contexts, with the name of a further set."""
         data = examples.provenance
         source = resolve_dataset_source(data.url) if data.url else CodeDatasetSource(tags={})
         for split, context in ((examples.train, "training"), (examples.dev, "evaluation"), (examples.test, "test")):
