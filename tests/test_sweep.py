@@ -95,7 +95,7 @@ def test_each_run_of_a_sweep_says_what_it_is(finished: Finished) -> None:
         seed = f", seed {run.data.params['trainer.seed']}" if run.data.tags["role"] == "confirmation" else ""
         start = "winner, " if run is winner else ""
         assert run.info.run_name == f"{start}{trial}{seed}: {words}"
-        assert run.data.tags[RECIPE].endswith(f" {words}, batch 4, tiny") or "keep best" in run.data.tags[RECIPE]
+        assert run.data.tags[RECIPE].endswith(f" {words}, batch 4, tiny")
     assert [run.info.run_name[:9] for run in trials] == [f"trial 00{number}" for number in range(5)]
     number = winner.data.tags["trial.number"]
     confirmed = [

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.evaluation.metrics import Metric
 from src.sweeping.study import STATES, SweepStudy
-from src.sweeping.view import format_ties, training_command
+from src.sweeping.view import format_ties, last_evaluation, training_command
 from src.sweeping.winner import Finalist
 from src.tracking import Run
 from src.utils.files import atomic_write, write_text
@@ -43,7 +43,7 @@ def trial_table(study: SweepStudy, metric: Metric) -> pd.DataFrame:
             "trial": trial.number,
             "state": STATES.get(trial.state, trial.state.name.lower()),
             metric.name: trial.value if trial.state == TrialState.COMPLETE else math.nan,
-            "best_evaluation": max(trial.intermediate_values.values(), default=math.nan),
+            "last_evaluation": last_evaluation(trial),
             "progress": _progress(trial),
             "steps": round(trial.user_attrs.get("steps", 0) * _progress(trial) / 100),
             "seconds": trial.user_attrs.get("seconds", math.nan),

@@ -66,18 +66,19 @@ def trial_config(
     folder: Path,
     name: str,
     seed: int | None = None,
-    keep: str = "best",
 ) -> Config:
     """Return the settings of a training run with these params, evaluated at equal intervals.
 
-    `sizes`: numbers of training examples of each set.
+    It keeps the weights after the last step, as the winner's training does, which has no validation part to select with:
+    with the best evaluation on the way, a learning rate too small to harm would win. `sizes`: numbers of training
+    examples of each set.
     """
     config = with_params(training_config(study.config), params)
     trainer = replace(
         config.trainer,
         eval_steps=math.ceil(total_steps(config.trainer, *sizes) / study.config.sweep.evaluations),
         eval_every_epochs=None,
-        keep=keep,
+        keep="last",
         checkpoints=True,
         save_steps=None,
         save_every_epochs=None,
@@ -115,14 +116,13 @@ class Trainings:
         tags: dict[str, str],
         callbacks: Sequence[TrainingCallback] = (),
         seed: int | None = None,
-        keep: str = "best",
     ) -> Result:
         """Return the result of training with these params in `folder`, without output on the terminal.
 
-        `seed` replaces the configured one; `keep` is best or last, as in `TrainerConfig`.
+        `seed` replaces the configured one.
         """
         name = trial_name(int(tags["trial.number"]), params, seed)
-        config = trial_config(self.study, params, set_sizes(self.pairs), folder, name, seed, keep)
+        config = trial_config(self.study, params, set_sizes(self.pairs), folder, name, seed)
         with quiet_console():
             return self.load_or_train(config, self.pairs, tags, callbacks)
 

@@ -37,15 +37,21 @@ class TrialView:
         trial, best = trials[number], next(iter(self.study.best_trials()), None)
         left = (sweep.trials - done) * sum(self.seconds) / len(self.seconds) / sweep.workers
         log.info(
-            f"trial {number:3d}  {STATES.get(trial.state, 'interrupted'):8} {_best_value(trial):>7}"
-            f"  best {_best_value(best) if best else '–':>7} {f'(trial {best.number})' if best else '':11}"
+            f"trial {number:3d}  {STATES.get(trial.state, 'interrupted'):8} {_format_value(trial):>7}"
+            f"  best {_format_value(best) if best else '–':>7} {f'(trial {best.number})' if best else '':11}"
             f"  {done}/{sweep.trials} done, {format_duration(left)} left  {describe(params)}"
         )
 
 
-def _best_value(trial: FrozenTrial) -> str:
-    values = [*trial.intermediate_values.values()] if trial.value is None else [trial.value]
-    return f"{max(values):.4f}" if values else "–"
+def last_evaluation(trial: FrozenTrial) -> float:
+    """Return the value that a trial has reported last, NaN if it has reported none."""
+    values = trial.intermediate_values
+    return values[max(values)] if values else math.nan
+
+
+def _format_value(trial: FrozenTrial) -> str:
+    value = last_evaluation(trial) if trial.value is None else trial.value
+    return "–" if math.isnan(value) else f"{value:.4f}"
 
 
 def format_duration(seconds: float) -> str:

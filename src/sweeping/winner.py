@@ -35,7 +35,7 @@ class Finalist:
     number: int
     params: Params
     found: float
-    """Leading metric of the trial itself: the maximum of many, so biased upwards."""
+    """Leading metric of the trial itself: the highest of many trials, so biased upwards."""
     scores: list[float]
     """Leading metric of each further seed."""
     predictions: list[pd.DataFrame]
@@ -102,8 +102,7 @@ def _train_again(trainings: Trainings, trial: FrozenTrial, seeds: int, parent_ru
         folder = study.folder / "confirm" / f"{number:04d}-seed{seed}"
         tags = {"role": "confirmation", "trial.number": str(number), PARENT: parent_run}
         with excluded_if_diverged(study, number, folder):
-            # keep the last step, as for the winner, which has no validation part to select a checkpoint with
-            result = trainings.run(params, folder, tags, seed=seed, keep="last")
+            result = trainings.run(params, folder, tags, seed=seed)
         remove(folder / "model")  # only its predictions are used
         predictions.append(pd.read_parquet(folder / "predictions.parquet"))
         scores.append(result.leading.value)
