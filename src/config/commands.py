@@ -10,7 +10,7 @@ from src.config.training import PRECISIONS
 from src.utils.errors import UserError, require, require_fields
 
 SAMPLERS = ("tpe", "random", "grid", "gp")
-PRUNERS = ("median", "hyperband", "wilcoxon", "none")
+PRUNERS = ("percentile", "median", "hyperband", "wilcoxon", "none")
 ENGINES = ("local", "ray")
 RIVALS = ("stock_fp32", "stock_bf16", "stock_uncut")
 REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
@@ -51,12 +51,16 @@ class SweepConfig:
     """For each key `choices`, or `low` and `high` with optional `log`, `integer` or `step`: src/sweeping/space.py."""
     sampler: str = "tpe"
     """tpe, random, grid (`choices` or a `step` for every key) or gp (a Gaussian process)."""
-    pruner: str = "median"
-    """median, hyperband, wilcoxon, or none: every trial runs to its end."""
+    pruner: str = "percentile"
+    """Rule by which trials are stopped early, from half of each training on, as long schedules start slowly.
+    percentile: those in the lowest tenth; median: those in the lower half; hyperband; wilcoxon; none: no trial."""
     seed: int = 42
     """Seed of the sampler and of the validation split."""
     validation: float = 0.1
     """Share of train (0 to 1, exclusive) that is split off to compare trials on; they train on the rest."""
+    folds: int = 0
+    """0: one validation part; else cross-validation with as many folds of train (at least 2) in place of `validation`,
+    for the trials and their confirmation, at as many times the cost."""
     evaluations: int = 8
     """Evaluations of a trial, at equal intervals, so that trials of different lengths can be compared."""
     workers: int = 1
@@ -78,6 +82,7 @@ class SweepConfig:
             ("pruner", self.pruner in PRUNERS, f"one of {list(PRUNERS)}"),
             ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
             ("validation", 0 < self.validation < 1, "above 0 and below 1"),
+            ("folds", self.folds == 0 or self.folds >= 2, "0, or at least 2"),
             ("evaluations", self.evaluations >= 1, "at least 1"),
             ("workers", self.workers >= 1, "at least 1"),
             ("engine", self.engine in ENGINES, f"one of {list(ENGINES)}"),

@@ -1,5 +1,6 @@
-"""Seeded splits of examples, stratified by score or label, with no text in both parts."""
+"""Seeded splits of examples, stratified by score or label, with no text in two parts."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,37 @@ def split_off(examples: Dataset, fraction: float, seed: int, key: str) -> tuple[
     for half, share, role in ((rest, 1 - fraction, "train"), (part, fraction, "dev")):
         check_usable(CheckedSplit(half, f"{key}={fraction:g}, {share:g} of train"), role, f", or set another {key}")
     return to_dataset(rest), to_dataset(part)
+
+
+def split_folds(examples: Dataset, count: int, seed: int, key: str) -> list[tuple[Dataset, Dataset]]:
+    """Return for each of `count` folds the remaining examples and those held out, in the order of `examples`.
+
+    Every example is held out once. Groups, scores and labels are as in `split_off`; `key`: setting named in errors.
+
+    Raises `UserError` if there are too few groups, or a fold has too few examples or only a single score.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    table = to_table(examples)
+    group, shape, where = _groups(text_ids(table)[0]), shape_of(table), f"{key}={count}"
+    if len(np.unique(group)) < count:
+        raise UserError(
+            f"{where}: expected at least {count} groups of {shape.noun} without shared texts, found"
+            f" {len(np.unique(group))} among {len(group):,} {shape.noun}: set a smaller {key}."
+        )
+    labels = table[shape.label].to_numpy() if shape.label else np.zeros(len(group))
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a label with fewer examples than folds: the folds are checked below
+        held_out = [rows for _, rows in folds.split(group, _bins(labels, labels, 1 / count), group)]
+    parts = []
+    for number, rows in enumerate(held_out, start=1):
+        part = np.isin(np.arange(len(group)), rows)
+        for half, role in ((~part, "train"), (part, "dev")):
+            name = f"{where}, {'rest of ' * (role == 'train')}fold {number}"
+            check_usable(CheckedSplit(table.filter(pa.array(half)), name), role, f", or set a smaller {key}")
+        parts.append((to_dataset(table.filter(pa.array(~part))), to_dataset(table.filter(pa.array(part)))))
+    return parts
 
 
 def choose_rows(table: pa.Table, fraction: float, seed: int, advice: str) -> NDArray[np.bool_]:

@@ -14,15 +14,16 @@ from src.evaluation.result import Result
 from src.pipeline.losses import resolve_losses
 from src.report.console import log_behind, log_pages, log_sources
 from src.report.sentence import describe_result
+from src.sweeping.finalists import compare_with_recipe, confirm, rank
 from src.sweeping.leadership import Leadership
 from src.sweeping.report import log_report, save_best, save_report
-from src.sweeping.space import build_space, current_params, sweep_folder, training_config, values, with_params
+from src.sweeping.space import build_space, sweep_folder, training_config, values, with_params
 from src.sweeping.storage import database_lock, set_damaged_study_aside
-from src.sweeping.study import LEADER, SweepStudy, plan_sweep, storage_url
+from src.sweeping.study import FOLDS, LEADER, SweepStudy, plan_sweep, storage_url
 from src.sweeping.trainings import Trainings, split_validation
 from src.sweeping.trials import TrialRunner
 from src.sweeping.view import log_search, log_winner
-from src.sweeping.winner import confirm, log_winning_model, rank, train_winner
+from src.sweeping.winner import log_winning_model, train_winner
 from src.sweeping.workers import check_tracking, run_processes, run_tasks
 from src.tracking import Run, known_run, run_tags, start_run, sync_journals
 from src.tracking.views import SHAPE
@@ -90,14 +91,16 @@ def ended_elsewhere(study: SweepStudy) -> bool:
     return True
 
 
-def run_leader(study: SweepStudy, pairs: ExampleSet, parts: ExampleSet, leadership: Leadership) -> Result | None:
-    """Run a new or resumed sweep and return the winner's result; `parts` are the pairs of the trials.
+def run_leader(study: SweepStudy, pairs: ExampleSet, parts: list[ExampleSet], leadership: Leadership) -> Result | None:
+    """Run a new or resumed sweep and return the winner's result; `parts` are those of the trials.
 
     Returns None if another process has become the leader while the database was restarted.
     """
     study.set_attr(LEADER, study.location)
-    plan = plan_sweep(study, parts)
+    former, plan = study.state.load(), plan_sweep(study, parts)
     study.config = plan.config
+    if former and FOLDS not in former.fingerprint and study.done < study.config.sweep.trials:
+        log.warning("Trials of an earlier version count with their best evaluation, those to come with their last.")
     log_sources(pairs, base_of(study.config.model))
     log_search(study, parts)
     config = parent_config(study.config)
@@ -115,7 +118,7 @@ def run_leader(study: SweepStudy, pairs: ExampleSet, parts: ExampleSet, leadersh
     return result
 
 
-def run_follower(study: SweepStudy, parts: ExampleSet, leadership: Leadership) -> bool:
+def run_follower(study: SweepStudy, parts: list[ExampleSet], leadership: Leadership) -> bool:
     """Run trials of a sweep that another process leads; return whether this process has to lead now."""
     log.info(f"Running trials for the sweep led by {study.get_attr(LEADER)}.")
     while study.state.load() is None or not study.trials():
@@ -140,7 +143,7 @@ def run_follower(study: SweepStudy, parts: ExampleSet, leadership: Leadership) -
 def search(study: SweepStudy, runner: TrialRunner, parent: Run) -> None:
     """Run trials until `sweep.trials` are completed or pruned."""
     sweep = study.config.sweep
-    first = None if sweep.sampler == "grid" else current_params(training_config(study.config), study.space)
+    first = None if sweep.sampler == "grid" else study.recipe
     while study.done < sweep.trials:
         study.fill_queue(sweep.trials, first)
         run_trials(study, runner, parent.run_id)
@@ -166,9 +169,9 @@ def conclude(study: SweepStudy, trainings: Trainings, pairs: ExampleSet, parent:
             result = train_winner(ranking[0], trainings, pairs, parent)
             break
     winner = ranking[0]
-    won = f"Trial {winner.number:03d} has won with {describe(winner.params)}"
+    won = f"Trial {winner.number:03d} has won with {describe(winner.params)}; {compare_with_recipe(study, ranking)}"
     parent.set_description(f"{won}: {describe_result(result, pairs)}")
-    best = save_best(study, winner, trainings.metric)
+    best = save_best(study, ranking, trainings.metric)
     log_report(parent, study, ranking, save_report(study, ranking, trainings.metric), best)
     log_winning_model(winner, trainings, parent)
     study.set_end(winner.number)

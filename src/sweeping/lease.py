@@ -18,9 +18,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.sweeping.storage import DatabaseUnreachable, file_lock
-from src.sweeping.study import SweepStudy, trial_id
-from src.training.checkpoints import CHECKPOINTS
-from src.utils.files import remove, shared_lock
+from src.sweeping.study import SweepStudy, remove_checkpoints, trial_id
+from src.utils.files import shared_lock
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ def _count_death(study: SweepStudy, trial: FrozenTrial) -> None:
     reason = f"its process died twice at {progress} % of the training (out of memory?)"
     study.storage.set_trial_user_attr(trial_id(trial), REASON, reason)
     study.storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
-    remove(study.trial_folder(trial.number) / CHECKPOINTS)
+    remove_checkpoints(study.trial_folder(trial.number))
     log.warning(f"trial {trial.number} failed: {reason}")
 
 

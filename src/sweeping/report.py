@@ -15,9 +15,9 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.trial import FrozenTrial, TrialState
 
 from src.evaluation.metrics import Metric
+from src.sweeping.finalists import Finalist, compare_with_recipe
 from src.sweeping.study import STATES, SweepStudy
 from src.sweeping.view import format_ties, last_evaluation, training_command
-from src.sweeping.winner import Finalist
 from src.tracking import Run
 from src.utils.files import atomic_write, write_text
 
@@ -72,16 +72,16 @@ def importances(study: optuna.Study) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("key")
 
 
-def save_best(study: SweepStudy, winner: Finalist, metric: Metric) -> Path:
+def save_best(study: SweepStudy, ranking: list[Finalist], metric: Metric) -> Path:
     """Write the winner's params as a configuration that `src.train` accepts as +tuned=NAME; return its path."""
-    path = study.folder / "best.yaml"
+    path, winner, folds = study.folder / "best.yaml", ranking[0], study.config.sweep.folds
     params = OmegaConf.create({})
     for key, value in winner.params.items():
         OmegaConf.update(params, key, value)
     head = (
         f"# @package _global_\n# {training_command(study)}\n"
-        f"# Trial {winner.number} of {study.done}: {metric.label} {winner.confirmed.value:.4f} on the validation part"
-        " of train.\n"
+        f"# Trial {winner.number} of {study.done}: {metric.label} {winner.confirmed} on"
+        f" {f'{folds} folds' if folds else 'the validation part'} of train; {compare_with_recipe(study, ranking)}.\n"
     )
     write_text(path, head + OmegaConf.to_yaml(params))
     return path
@@ -123,6 +123,8 @@ def log_report(parent: Run, study: SweepStudy, ranking: list[Finalist], folder: 
     parent.log_files(best.parent, [best.name])
     counts = {f"trials.{name}": float(states.count(state)) for state, name in STATES.items()}
     values = {"best_value": winner.found, "confirmed_value": winner.confirmed.value, **counts}
+    values |= winner.gain.to_dict("gain_over_recipe")
     parent.log_metrics(values, study.done)
     parent.set_tags({f"best.{key}": str(value) for key, value in winner.params.items()})
-    parent.set_tags({"best.trial": str(winner.number), "best.tied_with": format_ties(ranking) or "none"})
+    compared = {"best.tied_with": format_ties(ranking) or "none", "best.recipe": compare_with_recipe(study, ranking)}
+    parent.set_tags({"best.trial": str(winner.number), **compared})

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, PercentilePruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GPSampler, GridSampler, RandomSampler, TPESampler
 
 from src.config.commands import SweepConfig
@@ -27,10 +27,19 @@ def build_sampler(sweep: SweepConfig, space: Space, number: int) -> BaseSampler:
 
 
 def build_pruner(name: str) -> BasePruner:
-    """Return the pruner `name`, for values that are reported by percentage of the training run."""
+    """Return the pruner `name`, for values that are reported by percentage of the training run.
+
+    It is asked from half of each training on, by `TrialCallback`.
+    """
+    if name == "percentile":
+        # stops a trial whose best value so far is below nine tenths of at least five completed ones. A seed alone moves
+        # a result on 537 pairs by 0.011 half way and by 0.006 at the end. In 60 simulated sweeps of 20 trials with this
+        # noise, it stopped 1 % of the trials within 0.006 of the best possible params, also of those of four and five
+        # epochs, and 48 % of those 0.03 and more below, and saved 8 % of the steps; the median from the first
+        # evaluation on stopped 64 % and 72 %, and saved 55 %; the median from half of the training on 27 % and 58 %,
+        # and saved 18 %. That the best value counts spares a training that falls, which costs its steps and no choice
+        return PercentilePruner(90.0, n_startup_trials=5, n_min_trials=5)
     if name == "median":
-        # prunes after two complete trials, the first of which has the recipe's own params; after three, pruning often
-        # saved less than half of the cost
         return MedianPruner(n_startup_trials=2, n_min_trials=2)
     if name == "hyperband":
         return HyperbandPruner(min_resource=10, max_resource=100, reduction_factor=3)

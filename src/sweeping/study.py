@@ -21,12 +21,15 @@ from src.config.tracking import SQLITE, redact
 from src.data import ExampleSet
 from src.pipeline.state import RunPlan, StateStore, plan_run
 from src.sweeping.search import build_pruner, build_sampler
-from src.sweeping.space import Params, build_space, sweep_folder, training_config
+from src.sweeping.space import Params, build_space, current_params, sweep_folder, training_config
 from src.sweeping.storage import open_storage
+from src.training.checkpoints import CHECKPOINTS
 from src.utils.files import remove
 
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+FOLDS = "sweep.folds"
+"""Setting that is in the state of every sweep since trials count with their last evaluation."""
 LEADER, STATE, END = "leader", "state", "end"
 """User attributes of a study."""
 OPERATIONAL_KEYS = ("trials", "workers", "engine", "storage", "heartbeat", "failures", "confirm")
@@ -76,6 +79,11 @@ class SweepStudy:
     def best_trials(self) -> list[FrozenTrial]:
         """Return the completed trials, the best first, ties ordered by number."""
         return sorted(self.trials(TrialState.COMPLETE), key=lambda trial: (-(trial.value or 0.0), trial.number))
+
+    @cached_property
+    def recipe(self) -> Params | None:
+        """The configuration's own params, None if one of them lies outside the space."""
+        return current_params(training_config(self.config), self.space)
 
     @property
     def done(self) -> int:
@@ -139,20 +147,26 @@ class SweepStudy:
         return self.folder / "trials" / f"{number:04d}"
 
 
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a training in the folder, or of those of its folds."""
+    for each in (folder, *folder.glob("fold*")):
+        remove(each / CHECKPOINTS)
+
+
 def storage_url(config: SweepSettings) -> str:
     """Return the address of the database: the configured one, or that of a file in the sweep's folder."""
     return config.sweep.storage or f"{SQLITE}{sweep_folder(config).resolve()}/study.db"
 
 
-def plan_sweep(study: SweepStudy, pairs: ExampleSet) -> RunPlan:
+def plan_sweep(study: SweepStudy, parts: list[ExampleSet]) -> RunPlan:
     """Return the settings with the precision resolved, and the parent run to resume; change nothing.
 
-    `pairs` are those of the trials.
+    `parts` are those of the trials; train, seed and number of folds decide them all, so that the first identifies them.
 
     Raises `UserError` if the study belongs to a sweep with other settings.
     """
     advice = "restore them to resume it, or give the new sweep another name=NAME, or remove the old one"
-    return plan_run(study.config, pairs, study.state, "auto", advice, excluded=MUTABLE_SETTINGS)
+    return plan_run(study.config, parts[0], study.state, "auto", advice, excluded=MUTABLE_SETTINGS)
 
 
 def trial_id(trial: FrozenTrial) -> int:

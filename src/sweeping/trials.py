@@ -13,11 +13,11 @@ from src.evaluation.metrics import Metric
 from src.sweeping.lease import Lease, acquire_trial
 from src.sweeping.space import Params, suggest
 from src.sweeping.storage import DatabaseUnreachable
+from src.sweeping.study import remove_checkpoints
 from src.sweeping.trainings import Trainings
 from src.sweeping.view import TrialView
 from src.tracking import PARENT
 from src.training import CurveRow
-from src.training.checkpoints import CHECKPOINTS
 from src.utils.errors import TrainingDiverged, TrainingStopped, UserError
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,17 @@ class TrialCallback:
     """The leading metric, which is reported."""
     evaluations: int
     """Number of evaluations of a training run, at equal intervals."""
+    part: int = 0
+    """Number of the part of the validation that this training holds out, from 0."""
+    parts: int = 1
+    prunes: bool = True
+    """Whether the pruner may stop the trial."""
     steps: int = 0
 
     def on_train_begin(self, steps: int, step: int) -> None:
-        """Store the number of steps as an attribute of the trial."""
+        """Store the number of steps, of all parts, as an attribute of the trial."""
         self.steps = steps
-        self.lease.set_attrs(steps=steps)
+        self.lease.set_attrs(steps=steps * self.parts)
 
     def on_step(self, step: int, values: dict[str, float]) -> None:
         """Raise `KeyboardInterrupt` if the process that started this worker has ended."""
@@ -52,18 +57,21 @@ class TrialCallback:
     def on_evaluate(self, row: CurveRow) -> None:
         """Report the evaluation at its progress in per cent, which makes training runs of any length comparable.
 
-        That of the base encoder is not reported: it is the same in all trials.
+        That of the base encoder is not reported: it is the same in all trials. The pruner is asked from half of each
+        training on: before, a long schedule with a high learning rate is behind what it ends with.
 
         Raises `TrialPruned` if the trial is pruned.
         """
         if row.step == 0:
             return
-        progress = 100 * (self.evaluations * row.step // self.steps) // self.evaluations
+        evaluation = self.evaluations * row.step // self.steps
+        progress = 100 * (self.evaluations * self.part + evaluation) // (self.evaluations * self.parts)
         value = row.metrics[self.metric.name]
         if progress not in self.lease.reported:
             self.lease.trial.report(value, progress)
             self.lease.set_attrs()
-        if progress < 100 and self.lease.trial.should_prune():
+        late = 2 * evaluation >= self.evaluations and progress < 100
+        if late and self.prunes and self.lease.trial.should_prune():
             raise TrialPruned(f"pruned at {progress} % of the training with {self.metric.label} {value:.4f}")
 
 
@@ -103,16 +111,21 @@ class TrialRunner:
             raise
         except Exception as error:
             self._fail(lease, error)
-        shutil.rmtree(self.study.trial_folder(lease.number) / CHECKPOINTS, ignore_errors=True)
+        remove_checkpoints(self.study.trial_folder(lease.number))
         self._remove_models()
         self.view.log_trial(lease.number, params, time.monotonic() - started)
 
     def _train(self, lease: Lease, params: Params, parent_run: str) -> None:
         tags = {"role": "trial", "trial.number": str(lease.number), PARENT: parent_run}
-        callback = TrialCallback(lease, self.trainings.metric, self.study.config.sweep.evaluations)
-        result = self.trainings.run(params, self.study.trial_folder(lease.number), tags, [callback])
-        lease.set_attrs(run_id=result.run_id)
-        self.study.tell(lease.number, result.leading.value)
+        metric, evaluations = self.trainings.metric, self.study.config.sweep.evaluations
+        parts, prunes = len(self.trainings.parts), params != self.study.recipe  # the recipe is compared in the end
+
+        def callbacks(part: int) -> list[TrialCallback]:
+            return [TrialCallback(lease, metric, evaluations, part, parts, prunes)]
+
+        outcome = self.trainings.run(params, self.study.trial_folder(lease.number), tags, callbacks, keep_model=True)
+        lease.set_attrs(run_id=outcome.run_id)
+        self.study.tell(lease.number, outcome.value)
 
     def _fail(self, lease: Lease, error: Exception) -> None:
         log.warning(f"trial {lease.number} failed:\n{traceback.format_exc()}")

@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial
 
 from src.config.words import describe
 from src.data import ExampleSet
-from src.sweeping.space import Params
+from src.sweeping.finalists import Finalist, compare_with_recipe
+from src.sweeping.space import Params, training_config, values
 from src.sweeping.study import STATES, SweepStudy
-from src.sweeping.winner import Finalist
 from src.utils.console import log_table, relative_to_cwd
 
 log = logging.getLogger(__name__)
@@ -62,15 +62,34 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def log_search(study: SweepStudy, pairs: ExampleSet) -> None:
-    """Log the searched keys, the numbers of examples of the trials, warnings about them, and the progress."""
+def log_search(study: SweepStudy, parts: list[ExampleSet]) -> None:
+    """Log the searched keys, the numbers of examples of the trials, warnings about them, the progress and the cost."""
     keys = ", ".join(key.rpartition(".")[2] for key in study.space)
-    log.info(
-        f"Search: {keys}; {len(pairs.train):,} {pairs.shape.noun} to train on, {len(pairs.dev):,} held out for"
-        f" validation; {study.done} of {study.config.sweep.trials} trials done"
-    )
-    for remark in pairs.warnings:
+    first, noun, folds = parts[0], parts[0].shape.noun, len(parts)
+    held_out = f"{len(first.train):,} {noun} to train on, {len(first.dev):,} held out for validation"
+    if folds > 1:
+        held_out = f"{sum(len(part.dev) for part in parts):,} {noun} in {folds} folds, each held out once"
+    log.info(f"Search: {keys}; {held_out}; {study.done} of {study.config.sweep.trials} trials done")
+    for remark in first.warnings:
         log.warning(f"  note: {remark}")
+    log.info(f"Cost: {describe_cost(study, folds)}")
+
+
+def describe_cost(study: SweepStudy, folds: int) -> str:
+    """Return the number of trainings and epochs, if epochs limit them, that a sweep takes at most."""
+    sweep, trainer = study.config.sweep, training_config(study.config).trainer
+    each = f" × {folds} folds" if folds > 1 else ""
+    finalists = min(sweep.confirm.top_k, sweep.trials)
+    recipe = study.recipe is not None and finalists < sweep.trials
+    seeds = sweep.confirm.seeds if finalists > 1 else 0
+    trainings = folds * (sweep.trials + (finalists + recipe) * seeds) + 1
+    parts = [f"{sweep.trials} trials{each}"]
+    if seeds:
+        parts.append(f"{finalists} finalists{' and the recipe' if recipe else ''} × {seeds} seeds{each}")
+    epochs = values(study.space["trainer.epochs"]) if "trainer.epochs" in study.space else [trainer.epochs]
+    counted = trainer.max_steps < 0 and "trainer.max_steps" not in study.space
+    most = f" of up to {max(epochs):g} epochs" if counted else ""  # type: ignore[type-var]
+    return f"at most {', and '.join(parts)}, and the winner: {trainings} trainings{most}"
 
 
 def format_ties(ranking: list[Finalist]) -> str:
@@ -96,6 +115,7 @@ def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:
     rows = {
         "winner": f"trial {winner.number}: {describe(winner.params)}",
         "validation": f"{winner.found:.4f}, not confirmed with further seeds",
+        "recipe": compare_with_recipe(study, ranking),
     }
     if not math.isnan(winner.confirmed.low):
         rows["validation"] = f"{winner.confirmed}, mean of {seeds} further seeds; found as {winner.found:.4f}"

@@ -41,8 +41,8 @@ def run_worker(config: SweepSettings, parent_run: str) -> None:
     with log_to_file(sweep_folder(config) / "sweep.log"):
         study = SweepStudy(config)
         check_tracking(config, parent_run)
-        pairs = split_validation(config, load_examples(config.data))
-        TrialRunner(Trainings(study, pairs)).run_all(parent_run)
+        parts = split_validation(config, load_examples(config.data))
+        TrialRunner(Trainings(study, parts)).run_all(parent_run)
 
 
 def run_process(config: SweepSettings, parent_run: str) -> None:

@@ -38,10 +38,10 @@ def test_both_searches_differ_in_the_pruner_only_and_the_recipe_is_trained_on_th
     monkeypatch.setattr(pruning, "sweep_in_subprocess", sweep)
     monkeypatch.setattr(pruning, "train_in_subprocess", train)
     table = pruning.run(sweep_config(), ["+experiment=review_sts", "sweep.trials=4"])
-    assert set(commands["none"]) ^ set(commands["median"]) == {
+    assert set(commands["none"]) ^ set(commands["percentile"]) == {
         "sweep.pruner=none",
         "sweep.confirm.seeds=0",
-        "sweep.pruner=median",
+        "sweep.pruner=percentile",
     }
     assert "+experiment=review_sts" in commands["recipe"]
     assert not any("sweep" in one for one in commands["recipe"])

@@ -14,7 +14,6 @@ import pytest
 import src.sweep
 from src.config import SweepSettings
 from src.evaluation.metrics import SPEARMAN, leading_metric
-from src.evaluation.statistics import Estimate
 from src.sweeping.coordinator import join_study
 from src.sweeping.leadership import Leadership
 from src.sweeping.space import Params
@@ -35,27 +34,29 @@ class InstantTrainings:
         """Params of each trial that was run."""
         self.steps = 0
         self.metric = leading_metric("scored")
+        self.parts = [None]
 
     def run(
         self,
         params: Params,
         folder: Path,
         tags: dict[str, str],
-        callbacks: Sequence[TrainingCallback] = (),
+        callbacks: Callable[[int], Sequence[TrainingCallback]] = lambda part: (),
         **_: Any,
     ) -> SimpleNamespace:
         number = int(tags["trial.number"])
         self.params[number] = dict(params)
         (folder / "model").mkdir(parents=True, exist_ok=True)
-        for callback in callbacks:
+        own = callbacks(0)
+        for callback in own:
             callback.on_train_begin(STEPS, 0)
             callback.on_evaluate(CurveRow(0.0, 0, math.nan, 0.2, {SPEARMAN: -1.0}))
         for step in range(STEPS // 4, STEPS + 1, STEPS // 4):
             self.steps += STEPS // 4
             spearman = self.spearman(params, step / STEPS)
-            for callback in callbacks:
+            for callback in own:
                 callback.on_evaluate(CurveRow(step / STEPS, step, 0.1, 0.1, {SPEARMAN: spearman}))
-        return SimpleNamespace(run_id=f"run{number}", leading=Estimate(spearman, spearman, spearman))
+        return SimpleNamespace(run_id=f"run{number}", value=spearman)
 
     def spearman(self, params: Params, progress: float) -> float:
         rate = float(params["trainer.learning_rate"] or 0)

@@ -15,7 +15,7 @@ from src.sweeping.study import SweepStudy
 
 pytestmark = pytest.mark.slow
 DAMAGING, SMALL = 0.1, 1e-5
-"""Learning rates: one whose first evaluation is its best, as it then destroys the encoder, and one that hardly trains."""
+"""Learning rates: one that improves the encoder at first and then destroys it, and one that hardly trains."""
 
 
 def test_a_trial_whose_best_evaluation_is_not_its_last_loses_to_one_that_ends_better(

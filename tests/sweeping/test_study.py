@@ -89,60 +89,61 @@ def test_a_grid_is_searched_point_by_point(sweep_config: Sweep, open_study: Open
 
 
 @pytest.fixture
-def pairs(sweep_config: Sweep) -> ExampleSet:
+def parts(sweep_config: Sweep) -> list[ExampleSet]:
     config = sweep_config()
     return split_validation(config, load_examples(config.data))
 
 
-def start(study: SweepStudy, pairs: ExampleSet) -> None:
-    study.state.save(plan_sweep(study, pairs).state("parent"))
+def start(study: SweepStudy, parts: list[ExampleSet]) -> None:
+    study.state.save(plan_sweep(study, parts).state("parent"))
 
 
 def test_other_settings_are_refused_with_the_difference(
-    sweep_config: Sweep, open_study: Open, pairs: ExampleSet
+    sweep_config: Sweep, open_study: Open, parts: list[ExampleSet]
 ) -> None:
     config = sweep_config()
-    start(open_study(config), pairs)
+    start(open_study(config), parts)
     for changed, difference in (
         (sweep_config("trainer.batch_size=8"), "trainer.batch_size was 4, is 8"),
         (sweep_config("trainer.precision=bf16"), "trainer.precision was fp32, is bf16"),
         (sweep_config(sampler="random"), "sweep.sampler was tpe, is random"),
         (sweep_config(space={"trainer.epochs": {"choices": [1, 3]}}), "sweep.space.trainer.epochs.choices was [1, 2]"),
         (sweep_config(seed=1), "sweep.seed was 42, is 1"),
+        (sweep_config(folds=5), "sweep.folds was 0, is 5"),
     ):
         with pytest.raises(UserError) as refused:
-            plan_sweep(SweepStudy(changed), pairs)
+            plan_sweep(SweepStudy(changed), parts)
         assert difference in str(refused.value)
     with pytest.raises(UserError, match=r"study\.db holds .* \(pairs was .*\): restore .*, or give .*, or remove the"):
-        plan_sweep(SweepStudy(config), replace(pairs, train=pairs.train.select(range(9))))
+        plan_sweep(SweepStudy(config), [replace(parts[0], train=parts[0].train.select(range(9)))])
 
 
 def test_settings_without_influence_on_the_result_may_change(
-    sweep_config: Sweep, open_study: Open, pairs: ExampleSet
+    sweep_config: Sweep, open_study: Open, parts: list[ExampleSet]
 ) -> None:
-    start(open_study(sweep_config()), pairs)
+    start(open_study(sweep_config()), parts)
     other = sweep_config("tracking.models=false", "trainer.threads=2", trials=30, workers=2, failures=9)
-    assert plan_sweep(SweepStudy(other), pairs).run_id == "parent"
+    assert plan_sweep(SweepStudy(other), parts).run_id == "parent"
 
 
 def test_all_processes_train_in_the_precision_that_the_leader_resolved(
-    sweep_config: Sweep, open_study: Open, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
+    sweep_config: Sweep, open_study: Open, parts: list[ExampleSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = {"auto": "bf16"}
     monkeypatch.setattr(state, "choose_precision", lambda wanted: found.get(wanted, wanted))
     config = sweep_config("trainer.precision=auto")
-    start(open_study(config), pairs)
+    start(open_study(config), parts)
     found["auto"] = "fp32"  # another machine, on which a probe would choose otherwise
-    plan = plan_sweep(SweepStudy(config), pairs)
+    plan = plan_sweep(SweepStudy(config), parts)
     assert (plan.run_id, plan.config.trainer.precision) == ("parent", "bf16")
 
 
 def test_a_plan_changes_neither_the_study_nor_the_folder(
-    sweep_config: Sweep, open_study: Open, pairs: ExampleSet
+    sweep_config: Sweep, open_study: Open, parts: list[ExampleSet]
 ) -> None:
     study = open_study(sweep_config())
     before = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")}
-    assert plan_sweep(study, pairs).run_id is None
+    assert plan_sweep(study, parts).run_id is None
     assert study.state.load() is None
     assert {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")} == before
 

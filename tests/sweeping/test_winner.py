@@ -12,10 +12,11 @@ import pytest
 from src.config import SweepSettings
 from src.config.commands import ConfirmConfig
 from src.evaluation.statistics import Estimate
+from src.sweeping.finalists import Finalist, confirm
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, trial_config
 from src.sweeping.trials import TrialRunner
-from src.sweeping.winner import Finalist, confirm, retrain_missing, winner_config
+from src.sweeping.winner import retrain_missing, winner_config
 from src.training.fine_tune import save_interval
 from src.utils.errors import TrainingDiverged, UserError
 
@@ -38,8 +39,8 @@ def diverging(*rates: float) -> Callable[..., SimpleNamespace]:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         if params["trainer.learning_rate"] in rates:
             raise TrainingDiverged("step 3: expected finite weights, found some that are not", "train more gently")
-        pd.DataFrame({"gold": [0.0, 0.5, 1.0], "predicted": [0.1, 0.4, 0.8]}).to_parquet(folder / "predictions.parquet")
-        return SimpleNamespace(leading=Estimate(1.0, 1.0, 1.0))
+        predictions = pd.DataFrame({"gold": [0.0, 0.5, 1.0], "predicted": [0.1, 0.4, 0.8]})
+        return SimpleNamespace(value=1.0, predictions=predictions)
 
     return run
 
@@ -86,7 +87,7 @@ def test_a_winner_that_was_trained_on_another_machine_is_trained_again_here(
     runner = make_runner(study)
     runner.run_all("parent")
     trial = study.best_trials()[0]
-    winner = Finalist(trial.number, trial.params, 0.0, [], [], Estimate(0.0, 0.0, 0.0))
+    winner = Finalist(trial.number, trial.params, 0.0, [], Estimate(0.0, 0.0, 0.0))
     here = study.trial_folder(trial.number)
     assert retrain_missing(winner, runner.trainings, "parent") == here
     shutil.rmtree(here)
@@ -109,7 +110,7 @@ def test_the_winner_is_evaluated_once_and_its_checkpoints_come_as_configured(
 ) -> None:
     study = open_study(sweep_config(setting))
     params = {"trainer.epochs": 2, "trainer.learning_rate": 1e-3, "trainer.warmup_ratio": 0.1}
-    winner = Finalist(0, params, 0.0, [], [], Estimate(0.0, 0.0, 0.0))
+    winner = Finalist(0, params, 0.0, [], Estimate(0.0, 0.0, 0.0))
     trainer = winner_config(study, winner, [40]).trainer
     assert (trainer.eval_steps, trainer.eval_every_epochs, trainer.keep) == (20, None, "last")
     assert save_interval(trainer, 40) == steps
@@ -118,6 +119,6 @@ def test_the_winner_is_evaluated_once_and_its_checkpoints_come_as_configured(
 def test_only_the_winner_of_a_sweep_can_become_champion(sweep_config: Sweep, open_study: Open, tmp_path: Path) -> None:
     study = open_study(sweep_config("tracking.champion=auto"))
     params = {"trainer.epochs": 2, "trainer.learning_rate": 1e-3, "trainer.warmup_ratio": 0.1}
-    winner = Finalist(0, params, 0.0, [], [], Estimate(0.0, 0.0, 0.0))
+    winner = Finalist(0, params, 0.0, [], Estimate(0.0, 0.0, 0.0))
     assert winner_config(study, winner, [40]).tracking.champion == "auto"
     assert trial_config(study, params, [40], tmp_path, "trial 000").tracking.champion == "off"
