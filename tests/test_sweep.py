@@ -66,6 +66,12 @@ def runs(client: MlflowClient, role: str) -> list[Run]:
     return list(client.search_runs([experiment], f"tags.role = '{role}'", order_by=["attributes.start_time"]))
 
 
+def choice_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the finalists in choice.json, the winner first."""
+    finalists: list[dict[str, Any]] = json.loads((folder / "report" / "choice.json").read_text(encoding="utf-8"))
+    return finalists
+
+
 def test_each_trial_is_a_child_with_its_own_parameters_curve_and_state(finished: Finished) -> None:
     (parent,) = runs(finished.client, "sweep")
     children = runs(finished.client, "trial")
@@ -145,14 +151,28 @@ def test_trials_are_compared_on_a_part_of_train_and_the_winner_is_trained_on_all
 
 
 def test_the_best_trials_are_confirmed_and_ranked_by_the_lower_end_of_the_interval(finished: Finished) -> None:
-    confirmations = runs(finished.client, "confirmation")
-    assert len(confirmations) == 4
+    confirmations, choice = runs(finished.client, "confirmation"), choice_of(finished.folder)
+    assert len(confirmations) == 2 * len(choice)
     assert {run.data.params["trainer.keep"] for run in confirmations} == {"last"}
-    choice = json.loads((finished.folder / "report" / "choice.json").read_text(encoding="utf-8"))
-    assert len(choice) == 2
-    assert choice[0]["interval"][0] >= choice[1]["interval"][0]
+    assert [each["interval"][0] for each in choice] == sorted((each["interval"][0] for each in choice), reverse=True)
     assert choice[0]["behind"] == [0, 0]
     assert choice[1]["tied"] == (choice[1]["behind"][0] <= 0)
+
+
+def test_the_recipe_is_confirmed_too_and_the_winner_compared_with_it(finished: Finished) -> None:
+    choice = choice_of(finished.folder)
+    (recipe,) = [each for each in choice if each["recipe"]]
+    assert recipe["number"] == 0 and recipe["gain_interval"] == [0, 0]
+    best = {trial.number for trial in SweepStudy(finished.config).best_trials()[:2]}
+    assert {each["number"] for each in choice} == best | {0}
+    low = choice[0]["gain_interval"][0]
+    said = "the recipe itself" if choice[0]["recipe"] else "better than the recipe" if low > 0 else "no gain over the"
+    (parent,) = runs(finished.client, "sweep")
+    head = (finished.folder / "best.yaml").read_text(encoding="utf-8").splitlines()[2]
+    row = next(line for line in finished.printed.splitlines() if re.match(r" *recipe ", line))
+    for text in (parent.data.tags["best.recipe"], parent.data.tags["mlflow.note.content"], head, row):
+        assert said in text
+    assert parent.data.metrics["gain_over_recipe"] == pytest.approx(choice[0]["gain_over_recipe"])
 
 
 def test_the_parent_shows_the_best_values_plots_and_table(finished: Finished) -> None:
@@ -169,7 +189,7 @@ def test_the_parent_shows_the_best_values_plots_and_table(finished: Finished) ->
 
 
 def test_the_run_of_the_winning_trial_has_its_model(finished: Finished) -> None:
-    choice = json.loads((finished.folder / "report" / "choice.json").read_text(encoding="utf-8"))
+    choice = choice_of(finished.folder)
     (child,) = [run for run in runs(finished.client, "trial") if "sweep.winner" in run.data.tags]
     assert child.data.tags["trial.number"] == str(choice[0]["number"])
     assert child.info.status == "FINISHED"
@@ -191,6 +211,8 @@ def test_the_console_shows_a_line_for_each_trial(finished: Finished) -> None:
     )
     assert lines == ["1", "2", "3", "4", "5"]
     assert "24 pairs to train on, 16 held out for validation; 0 of 5 trials done" in finished.printed
+    cost = "at most 5 trials, and 2 finalists and the recipe × 2 seeds, and the winner: 12 trainings of up to 2 epochs"
+    assert f"Cost: {cost}" in finished.printed
     assert "train with it" in finished.printed
     summaries = re.findall(r"^\w+: run ", finished.printed, re.M)
     assert len(summaries) == 1  # that of the winner; trials print theirs to their log only

@@ -85,7 +85,9 @@ def describe_cost(study: SweepStudy, folds: int) -> str:
     trainings = folds * (sweep.trials + (finalists + recipe) * seeds) + 1
     parts = [f"{sweep.trials} trials{each}"]
     if seeds:
-        parts.append(f"{finalists} finalists{' and the recipe' if recipe else ''} × {seeds} seeds{each}")
+        parts.append(
+            f"{finalists} finalists{' and the recipe' if recipe else ''} × {seeds} seed{'s' * (seeds > 1)}{each}"
+        )
     epochs = values(study.space["trainer.epochs"]) if "trainer.epochs" in study.space else [trainer.epochs]
     counted = trainer.max_steps < 0 and "trainer.max_steps" not in study.space
     most = f" of up to {max(epochs):g} epochs" if counted else ""  # type: ignore[type-var]

@@ -1,9 +1,12 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from datasets import Dataset
 
 from src.data import digest
-from src.data.split import split_off
+from src.data.split import split_folds, split_off
 from src.utils.errors import UserError
 
 KEY = "sweep.validation"
@@ -102,14 +105,18 @@ def test_unusable_halves_are_refused(score: float | None, fraction: float, found
         split_off(pairs, fraction, 0, KEY)
 
 
-def test_triplets_keep_their_texts_apart() -> None:
-    texts = np.random.default_rng(1).integers(0, 900, (300, 3))
-    triplets = Dataset.from_dict(
+def make_triplets(texts: int) -> Dataset:
+    numbers = np.random.default_rng(1).integers(0, texts, (300, 3))
+    return Dataset.from_dict(
         {
             name: [f"{'q' if name == 'anchor' else 'd'}{number}" for number in column]
-            for name, column in zip(("anchor", "positive", "negative"), texts.T, strict=True)
+            for name, column in zip(("anchor", "positive", "negative"), numbers.T, strict=True)
         }
     )
+
+
+def test_triplets_keep_their_texts_apart() -> None:
+    triplets = make_triplets(900)
     rest, part = split_off(triplets, 0.1, 1, KEY)
     assert len(rest) + len(part) == 300 and 25 <= len(part) <= 35
     assert not {text for name in rest.column_names for text in rest[name]} & {
@@ -121,3 +128,60 @@ def test_labels_are_stratified() -> None:
     pairs = make_pairs(1000).remove_columns("score").add_column("label", [int(i % 10 == 0) for i in range(1000)])
     for seed in range(5):
         assert sum(split_off(pairs, 0.1, seed, KEY)[1]["label"]) == 10
+
+
+def texts_of(dataset: Dataset) -> set[str]:
+    return {text for name in dataset.column_names if name not in ("score", "label") for text in dataset[name]}
+
+
+FOLDED = {
+    "pairs": make_pairs(500, 90),
+    "labels": make_pairs(500, 90).remove_columns("score").add_column("label", [int(i % 10 == 0) for i in range(500)]),
+    "triplets": make_triplets(3000),
+}
+
+
+@pytest.mark.parametrize("examples", FOLDED.values(), ids=FOLDED)
+def test_folds_hold_out_every_example_once_and_share_no_text(examples: Dataset) -> None:
+    folds = split_folds(examples, 5, 1, "sweep.folds")
+    assert len(folds) == 5
+    held_out = [tuple(row.values()) for _, part in folds for row in part.to_list()]
+    assert sorted(held_out) == sorted(tuple(row.values()) for row in examples.to_list())
+    for rest, part in folds:
+        assert len(rest) + len(part) == len(examples)
+        assert not texts_of(rest) & texts_of(part)
+        assert abs(len(part) - len(examples) / 5) <= 0.1 * len(examples)
+
+
+def test_folds_are_stratified_and_keep_the_order() -> None:
+    for _, part in split_folds(FOLDED["labels"], 5, 3, "sweep.folds"):
+        assert 9 <= sum(part["label"]) <= 11
+    pairs = FOLDED["pairs"]
+    chance = np.std(pairs["score"]) / np.sqrt(100)
+    for _, part in split_folds(pairs, 5, 3, "sweep.folds"):
+        assert abs(np.mean(part["score"]) - np.mean(pairs["score"])) < 0.5 * chance
+        numbers = [int(name[1:]) for name in part["sentence2"]]
+        assert numbers == sorted(numbers)
+
+
+def fold_digests(seed: int) -> list[str]:
+    return [digest(half) for halves in split_folds(make_pairs(120, 60), 4, seed, "sweep.folds") for half in halves]
+
+
+def test_folds_depend_on_the_seed_and_are_the_same_in_another_process() -> None:
+    code = "from tests.data.test_split import fold_digests; print(*fold_digests(7))"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert other == fold_digests(7) != fold_digests(8)
+
+
+def test_folds_that_are_not_possible_are_refused() -> None:
+    few = make_pairs(4)
+    with pytest.raises(UserError, match=r"sweep\.folds=5: expected at least 5 groups .* found 4 among 4 pairs: set a"):
+        split_folds(few, 5, 0, "sweep.folds")
+    with pytest.raises(
+        UserError, match=r"sweep\.folds=50, fold 1: expected at least 3 pairs for dev, found 2: .*smaller"
+    ):
+        split_folds(make_pairs(100), 50, 0, "sweep.folds")
+    rare = make_pairs(60).remove_columns("score").add_column("label", [int(i < 2) for i in range(60)])
+    with pytest.raises(UserError, match=r"sweep\.folds=5, fold \d, column 'label': expected different labels"):
+        split_folds(rare, 5, 0, "sweep.folds")

@@ -1,15 +1,19 @@
 """Trials: pruning, failures, divergence, and models that are kept."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from src.config import SweepSettings
 from src.evaluation.metrics import SPEARMAN, leading_metric
 from src.sweeping.lease import acquire_trial
+from src.sweeping.search import build_pruner
 from src.sweeping.study import SweepStudy
-from src.sweeping.trials import TrialCallback, TrialRunner
+from src.sweeping.trials import TrialCallback, TrialPruned, TrialRunner
 from src.training import CurveRow
 from src.utils.errors import TrainingDiverged, UserError
 from tests.sweeping.conftest import STEPS
@@ -19,7 +23,7 @@ Open = Callable[[SweepSettings], SweepStudy]
 Make = Callable[[SweepStudy], TrialRunner]
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+@pytest.mark.parametrize("pruner", ["percentile", "median", "hyperband"])
 def test_pruning_saves_steps_and_keeps_the_best(
     pruner: str, sweep_config: Sweep, open_study: Open, make_runner: Make
 ) -> None:
@@ -84,6 +88,62 @@ def test_only_the_best_trials_keep_their_models(sweep_config: Sweep, open_study:
     make_runner(study).run_all("parent")
     kept = {int(path.parent.name) for path in study.folder.glob("trials/*/model")}
     assert kept == {trial.number for trial in study.best_trials()[:2]}
+
+
+def outcomes(prunes: bool, part: int = 0, parts: int = 1) -> list[bool]:
+    """Return for each of eight evaluations whether a pruner that stops everything can stop the trial there."""
+    trial = SimpleNamespace(report=lambda value, step: None, should_prune=lambda: True)
+    lease: Any = SimpleNamespace(trial=trial, reported={}, set_attrs=lambda **_: None)
+    callback = TrialCallback(lease, leading_metric("scored"), 8, part, parts, prunes)
+    callback.on_train_begin(80, 0)
+    stopped = []
+    for step in range(10, 81, 10):
+        try:
+            callback.on_evaluate(CurveRow(step / 80, step, 0.1, 0.1, {SPEARMAN: 0.5}))
+            stopped.append(False)
+        except TrialPruned:
+            stopped.append(True)
+    return stopped
+
+
+def test_a_trial_is_pruned_in_the_second_half_of_a_training_only() -> None:
+    early, late = [False] * 3, [True] * 4
+    assert outcomes(prunes=True) == [*early, *late, False]
+    assert outcomes(prunes=True, part=0, parts=2) == [*early, *late, True]
+    assert outcomes(prunes=True, part=1, parts=2) == [*early, *late, False]
+    assert not any(outcomes(prunes=False))
+
+
+def test_the_trial_of_the_recipe_is_never_pruned(
+    sweep_config: Sweep, open_study: Open, make_runner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(sweep_config(trials=3, sampler="grid", space={"trainer.epochs": {"choices": [1, 2, 3]}}))
+    monkeypatch.setattr("optuna.trial.Trial.should_prune", lambda self: True)
+    monkeypatch.setattr("tests.sweeping.conftest.InstantTrainings.spearman", lambda *_: 0.5)
+    make_runner(study).run_all("parent")
+    (completed,) = study.trials(TrialState.COMPLETE)
+    assert completed.params == study.recipe == {"trainer.epochs": 1}
+    assert len(study.trials(TrialState.PRUNED)) == 2
+
+
+def test_slow_starters_are_kept_and_hopeless_trials_are_cut() -> None:
+    study = optuna.create_study(direction="maximize", pruner=build_pruner("percentile"))
+    steps = (50, 62, 75, 87, 100)
+
+    def run(*values: float) -> bool:
+        trial = study.ask()
+        for step, value in zip(steps, values, strict=True):
+            trial.report(value, step)
+            if trial.should_prune():
+                study.tell(trial, state=TrialState.PRUNED)
+                return False
+        study.tell(trial, values[-1])
+        return True
+
+    for end in (0.90, 0.91, 0.78, 0.89, 0.88):
+        assert run(end - 0.02, end - 0.015, end - 0.01, end - 0.005, end)
+    assert run(0.84, 0.87, 0.89, 0.905, 0.92)
+    assert not run(0.77, 0.775, 0.78, 0.78, 0.78)
 
 
 def test_trainings_of_any_length_are_compared_at_the_same_points(sweep_config: Sweep, open_study: Open) -> None:
