@@ -52,6 +52,8 @@ class Config:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     published: dict[str, float] = field(default_factory=dict)
     """Metrics of a published model card on the same dev pairs, shown next to the result."""
+    selection: str = ""
+    """How the settings of an experiment were chosen, in one or two sentences, for the model card."""
 
     def __post_init__(self) -> None:
         allowed = "a letter, digit or _, then letters, digits, spaces or any of _ . -, the last no space or dot"
