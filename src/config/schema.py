@@ -212,12 +212,11 @@ def settings_without(settings: dict[str, Any], excluded: Iterable[str]) -> dict[
 
     Settings of a set of a mixture count as those of `data`.
     """
-    excluded = tuple(excluded)
-    plain = {name: re.sub(r"^data\.sets\.\w+\.", "data.", name) for name, _ in flatten(settings)}
+    parents = tuple(f"{name}." for name in excluded)
     return {
         name: str(value)
         for name, value in flatten(settings)
-        if not any(f"{each}.".startswith(f"{one}.") for one in excluded for each in (name, plain[name]))
+        if not any(f"{each}.".startswith(parents) for each in (name, re.sub(r"^data\.sets\.\w+\.", "data.", name)))
     }
 
 
