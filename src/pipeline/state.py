@@ -4,7 +4,6 @@ A single training run, a run with several seeds and a sweep each have one `RunSt
 their results, a sweep in the database of its study.
 """
 
-import hashlib
 import json
 import logging
 import re
@@ -16,18 +15,8 @@ from typing import Any
 import pandas as pd
 
 from src.config import Config
-from src.config.model import EmbeddedEncoder
-from src.config.schema import (
-    LOCATIONS,
-    default_settings,
-    defaults_of,
-    describe_differences,
-    flatten,
-    settings_without,
-)
-from src.config.training import AUTO
-from src.config.words import describe
-from src.data import ExampleSet, Shape, digest
+from src.config.schema import LOCATIONS, default_settings, describe_differences, settings_without
+from src.data import ExampleSet, digest
 from src.encoder import base_of
 from src.evaluation.result import RESULT_FILE, Result
 from src.training.precision import choose_precision
@@ -41,23 +30,6 @@ THREADS = "trainer.threads"
 BASE = "base encoder"
 PATHS = re.compile(r"data\.(sets\.\w+\.)?(train|dev|test)")
 """Settings that the digests of the examples stand for."""
-NO_RECIPE = ("name", "data", "published", "trainer.seed", "trainer.seeds", THREADS)
-"""Settings that are no part of a recipe: the digests of the examples stand for those of the data but `MIXED`."""
-MIXED = re.compile(r"data\.primary|data\.sets\.\w+\.(weight|loss\.\w+)")
-"""Settings of a mixture that decide how its examples are used."""
-ALWAYS_HASHED = {
-    *("loss.name", *(f"model.{key}" for key in ("name", "vocabulary", "max_length", "dropout", "revision", "path"))),
-    *(f"trainer.{key}" for key in ("batch_size", "epochs", "max_steps", "learning_rate", "warmup_ratio")),
-    *(f"trainer.{key}" for key in ("weight_decay", "max_grad_norm", "eval_every_epochs", "eval_steps", "keep")),
-    *(f"trainer.{key}" for key in ("save_every_epochs", "save_steps", "eval_batch_size", "batching", "used_rows")),
-    *(f"trainer.{key}" for key in ("joint_projections", "fast_dropout", "evaluation", "precision", "checkpoints")),
-}
-"""Settings of the first version, which are hashed with any value; those added later only with another value than their
-default, so that recipes keep their hashes."""
-UNUSED_WITHOUT_SELECTION = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs", "checkpoints")
-"""Keys of `trainer` that do not affect the last weights without early stopping, as evaluations and checkpoints use no
-random numbers."""
-ALWAYS_NAMED = ("trainer.learning_rate", "trainer.warmup_ratio", "trainer.batch_size")
 TABLES: dict[str, Callable[[Path], Any]] = {"curve.csv": pd.read_csv, "predictions.parquet": pd.read_parquet}
 """Tables of a result, with the functions that read them."""
 
@@ -146,37 +118,6 @@ def fingerprint_of(config: Config, pairs: ExampleSet, excluded: Iterable[str] = 
     base = base_of(config.model).digest
     found = {**settings, "pairs": "; ".join([digests[0], *named]), "processes": str(world_size())}
     return found | ({BASE: base} if base else {})
-
-
-def recipe_of(config: Config, fingerprint: Fingerprint, shape: Shape) -> str:
-    """Return hash and words of all that decides a training but the seed, such as `3fa9c21b lr 5e-05, …, batch 16`.
-
-    `config` has the settings of the fingerprint; `shape` is that of the examples. The words are a function of what is
-    hashed.
-    """
-    selects = config.trainer.keep == "best" or config.trainer.early_stopping_patience is not None
-    unused = [] if selects else [f"trainer.{key}" for key in UNUSED_WITHOUT_SELECTION]
-    excluded = (*NO_RECIPE, *unused, *(["model.path"] if BASE in fingerprint else []))
-    defaults, mixed = default_settings(), {key: fingerprint[key] for key in fingerprint if MIXED.fullmatch(key)}
-    decisive = {
-        key: value
-        for key, value in (settings_without(fingerprint, excluded) | mixed).items()
-        if key in ALWAYS_HASHED or defaults.get(key) != value
-    }
-    digits = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
-    values = {key: value for key, value in flatten(asdict(config)) if key in decisive}
-    return f"{digits} {describe(_recipe_words(config, values, shape))}"
-
-
-def _recipe_words(config: Config, values: dict[str, Any], shape: Shape) -> dict[str, Any]:
-    """Return the usual settings among the values, those that differ from their defaults, and those of a mixture."""
-    defaults = defaults_of(Config) | defaults_of(type(config.model), "model.")
-    loss = AUTO if config.loss.name == AUTO else shape.losses[0]  # auto in a mixture, whose sets have own losses
-    defaults |= {"model.name": EmbeddedEncoder.name, "loss.name": loss}
-    length = "trainer.epochs" if config.trainer.max_steps < 0 else "trainer.max_steps"
-    unnamed = {"trainer.epochs", "trainer.max_steps", PRECISION, "model.revision"}
-    changed = {key for key in values if MIXED.fullmatch(key) or values[key] != defaults.get(key, values[key])}
-    return {key: values[key] for key in values if key in {*ALWAYS_NAMED, length} | changed - unnamed}
 
 
 def resolve_precision(config: Any, former: RunState | None = None) -> Any:

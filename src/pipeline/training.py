@@ -18,7 +18,8 @@ from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate, tie_ceiling
 from src.pipeline.losses import build_losses, resolve_losses
 from src.pipeline.promotion import promote_trained
-from src.pipeline.state import plan_run, recipe_of, state_file
+from src.pipeline.recipe import recipe_of
+from src.pipeline.state import plan_run, state_file
 from src.report.card import finalize_model_card, init_model_card
 from src.report.console import ProgressView, log_behind, log_pages, log_sources, log_summary
 from src.report.files import artifacts, save_result

@@ -12,7 +12,8 @@ from src.config.data import Mixture
 from src.data import ExampleSet, load_examples
 from src.data.shapes import SHAPES
 from src.pipeline.losses import fitting_loss, losses_of, resolve_losses
-from src.pipeline.state import fingerprint_of, recipe_of
+from src.pipeline.recipe import recipe_of
+from src.pipeline.state import fingerprint_of
 from src.utils.errors import UserError
 
 TinyConfig = Callable[..., Config]

@@ -17,7 +17,6 @@ from src.pipeline.state import (
     fingerprint_of,
     load_completed,
     plan_run,
-    recipe_of,
     resolve_precision,
     state_file,
 )
@@ -195,77 +194,3 @@ def test_only_a_done_training_of_the_same_fingerprint_is_completed(tiny_config: 
     assert load_completed(Path(config.folder), fingerprint) is None
     start(tiny_config(), pairs, done=True)
     assert load_completed(Path(config.folder), fingerprint) is None  # without its result
-
-
-def recipe(config: Config, pairs: ExampleSet) -> str:
-    if config.trainer.precision == "auto":  # its probe may vary under load
-        config = replace(config, trainer=replace(config.trainer, precision="fp32"))
-    return recipe_of(config, fingerprint_of(config, pairs), pairs.shape)
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["trainer.seed=7", "trainer.threads=3"],
-        ["trainer.seeds=[1,2]"],
-        ["name=another", "+published={spearman_cosine: 0.5}"],
-        ["data.language=en", "data.license=mit"],
-        ["trainer.eval_steps=5", "trainer.checkpoints=false"],
-        ["tracking.run_name=x", "trainer.resume=never"],
-    ],
-)
-def test_a_recipe_is_the_same_for_all_that_does_not_decide_the_weights(
-    overrides: list[str], tiny_config: TinyConfig, pairs: ExampleSet
-) -> None:
-    assert recipe(tiny_config(*overrides), pairs) == recipe(tiny_config(), pairs)
-
-
-def test_a_recipe_has_the_interval_of_evaluations_that_can_stop_the_training(
-    tiny_config: TinyConfig, pairs: ExampleSet
-) -> None:
-    often, seldom = (
-        recipe(tiny_config("trainer.early_stopping_patience=1", f"trainer.eval_steps={steps}"), pairs)
-        for steps in (2, 50)
-    )
-    assert often.split()[0] != seldom.split()[0]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ([], "lr 0.001, warmup 0.1, 1 epoch, batch 4, tiny"),
-        (["trainer.max_steps=7"], "lr 0.001, warmup 0.1, 7 steps, batch 4, tiny"),
-        (["loss=cosent", "model.max_length=64"], "lr 0.001, warmup 0.1, 1 epoch, batch 4, cosent, tiny, max_length 64"),
-        (["trainer.keep=best"], "lr 0.001, warmup 0.1, 1 epoch, batch 4, tiny, eval_steps 3, keep best"),
-        (["trainer=stock"], "lr 0.001, warmup 0.1, 1 epoch, batch 4, tiny, eval_batch_size 16, batching padded,"),
-    ],
-)
-def test_the_words_of_a_recipe_are_the_usual_settings_and_what_differs_from_the_defaults(
-    overrides: list[str], words: str, tiny_config: TinyConfig, pairs: ExampleSet
-) -> None:
-    digits, _, found = recipe(tiny_config(*overrides), pairs).partition(" ")
-    assert len(digits) == 8 and int(digits, 16) >= 0
-    assert found.startswith(words)
-    assert bool(overrides) == (digits != recipe(tiny_config(), pairs)[:8])
-
-
-def test_other_pairs_another_encoder_or_precision_make_another_recipe(
-    tiny_config: TinyConfig, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = tiny_config("trainer.precision=fp32")
-    found = {recipe(config, pairs), recipe(config, replace(pairs, dev=pairs.dev.select(range(9))))}
-    found.add(recipe(tiny_config("trainer.precision=bf16"), pairs))
-    monkeypatch.setattr(state, "base_of", lambda _: BaseModel("tests/tiny", None, None, "another"))
-    found.add(recipe(config, pairs))
-    assert len(found) == 4
-
-
-def test_a_setting_of_a_later_version_changes_a_recipe_only_if_it_is_not_at_its_default(
-    tiny_config: TinyConfig, pairs: ExampleSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = resolve_precision(tiny_config())
-    former = fingerprint_of(config, pairs)
-    monkeypatch.setattr(state, "default_settings", lambda: {"trainer.later": "1", "trainer.batch_size": "4"})
-    default, other = ({**former, "trainer.later": value} for value in ("1", "2"))
-    assert recipe_of(config, default, pairs.shape) == recipe_of(config, former, pairs.shape)
-    assert recipe_of(config, other, pairs.shape) != recipe_of(config, former, pairs.shape)
