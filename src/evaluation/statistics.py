@@ -102,8 +102,30 @@ def average_precision_of(right: Floats, taken: Floats) -> Floats:
 
 def best_f1_of(right: Floats, taken: Floats) -> Floats:
     """Return the highest F1, given the number of labels 1 and of all labels above each threshold."""
-    found: Floats = (2 * right / (taken + right[..., -1:])).max(axis=-1)
+    found: Floats = _f1_of(right, taken).max(axis=-1)
     return found
+
+
+def _f1_of(right: Floats, taken: Floats) -> Floats:
+    return 2 * right / (taken + right[..., -1:])
+
+
+class Threshold(NamedTuple):
+    """A similarity from which on pairs count as having label 1, and how right that is."""
+
+    similarity: float
+    precision: float
+    recall: float
+    f1: float
+
+
+def best_threshold(gold: Floats, predicted: Floats) -> Threshold:
+    """Return the lowest threshold of similarity with the highest F1 of label 1."""
+    right, taken = counts_above(gold, codes_of(predicted))
+    f1 = _f1_of(right, taken)
+    best = int(np.flatnonzero(f1 == f1.max())[-1])
+    found = np.unique(predicted)[::-1][best], right[best] / taken[best], right[best] / right[-1], f1[best]
+    return Threshold(*map(float, found))
 
 
 def codes_of(values: Floats) -> Rows:

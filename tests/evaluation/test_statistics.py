@@ -5,9 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import average_precision_score, precision_recall_curve
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
-from src.evaluation.statistics import average_precision, best_f1, holm, mean, pearson, ratio_of_sums, spearman
+from src.evaluation.statistics import (
+    average_precision,
+    best_f1,
+    best_threshold,
+    holm,
+    mean,
+    pearson,
+    ratio_of_sums,
+    spearman,
+)
 
 RNG = np.random.default_rng(7)
 GOLD = RNG.integers(0, 6, 120) / 5.0
@@ -40,6 +49,17 @@ def test_classification_metrics_equal_those_of_scikit_learn_with_ties(pairs: int
         precision, recall, _ = precision_recall_curve(labels, predicted)
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
         assert best_f1(labels, predicted) == pytest.approx(f1.max())
+
+
+def test_the_threshold_of_the_best_f1_is_the_lowest_of_those_with_this_f1() -> None:
+    for seed in range(20):
+        labels, predicted = labelled(np.random.default_rng(seed), 30)
+        labels[0] = 1
+        found = best_threshold(labels, predicted)
+        taken = predicted >= found.similarity
+        assert (found.precision, found.recall) == (labels[taken].mean(), labels[taken].sum() / labels.sum())
+        assert found.f1 == best_f1(labels, predicted)
+        assert all(f1_score(labels, predicted >= one) < found.f1 for one in predicted[~taken])
 
 
 @pytest.mark.parametrize("statistic", [average_precision, best_f1, mean, ratio_of_sums])
