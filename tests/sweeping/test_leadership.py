@@ -119,3 +119,22 @@ def test_a_sweep_that_has_ended_elsewhere_is_not_repeated_unless_more_trials_are
     machines[1].config.sweep.trials = 3
     assert not ended_elsewhere(machines[1])
     second.close()
+
+
+def test_a_sweep_of_an_earlier_version_is_resumed_with_a_note_on_its_objective(
+    machines: list[SweepStudy], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, leadership = machines[0], join(machines[0])
+    start_leading(study)
+    state = study.state.load()
+    assert state and state.fingerprint.pop("sweep.folds") == "0"
+    study.state.save(state)
+    resumed = []
+    monkeypatch.setattr(coordinator, "known_run", lambda config, run_id: resumed.append(run_id))
+    monkeypatch.setattr(coordinator, "search", lambda *_: None)
+    monkeypatch.setattr(coordinator, "conclude", lambda *_: None)
+    pairs = load_examples(study.config.data)
+    with closing(leadership):
+        coordinator.run_leader(study, pairs, split_validation(study.config, pairs), leadership)
+    assert resumed == ["parent"]
+    assert "Trials of an earlier version count with their best evaluation" in capsys.readouterr().out
