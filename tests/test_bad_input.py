@@ -260,6 +260,8 @@ CONFIG = {
         f"sweep {TINY} sweep.space.trainer.warmup_ratio.low=0.5", ("sweep.space.trainer.warmup_ratio", "0.5")
     ),
     "a sweep without trials": Case(f"sweep {TINY} sweep.trials=0", ("sweep.trials", "at least 1")),
+    "a sweep with one fold": Case(f"sweep {TINY} sweep.folds=1", ("sweep.folds", "at least 2", "found 1")),
+    "a sweep with too many folds": Case(f"sweep {TINY} sweep.folds=900", ("sweep.folds=900", "at least 900 groups")),
     "an unknown sampler": Case(f"sweep {TINY} sweep.sampler=cma", ("sweep.sampler", "tpe", "'cma'")),
     "a database of another kind": Case(
         f"sweep {TINY} sweep.storage=mysql://me:secret@host/x", ("sweep.storage", "host")

@@ -32,9 +32,10 @@ class ConfirmConfig:
     """Confirmation of the best trials of a sweep with further seeds."""
 
     top_k: int = 3
-    """Number of best trials that are trained again; 1: the best trial wins without confirmation."""
+    """Number of best trials that are trained again, besides that of the recipe; 1: the best one wins unconfirmed."""
     seeds: int = 3
-    """Further seeds for each of them: trainer.seed + 1, + 2, ...; 0: the best trial wins without confirmation."""
+    """Further seeds for each of them: trainer.seed + 1, + 2, ...; 0: the best trial wins unconfirmed. At least two are
+    needed for the interval of a difference."""
 
     def __post_init__(self) -> None:
         checks = [("top_k", self.top_k >= 1, "at least 1"), ("seeds", self.seeds >= 0, "at least 0")]
