@@ -13,10 +13,9 @@ from src.config.schema import DataConfig, ModelConfig
 from src.config.tracking import SQLITE, TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 from src.data import ExampleSet, digest, load_examples
-from src.encoder import load_encoder
 from src.evaluation.metrics import TRAINING_LOSS
 from src.evaluation.result import RESULT_FILE, Result
-from src.pipeline.training import run_training
+from src.pipeline.seeds import run_experiment
 from src.tracking import download_result, recorded_provenance
 from src.utils.environment import library_versions
 from src.utils.errors import UserError, shorten
@@ -41,7 +40,7 @@ def reproduce(reference: str, uri: str) -> float:
         config = restore_config(stored / "config.yaml", Path(scratch) / "again")
         examples = load_examples(config.data)
         check_provenance(reference, recorded_provenance(reference, uri), examples)
-        run_training(config, examples, load_encoder(config.model))
+        run_experiment(config, examples)
         return curve_difference(pd.read_csv(stored / "curve.csv"), pd.read_csv(Path(config.folder) / "curve.csv"))
 
 
