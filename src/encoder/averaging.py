@@ -32,7 +32,9 @@ def average_encoders(folders: Sequence[Path], weights: Sequence[float]) -> Sente
         _check_alike(averaged.module, encoder, folders[0], folder)
         averaged.update_parameters(encoder)
     assert averaged is not None
-    return cast(SentenceTransformer, averaged.module.float().eval())
+    encoder = cast(SentenceTransformer, averaged.module.float().eval())
+    encoder._model_card_text = None  # the card of the first does not describe the mean
+    return encoder
 
 
 def _check_alike(first: SentenceTransformer, other: SentenceTransformer, folder: Path, other_folder: Path) -> None:
