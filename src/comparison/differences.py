@@ -8,9 +8,10 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from src.comparison.runs import SEED, ComparedRun
+from src.evaluation.bootstrap import percentile_interval
 from src.evaluation.permutation import permutation_p_value
 from src.evaluation.seeds import difference_over_seeds
-from src.evaluation.statistics import Estimate, holm, percentile_interval
+from src.evaluation.statistics import Estimate, holm
 
 SIGNIFICANCE_LEVEL = 0.05
 

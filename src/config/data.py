@@ -172,9 +172,12 @@ class Mixture:
         require(self.primary in self.sets, "data.primary", f"one of {list(self.sets)}", self.primary)
         self.parts()
 
-    def parts(self) -> dict[str, MixturePart]:
-        """Return the sets by name; raise `UserError` for an unknown key or an invalid value."""
-        return {name: _part(name, settings) for name, settings in self.sets.items()}
+    def parts(self, loss: LossConfig | None = None) -> dict[str, MixturePart]:
+        """Return the sets by name, with the settings of `loss` that a set does not give and its own loss has.
+
+        Raises `UserError` for an unknown key or an invalid value.
+        """
+        return {name: _part(name, settings, loss or LossConfig()) for name, settings in self.sets.items()}
 
 
 BUILT_IN: dict[str, tuple[type, dict[str, Any]]] = {
@@ -191,14 +194,21 @@ def qualify(message: str, name: str) -> str:
     return re.sub(rf"(?<![\w/.'])data\.(?=({'|'.join(keys)})\b)", f"data.sets.{name}.", message)
 
 
-def _part(name: str, settings: Any) -> MixturePart:
+def given_loss(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the loss that a set of a mixture gives: as a mapping, or only its name."""
+    loss = settings.get("loss", {})
+    return {"name": loss} if isinstance(loss, str) else loss
+
+
+def _part(name: str, settings: Any, loss: LossConfig) -> MixturePart:
     expected = f"a mapping whose keys are at most {LONGEST_NAME} letters, digits and _, and no columns of texts"
     valid = re.fullmatch(r"\w+", name) and len(name) <= LONGEST_NAME and name not in TEXT_COLUMNS
     require(bool(valid), "data.sets", expected, name)
     require(isinstance(settings, dict), f"data.sets.{name}", "a mapping, as in {train: sts.tsv}", settings)
-    own = {key: settings[key] for key in ("loss", "weight", "source") if key in settings}
-    if isinstance(own.get("loss"), str):
-        own["loss"] = {"name": own["loss"]}
+    given = given_loss(settings)
+    require(isinstance(given, dict), f"data.sets.{name}.loss", "a name or a mapping, as in {name: mnrl}", given)
+    own = {key: settings[key] for key in ("weight", "source") if key in settings}
+    own["loss"] = loss.settings_for(given.get("name", loss.name)) | given
     part: MixturePart = _build(MixturePart, own, name)
     kind, defaults = BUILT_IN[part.source] if part.source else (PairFiles, {})
     part.data = _build(kind, {**defaults, **{key: settings[key] for key in settings if key not in own}}, name)

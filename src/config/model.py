@@ -8,6 +8,7 @@ from src.utils.errors import UserError, require, require_fields
 
 VOCABULARIES = ("korean", "full")
 NEGATIVE = "negative"
+"""Name of the column of negatives, and beginning of the names of several."""
 TEXT_COLUMNS = ("sentence1", "sentence2", "anchor", "positive", NEGATIVE)
 """Columns of texts of all shapes of examples; `negative` stands for negative_1, negative_2, … too."""
 PROMPT_NAME = re.compile(r"\w([\w -]*\w)?")

@@ -16,7 +16,7 @@ from src.config.commands import BenchConfig, PredictConfig, PushConfig, SweepCon
 from src.config.data import KlueSts, Mixture, PairFiles, ProjectMatch, ReviewSearch
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.tracking import TrackingConfig
-from src.config.training import AUTO, LOSS_NAMES, LOSS_OPTIONS, RANKING_LOSSES, LossConfig, TrainerConfig
+from src.config.training import RANKING_LOSSES, LossConfig, TrainerConfig
 from src.utils.errors import UserError, require
 from src.utils.processes import world_size
 
@@ -70,21 +70,8 @@ class Config:
     @property
     def part_losses(self) -> dict[str, LossConfig]:
         """The loss of each set of a mixture; what a set does not give is that of `loss`. Empty for other data."""
-        sets = self.data.sets if isinstance(self.data, Mixture) else {}
-        return {name: _part_loss(self.loss, given_loss(values)) for name, values in sets.items()}
-
-
-def given_loss(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of the loss that a set of a mixture gives: as a mapping, or only its name."""
-    loss = values.get("loss") or {}
-    return {"name": loss} if isinstance(loss, str) else dict(loss)
-
-
-def _part_loss(loss: LossConfig, given: dict[str, Any]) -> LossConfig:
-    """Return the loss of a set that gives these settings; the rest are those of `loss` which the set's loss has."""
-    name = given.get("name", loss.name)
-    rest = {key: value for key, value in asdict(loss).items() if name in (AUTO, *LOSS_OPTIONS.get(key, LOSS_NAMES))}
-    return LossConfig(**rest | given)
+        parts = self.data.parts(self.loss) if isinstance(self.data, Mixture) else {}
+        return {name: part.loss for name, part in parts.items()}
 
 
 @dataclass
@@ -212,12 +199,11 @@ def settings_without(settings: dict[str, Any], excluded: Iterable[str]) -> dict[
 
     Settings of a set of a mixture count as those of `data`.
     """
-    excluded = tuple(excluded)
-    plain = {name: re.sub(r"^data\.sets\.\w+\.", "data.", name) for name, _ in flatten(settings)}
+    parents = tuple(f"{name}." for name in excluded)
     return {
         name: str(value)
         for name, value in flatten(settings)
-        if not any(f"{each}.".startswith(f"{one}.") for one in excluded for each in (name, plain[name]))
+        if not any(f"{each}.".startswith(parents) for each in (name, re.sub(r"^data\.sets\.\w+\.", "data.", name)))
     }
 
 

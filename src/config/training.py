@@ -1,7 +1,8 @@
 """Settings of the loss and the trainer."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from src.utils.errors import UserError, require, require_fields
 
@@ -58,6 +59,10 @@ class LossConfig:
             ),
         ]
         require_fields(self, "loss.", checks)
+
+    def settings_for(self, name: str) -> dict[str, Any]:
+        """Return the settings that a loss of this name has too."""
+        return {key: value for key, value in asdict(self).items() if name in (AUTO, *LOSS_OPTIONS.get(key, LOSS_NAMES))}
 
     def _fits(self, option: str) -> bool:
         """Return whether an option has its default value, or the loss has this option."""

@@ -5,10 +5,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from src.config.model import NEGATIVE
 from src.data.columns import ROW, refuse
 from src.data.layouts import Layout
 from src.data.relations import text_ids
-from src.data.shapes import NEGATIVE
 from src.utils.errors import UserError
 
 LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)

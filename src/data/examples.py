@@ -56,6 +56,10 @@ class ExampleSet:
         """All sets of a mixture by name, the primary one first."""
         return {each.name: each for each in (self, *self.others)}
 
+    def suffix(self, name: str) -> str:
+        """Return the end of names of what belongs to a set of a mixture: ` of NAME`, empty for the primary one."""
+        return "" if name == self.name else f" of {name}"
+
     @property
     def reported(self) -> Dataset:
         """The split of the final score: test if there is one, else dev."""

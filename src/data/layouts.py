@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from src.config.data import PairFiles
+from src.config.model import NEGATIVE
 from src.data.columns import require_columns, short_repr
-from src.data.shapes import NEGATIVE, SHAPES
+from src.data.shapes import SHAPES
 from src.utils.errors import UserError
 
 ALIASES: dict[str, tuple[str, ...]] = {

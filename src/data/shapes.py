@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 from datasets import Dataset
 
+from src.config.model import NEGATIVE
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -36,15 +38,13 @@ SHAPES = {
     for shape in (
         Shape("scored", ("sentence1", "sentence2"), "score", ("cosine_similarity", "cosent", "angle")),
         Shape("positives", ("anchor", "positive"), None, ("mnrl",)),
-        Shape("triplets", ("anchor", "positive", "negative"), None, ("mnrl", "triplet")),
+        Shape("triplets", ("anchor", "positive", NEGATIVE), None, ("mnrl", "triplet")),
         Shape("labelled", ("sentence1", "sentence2"), "label", ("online_contrastive",)),
     )
 }
 """All shapes by name."""
 LABELS = tuple(shape.label for shape in SHAPES.values() if shape.label)
 """Columns that are not texts."""
-NEGATIVE = "negative"
-"""Name of the column of negatives, and beginning of the names of several."""
 
 
 def shape_of(examples: Dataset | pa.Table) -> Shape:

@@ -15,10 +15,11 @@ from torch import Tensor
 from src.config.training import TrainerConfig
 from src.data.shapes import Shape, shape_of
 from src.data.text_codes import TextCodes
+from src.evaluation.bootstrap import bootstrap_interval, percentile_interval, resample
 from src.evaluation.embedding import Embedded, embed
 from src.evaluation.metrics import Metric, at_dim, leading_metric, metrics_of
 from src.evaluation.retrieval import rank_queries
-from src.evaluation.statistics import Estimate, Floats, bootstrap_interval, percentile_interval, resample
+from src.evaluation.statistics import Estimate, Floats
 
 SEED = 0
 """Seed of the batches of the validation loss, the same in every evaluation."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import rankdata, zscore
 
+from src.evaluation.bootstrap import chunks
 from src.evaluation.metrics import Metric
 from src.evaluation.statistics import (
     ROUNDING,
@@ -14,7 +15,6 @@ from src.evaluation.statistics import (
     average_precision_of,
     best_f1,
     best_f1_of,
-    chunks,
     mean,
     pearson,
     ratio_of_sums,

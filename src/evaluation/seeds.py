@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from src.evaluation.bootstrap import Resamples, percentile_interval, resample
 from src.evaluation.metrics import Metric
-from src.evaluation.statistics import ROUNDING, Estimate, Floats, Resamples, percentile_interval, resample
+from src.evaluation.statistics import ROUNDING, Estimate, Floats
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from src.evaluation.bootstrap import bootstrap_interval
 from src.evaluation.metrics import Metric, leading_metric
-from src.evaluation.statistics import Estimate, bootstrap_interval
+from src.evaluation.statistics import Estimate
 
 MIN_ROWS = 10
 """Minimum pairs or queries of a slice; smaller ones are left out."""

@@ -6,8 +6,7 @@ from typing import TypeVar
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
-from src.config.data import Mixture
-from src.config.schema import given_loss
+from src.config.data import Mixture, given_loss
 from src.config.training import AUTO, LossConfig
 from src.data import ExampleSet, Shape
 from src.training.losses import ExampleLoss, build_loss
@@ -18,7 +17,8 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 def losses_of(config: Config, examples: ExampleSet) -> dict[str, LossConfig]:
     """Return the settings of the loss of each set by its name, the primary one first."""
-    return {name: config.part_losses.get(name, config.loss) for name in examples.sets}
+    part_losses = config.part_losses
+    return {name: part_losses.get(name, config.loss) for name in examples.sets}
 
 
 def resolve_losses(config: AnyConfig, examples: ExampleSet) -> AnyConfig:

@@ -97,7 +97,7 @@ def check_provenance(reference: str, recorded: dict[str, str], examples: Example
     """Raise `UserError` naming what differs between a recorded run and this machine: examples, library versions."""
     here = library_versions()
     for name, each in examples.sets.items():
-        suffix = "" if each is examples else f" of {name}"  # as `Run.log_sources` names them
+        suffix = examples.suffix(name)
         here |= {f"training{suffix}": digest(each.train), f"evaluation{suffix}": digest(each.dev)}
     differing = [
         f"{key} {value} there and {here[key]} here"

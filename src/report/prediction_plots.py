@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from src.evaluation.metrics import CUTOFF
-from src.evaluation.statistics import Floats
+from src.evaluation.statistics import best_threshold
 from src.report.figures import finish_axes, new_figure, save_figure
 
 BANDS = 5
@@ -48,7 +48,7 @@ def plot_labels(pairs: pd.DataFrame, path: Path) -> None:
     axes = figure.subplots()
     parts = {label: pairs.loc[pairs["gold"] == label, "predicted"] for label in (1, 0)}
     _histograms(axes, {f"label {label}: {len(part):,} pairs": part for label, part in parts.items()})
-    _, _, threshold = best_f1_point(pairs["gold"].to_numpy(), pairs["predicted"].to_numpy())
+    threshold = best_threshold(pairs["gold"].to_numpy(), pairs["predicted"].to_numpy()).similarity
     axes.axvline(threshold, color="grey", linestyle=":", label=f"threshold of the best F1: {threshold:.2f}")
     finish_axes(axes, "Cosine similarity by label", "cosine similarity", "pairs")
     save_figure(figure, path)
@@ -63,23 +63,13 @@ def plot_precision_recall(pairs: pd.DataFrame, path: Path) -> None:
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
     axes.plot(recall, precision, drawstyle="steps-post")
-    at_recall, at_precision, threshold = best_f1_point(gold, predicted)
-    f1 = 2 * at_recall * at_precision / (at_recall + at_precision)
-    axes.plot(at_recall, at_precision, "o", color="C1", label=f"best F1: {f1:.4f}, from a cosine of {threshold:.2f}")
+    best = best_threshold(gold, predicted)
+    label = f"best F1: {best.f1:.4f}, from a cosine of {best.similarity:.2f}"
+    axes.plot(best.recall, best.precision, "o", color="C1", label=label)
     axes.axhline(gold.mean(), color="grey", linestyle=":", label=f"any order: {gold.mean():.2f}")
     axes.set_ylim(0, 1.02)
     finish_axes(axes, f"Precision and recall of label 1, {len(pairs):,} pairs", "recall", "precision")
     save_figure(figure, path)
-
-
-def best_f1_point(gold: Floats, predicted: Floats) -> tuple[float, float, float]:
-    """Return recall and precision of label 1 where F1 is highest, and the threshold: the lowest cosine counted as 1."""
-    from sklearn.metrics import precision_recall_curve
-
-    precision, recall, thresholds = precision_recall_curve(gold, predicted)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
-    best = int(f1[:-1].argmax())
-    return float(recall[best]), float(precision[best]), float(thresholds[best])
 
 
 def plot_ranks(queries: pd.DataFrame, path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from src.evaluation.slices import overlap
+from src.evaluation.statistics import best_threshold
 from src.report.fonts import font_face
-from src.report.prediction_plots import best_f1_point
 from src.utils.files import write_text
 from src.utils.text import visible
 
@@ -78,7 +78,7 @@ def _far_from_gold(pairs: pd.DataFrame, count: int) -> Cases:
 
 def _on_the_wrong_side(pairs: pd.DataFrame, count: int) -> Cases:
     """Return the pairs farthest on the wrong side of the threshold that gives the best F1."""
-    _, _, threshold = best_f1_point(pairs["gold"].to_numpy(), pairs["predicted"].to_numpy())
+    threshold = best_threshold(pairs["gold"].to_numpy(), pairs["predicted"].to_numpy()).similarity
     error = pairs["predicted"] - threshold
     wrong = error.where(pairs["gold"] == 0, -error)
     worst = wrong[wrong > 0].nlargest(count).index

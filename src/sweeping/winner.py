@@ -13,10 +13,11 @@ from optuna.trial import FrozenTrial
 from src.config import Config
 from src.config.words import describe
 from src.data import ExampleSet
+from src.evaluation.bootstrap import percentile_interval
 from src.evaluation.metrics import Metric
 from src.evaluation.result import Result
 from src.evaluation.seeds import seed_scores
-from src.evaluation.statistics import UNKNOWN, Estimate, Interval, percentile_interval
+from src.evaluation.statistics import UNKNOWN, Estimate, Interval
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, excluded_if_diverged, set_sizes, trial_name

@@ -87,8 +87,8 @@ class Run:
 
     def log_sources(self, examples: ExampleSet, base: BaseModel) -> None:
         """Record the examples of each set and split as inputs, and data and base model as tags."""
-        for each in examples.sets.values():
-            self._log_inputs(each, "" if each is examples else f" of {each.name}")
+        for name, each in examples.sets.items():
+            self._log_inputs(each, examples.suffix(name))
         data = examples.provenance
         tags = {"data.source": examples.source, "data.name": data.name, "data.note": data.note or ""}
         if examples.others:

@@ -11,10 +11,11 @@ from scipy.stats import bootstrap
 from src.comparison.differences import differences, disagreements
 from src.comparison.runs import SEED, ComparedRun, read_runs
 from src.data.shapes import SHAPES
+from src.evaluation.bootstrap import percentile_interval
 from src.evaluation.metrics import leading_metric
 from src.evaluation.permutation import permutation_p_value
 from src.evaluation.seeds import difference_over_seeds
-from src.evaluation.statistics import percentile_interval, spearman
+from src.evaluation.statistics import spearman
 
 SCORED = leading_metric("scored")
 Read = Callable[..., list[ComparedRun]]

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_ind
 
+from src.evaluation.bootstrap import Resamples
 from src.evaluation.metrics import Metric, metrics_of
 from src.evaluation.seeds import SeedScores, difference_over_seeds, seed_scores
-from src.evaluation.statistics import Estimate, Resamples, spearman
+from src.evaluation.statistics import Estimate, spearman
 
 TRIALS = 400
 CORRELATION = Metric("spearman_cosine", "Spearman", spearman)

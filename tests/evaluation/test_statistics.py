@@ -1,25 +1,20 @@
-"""Metrics and resamples agree with scipy and scikit-learn; intervals cover; memory is bounded."""
+"""Metrics agree with scipy and scikit-learn."""
 
-import tracemalloc
 from collections.abc import Callable
-from warnings import catch_warnings
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, pearsonr, spearmanr
-from sklearn.metrics import average_precision_score, precision_recall_curve
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
 from src.evaluation.statistics import (
-    Interval,
     average_precision,
     best_f1,
-    bootstrap_interval,
+    best_threshold,
     holm,
     mean,
     pearson,
-    percentile_interval,
     ratio_of_sums,
-    resample,
     spearman,
 )
 
@@ -56,6 +51,17 @@ def test_classification_metrics_equal_those_of_scikit_learn_with_ties(pairs: int
         assert best_f1(labels, predicted) == pytest.approx(f1.max())
 
 
+def test_the_threshold_of_the_best_f1_is_the_lowest_of_those_with_this_f1() -> None:
+    for seed in range(20):
+        labels, predicted = labelled(np.random.default_rng(seed), 30)
+        labels[0] = 1
+        found = best_threshold(labels, predicted)
+        taken = predicted >= found.similarity
+        assert (found.precision, found.recall) == (labels[taken].mean(), labels[taken].sum() / labels.sum())
+        assert found.f1 == best_f1(labels, predicted)
+        assert all(f1_score(labels, predicted >= one) < found.f1 for one in predicted[~taken])
+
+
 @pytest.mark.parametrize("statistic", [average_precision, best_f1, mean, ratio_of_sums])
 def test_all_statistics_take_many_samples_at_once(statistic: Callable[..., np.ndarray]) -> None:
     samples = [labelled(np.random.default_rng(seed), 30) for seed in range(6)]
@@ -63,134 +69,6 @@ def test_all_statistics_take_many_samples_at_once(statistic: Callable[..., np.nd
     found = statistic(gold, predicted)
     assert found.shape == (2, 3)
     assert found.ravel().tolist() == pytest.approx([float(statistic(*sample)) for sample in samples])
-
-
-@pytest.mark.parametrize("statistic", [average_precision, best_f1, mean, ratio_of_sums])
-def test_intervals_of_all_statistics_equal_those_of_scipy(statistic: Callable[..., np.ndarray]) -> None:
-    labels, predicted = labelled(np.random.default_rng(8), 255)
-    drawn = bootstrap(
-        (labels, predicted),
-        lambda gold, values, axis: statistic(gold, values),
-        paired=True,
-        n_resamples=500,
-        rng=np.random.default_rng(3),
-    ).bootstrap_distribution
-    found = bootstrap_interval(statistic, labels, predicted, seed=3, resamples=500)
-    assert found == pytest.approx(percentile_interval(drawn), abs=1e-12)
-
-
-def test_interval_holds_the_estimate_and_follows_the_seed() -> None:
-    interval = bootstrap_interval(spearman, GOLD, PREDICTED, seed=1)
-    assert interval.low < spearman(GOLD, PREDICTED) < interval.high
-    assert interval == bootstrap_interval(spearman, GOLD, PREDICTED, seed=1)
-    assert interval != bootstrap_interval(spearman, GOLD, PREDICTED, seed=2)
-
-
-@pytest.mark.parametrize("pairs", [30, 255, 1000])
-@pytest.mark.parametrize("statistic", [spearman, pearson])
-def test_intervals_equal_those_of_scipy_to_the_last_digit(pairs: int, statistic: Callable[..., np.ndarray]) -> None:
-    gold, a, b = two_models(np.random.default_rng(pairs), pairs, 0.4)
-
-    def expected(of: Callable[..., np.ndarray], *scores: np.ndarray) -> Interval:
-        drawn = bootstrap(
-            scores, lambda *each, axis: of(*each), paired=True, n_resamples=500, rng=np.random.default_rng(3)
-        )
-        return percentile_interval(drawn.bootstrap_distribution)
-
-    assert bootstrap_interval(statistic, gold, a, seed=3, resamples=500) == expected(statistic, gold, a)
-    difference = expected(lambda gold, a, b: statistic(gold, b) - statistic(gold, a), gold, a, b)
-    assert difference_interval(statistic, gold, a, b, seed=3, resamples=500) == difference
-
-
-def difference_interval(
-    statistic: Callable[..., np.ndarray], gold: np.ndarray, a: np.ndarray, b: np.ndarray, seed: int, resamples: int
-) -> Interval:
-    before, after = (resample(statistic, gold, one[None], seed, resamples).trainings for one in (a, b))
-    return percentile_interval(after - before)
-
-
-def test_memory_does_not_grow_with_the_number_of_resamples() -> None:
-    gold, a, b = two_models(np.random.default_rng(2), 20_000, 0.4)
-    predicted = np.stack([a, b])
-    for compute in (
-        lambda: bootstrap_interval(spearman, gold, a, seed=1, resamples=500),
-        lambda: resample(spearman, gold, predicted, seed=1, resamples=500),
-        lambda: resample(pearson, gold, predicted, seed=1, resamples=500),
-        lambda: bootstrap_interval(average_precision, gold > 0.5, a, seed=1, resamples=500),
-        lambda: bootstrap_interval(best_f1, gold > 0.5, a, seed=1, resamples=500),
-    ):
-        tracemalloc.start()
-        compute()
-        assert tracemalloc.get_traced_memory()[1] < 100e6  # all 500 resamples at once: 0.6 to 4 GB
-        tracemalloc.stop()
-
-
-def test_interval_narrows_with_more_pairs() -> None:
-    few = bootstrap_interval(spearman, GOLD[:30], PREDICTED[:30], seed=1)
-    many = bootstrap_interval(spearman, GOLD, PREDICTED, seed=1)
-    assert many.high - many.low < few.high - few.low
-
-
-def two_models(rng: np.random.Generator, pairs: int, second_noise: float) -> list[np.ndarray]:
-    """Gold scores with ties, and two models' scores that share a part of their error."""
-    gold = rng.integers(0, 36, pairs) / 35
-    shared = rng.normal(0, 0.25, pairs)
-    return [gold, *(gold + shared + rng.normal(0, noise, pairs) for noise in (0.15, second_noise))]
-
-
-@pytest.mark.parametrize("statistic", [spearman, pearson])
-def test_coverage_of_the_95_percent_interval(statistic: Callable[..., np.ndarray]) -> None:
-    truth = float(statistic(*two_models(np.random.default_rng(0), 1_000_000, 0.4)[:2]))
-    rng = np.random.default_rng(5)
-    samples = [two_models(rng, 255, 0.4)[:2] for _ in range(400)]
-    intervals = [
-        bootstrap_interval(statistic, *sample, seed=seed, resamples=300) for seed, sample in enumerate(samples)
-    ]
-    assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
-
-
-def test_coverage_of_the_interval_of_a_mean_of_queries() -> None:
-    def gains(rng: np.random.Generator, queries: int) -> np.ndarray:
-        """nDCG@10 of queries with one right answer, a third of which are not found."""
-        ranks = rng.geometric(0.3, queries)
-        return np.where((ranks <= 10) & (rng.random(queries) > 1 / 3), 1 / np.log2(1 + ranks), 0)
-
-    truth = gains(np.random.default_rng(0), 1_000_000).mean()
-    rng = np.random.default_rng(5)
-    samples = [gains(rng, 200) for _ in range(1000)]
-    intervals = [bootstrap_interval(mean, each, each, seed, resamples=300) for seed, each in enumerate(samples)]
-    assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
-
-
-def test_coverage_of_the_interval_of_a_mean_over_three_trainings() -> None:
-    truth = float(spearman(*two_models(np.random.default_rng(0), 1_000_000, 0.4)[:2]))
-    rng = np.random.default_rng(6)
-
-    def interval(seed: int) -> Interval:
-        gold, shared = rng.integers(0, 36, 255) / 35, rng.normal(0, 0.25, 255)
-        predicted = gold + shared + rng.normal(0, 0.15, (3, 255))
-        return percentile_interval(resample(spearman, gold, predicted, seed, resamples=100).means)
-
-    assert 0.93 <= np.mean([low <= truth <= high for low, high in map(interval, range(400))]) <= 0.97
-
-
-def test_resamples_without_a_correlation_are_left_out() -> None:
-    gold = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
-    with catch_warnings(action="error"):
-        low, high = bootstrap_interval(spearman, gold, np.array([0.1, 0.2, 0.3, 0.4, 0.5]), seed=1)
-    assert -1 <= low < high <= 1
-
-
-@pytest.mark.parametrize("second_noise", [0.15, 0.4])
-def test_coverage_of_the_interval_of_a_difference(second_noise: float) -> None:
-    truth_of = two_models(np.random.default_rng(0), 1_000_000, second_noise)
-    truth = float(spearman(truth_of[0], truth_of[2]) - spearman(truth_of[0], truth_of[1]))
-    rng, trials = np.random.default_rng(11), 400
-    intervals = [
-        difference_interval(spearman, *two_models(rng, 120, second_noise), seed=trial, resamples=300)
-        for trial in range(trials)
-    ]
-    assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
 
 
 def test_holm_corrects_for_the_number_of_p_values() -> None:
