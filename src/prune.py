@@ -15,7 +15,7 @@ from src.config.tracking import VARIABLE, check_uri, default_uri, is_missing, re
 from src.utils.errors import require
 
 if TYPE_CHECKING:
-    from src.tracking.pruning import PrunedModel
+    from src.tracking.survey import PrunedModel
 
 log = logging.getLogger("src.prune")
 
