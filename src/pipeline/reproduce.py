@@ -27,6 +27,8 @@ NOT_COMPARED = ["epoch", "step", TRAINING_LOSS]
 def reproduce(reference: str, uri: str) -> float:
     """Train a run again in a temporary folder and return the largest difference between both curves.
 
+    Of several seeds whose weights are averaged, all are trained again, and the curves are their means.
+
     The working tree and the MLflow store are left unchanged.
 
     Raises `UserError` if the run cannot be found, or the examples or library versions differ from the recorded ones.

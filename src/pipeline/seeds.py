@@ -1,4 +1,4 @@
-"""Training with several seeds: a child run for each, and mean, deviation and interval of their metrics."""
+"""Training with several seeds: a child run for each, and one result of all, of the first or of their mean weights."""
 
 import logging
 import shutil
@@ -10,7 +10,7 @@ from src.config.words import describe
 from src.data import ExampleSet
 from src.encoder import base_of, load_encoder
 from src.evaluation.names import headline, label_of, rows_of
-from src.evaluation.result import RUN_FILES, Result
+from src.evaluation.result import RESULT_FILE, RUN_FILES, Result
 from src.pipeline.average import average_seeds
 from src.pipeline.losses import resolve_losses
 from src.pipeline.promotion import promote_trained
@@ -120,6 +120,7 @@ def register_trained(config: Config, pairs: ExampleSet, result: Result) -> None:
     with start_run(config, {}, known) as run:
         if version := run.log_model(folder / "model", result.steps, result.reported, pairs):
             replace(result, model_version=version).save(folder)
+            run.log_files(folder, [RESULT_FILE])
 
 
 def keep_first(config: Config, pairs: ExampleSet, trained: SeedResults, parent: Run) -> Result:

@@ -19,6 +19,7 @@ from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimil
 
 import src.compare
 import src.promote
+import src.report.__main__
 import src.train
 from src.config import BenchSettings, Config, SweepSettings
 from src.config.data import Mixture
@@ -193,6 +194,9 @@ def test_every_command_takes_the_folder_and_the_version(
     kept = [model.run_id for model in list_models(uri, ["tiny"], keep=0) if not model.removable]
     assert kept == [finished.result.run_id]
     assert "model.safetensors" in model_files(folder / "model")
+    before = (folder / "plots" / "slices.png").read_bytes()
+    src.report.__main__.run(folder)
+    assert (folder / "plots" / "slices.png").read_bytes() == before
     assert reproduce(str(folder), uri) == 0
 
 
@@ -207,29 +211,20 @@ def test_its_card_says_what_its_weights_are(finished: Finished) -> None:
 def test_with_another_result_of_the_seeds_none_is_trained_again(
     tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def trained(*_: Any, **__: Any) -> None:
-        raise AssertionError
-
-    first = src.train.run(tiny_config(SEEDS, *SHORT))
-    assert (first.model_version, first.seeds is not None) == ("1", True)
-    monkeypatch.setattr("src.pipeline.seeds.run_training", trained)
+    of_first, of_all = tiny_config(SEEDS, *SHORT), tiny_config(SEEDS, *SHORT, AVERAGE)
+    averaged = src.train.run(of_all)
+    monkeypatch.setattr("src.pipeline.seeds.run_training", lambda *_, **__: pytest.fail("trained again"))
+    first = src.train.run(of_first)
+    (child, _) = runs(of_first, "seed")
+    client = MlflowClient(of_first.tracking.uri, registry_uri=of_first.tracking.uri)
+    assert (averaged.model_version, first.model_version, first.is_average) == ("1", "2", False)
+    assert first.run_id == child.info.run_id == client.get_model_version("tiny", "2").run_id
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(average, "average_models", killed_at("src.pipeline.average.average_models", 1))
-        src.train.run(tiny_config(SEEDS, *SHORT, AVERAGE))
-    averaged = src.train.run(tiny_config(SEEDS, *SHORT, AVERAGE))
-    assert averaged.model_version == "2" and averaged.is_average
-    again = src.train.run(tiny_config(SEEDS, *SHORT))
-    assert (again.scores, again.model_version, again.is_average) == (first.scores, "1", False)
-
-
-def test_a_model_that_only_the_average_needed_is_registered_once_it_is_the_result(tiny_config: TinyConfig) -> None:
-    config = tiny_config(SEEDS, *SHORT)
-    src.train.run(tiny_config(SEEDS, *SHORT, AVERAGE))
-    result = src.train.run(config)
-    (child, _) = runs(config, "seed")
-    client = MlflowClient(config.tracking.uri, registry_uri=config.tracking.uri)
-    assert (result.run_id, result.model_version) == (child.info.run_id, "2")
-    assert client.get_model_version("tiny", "2").run_id == child.info.run_id
+        src.train.run(of_all)
+    assert src.train.run(of_first).scores == first.scores
+    again = src.train.run(of_all)
+    assert (again.scores, again.gain, again.model_version) == (averaged.scores, averaged.gain, "3")
 
 
 @pytest.mark.parametrize("damage", [b"", b"other"])
