@@ -72,7 +72,7 @@ def run_training(
             store.save(plan.state(run.run_id))
             run.log_sources(pairs, base)
             run.set_tags({RECIPE: recipe_of(config, plan.fingerprint, pairs.shape)})
-            init_model_card(encoder, config.name, pairs, base)
+            init_model_card(encoder, config.name, pairs, base, config.selection)
             check_texts(encoder, pairs, config.trainer)
             before = base_on_test(encoder, pairs, losses, config)
             training = fine_tune(encoder, pairs, losses, config.trainer, checkpoints, [view, run, *callbacks], clock)

@@ -35,7 +35,7 @@ EXAMPLES = [
 
 ESCAPED = (
     "model_name", "base_model", "base_model_revision", "language", "language_name", "license",
-    "non_default_hyperparameters", "all_hyperparameters", "prompts",
+    "non_default_hyperparameters", "all_hyperparameters", "prompts", "selection",
 )  # fmt: skip
 """Values of the template with names and texts from outside."""
 DATA_SET_TEXTS = ("name", "id", "license", "note")
@@ -64,6 +64,8 @@ class Card(SentenceTransformerModelCardData):
     """Seeds of the trainings of whose weights the model has the mean; empty: those of one training."""
     glossary: dict[str, str] = field(default_factory=dict)
     """Meanings of the metrics by label."""
+    selection: str = ""
+    """How the settings were chosen, empty if that is not known."""
     mean_pooling: bool = True
     """Whether the only module after the transformer is mean pooling: the library transformers alone can embed then."""
     train_seconds: float | None = None
@@ -87,8 +89,13 @@ class Card(SentenceTransformerModelCardData):
         return values | shown
 
 
-def init_model_card(encoder: SentenceTransformer, name: str, examples: ExampleSet, base: BaseModel) -> None:
-    """Give the encoder a model card with what the library cannot infer: data sets, base model, language, licence."""
+def init_model_card(
+    encoder: SentenceTransformer, name: str, examples: ExampleSet, base: BaseModel, selection: str = ""
+) -> None:
+    """Give the encoder a model card with what the library cannot infer: data sets, base model, language, licence.
+
+    `selection`: how the settings were chosen.
+    """
     language, sets = examples.provenance.language, list(examples.sets.values())
     data, words = [_dataset(each) for each in sets], WORDS[examples.shape.name]
     metrics = dict.fromkeys(metric for each in sets for metric in OF_SHAPE[each.shape.name])
@@ -108,6 +115,7 @@ def init_model_card(encoder: SentenceTransformer, name: str, examples: ExampleSe
         of_queries=not leading_metric(examples.shape.name).of_similarities,
         prompts=[f'{name}: "{prompt}"' for name, prompt in encoder.prompts.items() if prompt],
         glossary={metric.label: MEANINGS[metric.name] for metric in metrics},
+        selection=selection,
         mean_pooling=_pools_mean_only(encoder),
     )
     card.base_model, card.base_model_revision = base.name, base.revision

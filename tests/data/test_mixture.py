@@ -72,6 +72,7 @@ INVALID: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("data.sets.nli.max_score must be above data.sets.nli.min_score 1.0",),
     ),
     "an unknown loss": ({"nli": {"train": "a", "loss": "l2"}}, ("data.sets.nli.loss.name must be", "'l2'")),
+    "a loss of another kind": ({"nli": {"train": "a", "loss": 5}}, ("data.sets.nli.loss must be a name or", "found 5")),
     "an unknown key of a loss": ({"nli": {"train": "a", "loss": {"temp": 1}}}, ("data.sets.nli.loss.temp",)),
     "a weight of 0": ({"nli": {"train": "a", "weight": 0}}, ("data.sets.nli.weight must be above 0",)),
     "an unknown source": ({"nli": {"source": "snli"}}, ("data.sets.nli.source must be one of", "review_search")),

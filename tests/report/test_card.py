@@ -57,10 +57,13 @@ PUBLISHED_HEADINGS = [
 """Every heading of the published review_sts and project_match cards, but for the names of their data sets."""
 
 
+CHOSEN = "Two epochs were chosen on a validation part of train, not on dev."
+
+
 @pytest.fixture(scope="module")
 def folder(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished training."""
-    config = tiny_config_in(tmp_path_factory.mktemp("card"), "data.license=cc0-1.0")
+    config = tiny_config_in(tmp_path_factory.mktemp("card"), "data.license=cc0-1.0", f"selection='{CHOSEN}'")
     src.train.run(config)
     return Path(config.folder)
 
@@ -251,6 +254,10 @@ def test_the_template_uses_no_value_that_the_library_does_not_give(encoder: Sent
     assert names(TEMPLATE) - own <= names(SentenceTransformerModelCardData.template_path)
     filled_by_training = {"explain_bold_in_eval"}
     assert names(TEMPLATE) - filled_by_training <= {"card_data", *encoder.model_card_data.to_dict()}
+
+
+def test_the_card_says_how_the_settings_were_chosen(card: str) -> None:
+    assert f"### Training Hyperparameters\n\n{CHOSEN}\n\n#### Non-Default Hyperparameters\n" in card
 
 
 def test_no_pair_of_the_training_data_is_quoted(card: str, folder: Path) -> None:
