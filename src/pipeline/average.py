@@ -40,7 +40,7 @@ def average_seeds(config: Config, pairs: ExampleSet, trained: SeedResults, run: 
     before, on_test = evaluate_base(config, pairs)
     encoder = average_models(trained.folders)
     losses, base = build_losses(encoder, config, pairs), base_of(config.model)
-    init_model_card(encoder, config.name, pairs, base)
+    init_model_card(encoder, config.name, pairs, base, config.selection)
     describe_average(encoder, pairs, {name: loss.module for name, loss in losses.items()}, trained.seeds)
     after, training = evaluate_reported(encoder, pairs, losses, config), summed_up(trained, before)
     finalize_model_card(encoder, training, pairs, after.metrics)
