@@ -41,6 +41,39 @@ def test_an_interrupted_training_ends_as_killed_and_the_same_command_resumes_it(
     assert [run.info.run_id for run in finished] == [written["run_id"]]
 
 
+def test_an_average_of_seeds_that_is_killed_at_many_points_ends_as_if_undisturbed(
+    start_training: Start, empty_store: Path, tmp_path: Path
+) -> None:
+    places = {  # in the second seed, in the mean, while the result is moved to its place, and in the store
+        "src.training.trainer:ExampleTrainer.compute_loss": 5,
+        "src.encoder.averaging:AveragedModel.__init__": 1,
+        "src.utils.staging:_move": 3,
+        "src.tracking.writer:log_model": 1,
+        "src.tracking.writer:register_model": 1,
+    }
+    kills = {"killed": [[(*place, signal.SIGKILL)] for place in places.items()], "whole": []}
+    given = ("trainer.seeds=[1,2]", "trainer.seeds_result=average", "trainer.max_steps=3")
+    found = []
+    for name, signals in kills.items():
+        (tmp_path / name).mkdir()
+        prepare(tmp_path / name, empty_store)
+        for signalled in [*signals, []]:
+            process = start_training(tmp_path / name, *given, signals=signalled)
+            process.join()
+            assert process.exitcode == (-signal.SIGKILL if signalled else 0), signalled
+        result = tmp_path / name / "experiments" / "tiny"
+        files = ("curve.csv", "model/model.safetensors", "plots/predictions.csv")
+        written = json.loads((result / "metrics.json").read_text(encoding="utf-8"))
+        values = [
+            written[f"spearman_cosine{end}"] for end in ("", "_low", "_gain", "_mean_low", "_gain_over_seeds_low")
+        ]
+        found.append([*((result / file).read_bytes() for file in files), values, written["model_version"]])
+        client = MlflowClient(f"sqlite:///{tmp_path / name}/mlruns/mlflow.db")
+        (version,) = client.search_model_versions("name = 'tiny'")
+        assert (str(version.version), version.run_id) == (written["model_version"], written["run_id"])
+    assert found[0] == found[1]
+
+
 def test_a_training_with_triplets_that_is_killed_ends_as_if_undisturbed(
     start_training: Start, empty_store: Path, tmp_path: Path
 ) -> None:

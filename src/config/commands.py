@@ -17,7 +17,10 @@ REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 SEARCHABLE = ("model", "loss", "trainer")
 """Parts of the configuration that a trial of a sweep may change."""
 INTERVALS = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs")
-SET_BY_SWEEP = ("keep", "checkpoints", *INTERVALS, "early_stopping_patience", "resume", "seed", "seeds", "threads")
+SET_BY_SWEEP = (
+    *("keep", "checkpoints", *INTERVALS, "early_stopping_patience", "resume"),
+    *("seed", "seeds", "seeds_result", "threads"),
+)
 """Keys of `trainer` that a sweep sets itself."""
 
 

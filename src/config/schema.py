@@ -27,8 +27,9 @@ NAME = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9]) *(\.|$))\w([\w .-]*[\
 """Names that are valid for a folder, of Windows too, an MLflow experiment and a registered model."""
 NAME_BYTES = 255
 """Longest name of a file or folder."""
-LOCATIONS = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume")
-"""Settings that do not affect the trained model: paths, tracking and resuming. The pairs are compared by digest."""
+LOCATIONS = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume", "selection")
+"""Settings that do not affect the trained model: paths, tracking, resuming and remarks. The pairs are compared by
+digest."""
 GROUPLESS = {"predict": PredictConfig, "push": PushConfig}
 """Commands in which `model` is a plain value and not the config group; they have no groups."""
 SHOWN = 3

@@ -26,6 +26,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 BATCHINGS = ("packed", "padded")
 EVALUATIONS = ("direct", "dataloader")
 KEEPS = ("last", "best")
+SEEDS_RESULTS = ("first", "average")
 RESUMES = ("auto", "if_same", "never")
 DEFAULT_EVAL_EVERY_EPOCHS = 0.25
 
@@ -107,6 +108,8 @@ class TrainerConfig:
     """Seed of the order of the examples, of dropout and of the bootstrap."""
     seeds: list[int] = field(default_factory=list)
     """Train once with each of these, in child runs of one parent run; empty: train once, with `seed`."""
+    seeds_result: str = "first"
+    """Result of several seeds. first: that of the first one; average: the mean of the weights of all, scored once."""
     eval_every_epochs: float | None = None
     """Epochs from one evaluation to the next, such as 0.5; empty: 0.25, unless `eval_steps` is set."""
     eval_steps: float | None = None
@@ -145,6 +148,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         patience, samplers = self.early_stopping_patience, MULTI_DATASET_BATCH_SAMPLERS
+        averages = self.seeds_result == "average"
         checks = [
             ("batch_size", self.batch_size >= 1, "at least 1"),
             ("eval_batch_size", self.eval_batch_size >= 1, "at least 1"),
@@ -159,6 +163,12 @@ class TrainerConfig:
             ("max_grad_norm", self.max_grad_norm > 0, "above 0"),
             ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
             ("seeds", _are_seeds(self.seeds), "empty, or at least two different numbers from 0 to 2**32 - 1"),
+            ("seeds_result", self.seeds_result in SEEDS_RESULTS, f"one of {list(SEEDS_RESULTS)}"),
+            (
+                "seeds_result",
+                not averages or self.seeds != [],
+                "first without several trainer.seeds, such as [42,43,44]",
+            ),
             ("batch_sampler", self.batch_sampler in BATCH_SAMPLERS, f"one of {list(BATCH_SAMPLERS)}"),
             ("multi_dataset_batch_sampler", self.multi_dataset_batch_sampler in samplers, f"one of {list(samplers)}"),
             ("batching", self.batching in BATCHINGS, f"one of {list(BATCHINGS)}"),

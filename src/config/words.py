@@ -27,6 +27,7 @@ LABELS: dict[str, Callable[[Any], str]] = {
     "trainer.multi_dataset_batch_sampler": lambda name: _short(name).replace("_", " "),
     "trainer.seed": lambda seed: f"seed {seed}",
     "trainer.seeds": lambda seeds: f"seeds {_short(seeds)}" if seeds else "one seed",
+    "trainer.seeds_result": lambda result: {"first": "first seed", "average": "average of seeds"}.get(result, result),
     "trainer.precision": lambda precision: _short(precision),
     "loss.name": lambda name: _short(name),
     "loss.symmetric": lambda both: "both directions" if both else "one direction",

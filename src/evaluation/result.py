@@ -17,6 +17,8 @@ from src.utils.staging import roll_forward
 RESULT_FILE = "metrics.json"
 RUN_FILES = (RESULT_FILE, "config.yaml", "curve.csv", "predictions.parquet")
 """Files that a comparison or a report needs of a finished run."""
+GAIN_OVER_SEEDS = "_gain_over_seeds"
+"""End of the key of `SeedSummary.gain_over_seeds`, after the name of the leading metric."""
 ESTIMATES = ("before", "gain")
 """Fields of `Result` whose keys in metrics.json begin with the name of the leading metric."""
 
@@ -34,10 +36,20 @@ class SeedSummary:
     seeds; without one for other sets of a mixture."""
     deviations: dict[str, float]
     """For each metric the standard deviation over the seeds."""
+    gain_over_seeds: Estimate | None = None
+    """Leading metric of the mean of the seeds' weights minus the mean of the seeds' metrics, with its paired interval
+    over pairs or queries; None if the weights were not averaged."""
+
+    @property
+    def count(self) -> int:
+        """The number of seeds."""
+        return len(self.seeds.split())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as flat keys of metrics.json."""
         values: dict[str, Any] = {"parent_run_id": self.parent_run_id, "seeds": self.seeds}
+        if self.gain_over_seeds:
+            values |= self.gain_over_seeds.to_dict(f"{next(iter(self.means))}{GAIN_OVER_SEEDS}")
         for name, mean in self.means.items():
             values |= {**mean.to_dict(f"{name}_mean"), f"{name}_deviation": self.deviations[name]}
         return values
@@ -52,7 +64,9 @@ class SeedSummary:
         unknown = {f"{name}_mean{end}": nan for name in names if "/" in name for end in ("_low", "_high")}
         means = {name: Estimate.from_dict(unknown | values, f"{name}_mean") for name in names}
         deviations = {name: float(values[f"{name}_deviation"]) for name in means}
-        return cls(values["parent_run_id"], values["seeds"], means, deviations)
+        key = f"{names[0]}{GAIN_OVER_SEEDS}"
+        gain = Estimate.from_dict(values, key) if key in values else None
+        return cls(values["parent_run_id"], values["seeds"], means, deviations, gain)
 
 
 @dataclass(frozen=True)
@@ -104,7 +118,15 @@ class Result:
     evaluated_digest: str = ""
     """Digest of the evaluated examples in any order; empty in a file of an earlier version."""
     seeds: SeedSummary | None = None
-    """Summary of all seeds, if this is the result of the first of several."""
+    """Summary of all seeds, if this is the result of the first of several, or of the mean of their weights.
+
+    Of the latter `train_seconds` and `evaluation_seconds` are sums over the seeds, `pairs_per_second` is their mean
+    speed, and `peak_memory_mb` the highest."""
+
+    @property
+    def is_average(self) -> bool:
+        """Whether the model has the mean of the weights of several seeds."""
+        return self.seeds is not None and self.seeds.gain_over_seeds is not None
 
     @property
     def metric(self) -> Metric:

@@ -45,6 +45,16 @@ def seed_scores(metric: Metric, tables: Sequence[pd.DataFrame], seed: int, resam
     return SeedScores(scores, resample(metric.statistic, values[0][0], predicted, seed, resamples))
 
 
+def gain_over_seeds(metric: Metric, tables: Sequence[pd.DataFrame], other: pd.DataFrame, seed: int) -> Estimate:
+    """Return a metric of `other` minus its mean over the predictions of each seed, with its 95 % interval.
+
+    All tables have the same rows, which are resampled together (paired bootstrap); the trainings are taken as given.
+    """
+    drawn = seed_scores(metric, [*tables, other], seed)
+    differences = drawn.resamples.trainings[:, -1] - drawn.resamples.trainings[:, :-1].mean(axis=1)
+    return Estimate(float(drawn.values[-1] - drawn.values[:-1].mean()), *percentile_interval(differences))
+
+
 def difference_over_seeds(first: SeedScores, second: SeedScores) -> tuple[Estimate, float]:
     """Return the mean of `second` minus that of `first` with its 95 % interval, and the two-sided p-value of equality.
 

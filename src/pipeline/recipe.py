@@ -12,7 +12,7 @@ from src.config.schema import default_settings, defaults_of, flatten, settings_w
 from src.config.training import AUTO
 from src.config.words import describe
 from src.data import Shape
-from src.pipeline.state import BASE, PRECISION, THREADS, Fingerprint
+from src.pipeline.state import BASE, PRECISION, SEEDS_RESULT, THREADS, Fingerprint
 
 NO_RECIPE = ("name", "data", "published", "trainer.seed", "trainer.seeds", THREADS)
 """Settings that are no part of a recipe: the digests of the examples stand for those of the data but `MIXED`."""
@@ -36,20 +36,25 @@ ALWAYS_NAMED = ("trainer.learning_rate", "trainer.warmup_ratio", "trainer.batch_
 def recipe_of(config: Config, fingerprint: Fingerprint, shape: Shape) -> str:
     """Return hash and words of all that decides a training but the seed, such as `3fa9c21b lr 5e-05, …, batch 16`.
 
+    Of several seeds whose weights are averaged, their number decides too.
+
     `config` has the settings of the fingerprint; `shape` is that of the examples. The words are a function of what is
     hashed.
     """
+    whole: dict[str, Any] = {}
+    if config.trainer.seeds_result == "average":  # of how many decides, of which does not
+        whole = {SEEDS_RESULT: f"average of {len(config.trainer.seeds)} seeds"}
     selects = config.trainer.keep == "best" or config.trainer.early_stopping_patience is not None
     unused = [] if selects else [f"trainer.{key}" for key in UNUSED_WITHOUT_SELECTION]
     excluded = (*NO_RECIPE, *unused, *(["model.path"] if BASE in fingerprint else []))
     defaults, mixed = default_settings(), {key: fingerprint[key] for key in fingerprint if MIXED.fullmatch(key)}
     decisive = {
         key: value
-        for key, value in (settings_without(fingerprint, excluded) | mixed).items()
+        for key, value in (settings_without(fingerprint, excluded) | mixed | whole).items()
         if key in ALWAYS_HASHED or defaults.get(key) != value
     }
     digits = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
-    values = {key: value for key, value in flatten(asdict(config)) if key in decisive}
+    values = {key: value for key, value in flatten(asdict(config)) if key in decisive} | whole
     return f"{digits} {describe(_recipe_words(config, values, shape))}"
 
 

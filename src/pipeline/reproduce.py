@@ -13,10 +13,9 @@ from src.config.schema import DataConfig, ModelConfig
 from src.config.tracking import SQLITE, TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 from src.data import ExampleSet, digest, load_examples
-from src.encoder import load_encoder
 from src.evaluation.metrics import TRAINING_LOSS
 from src.evaluation.result import RESULT_FILE, Result
-from src.pipeline.training import run_training
+from src.pipeline.seeds import run_experiment
 from src.tracking import download_result, recorded_provenance
 from src.utils.environment import library_versions
 from src.utils.errors import UserError, shorten
@@ -27,6 +26,8 @@ NOT_COMPARED = ["epoch", "step", TRAINING_LOSS]
 
 def reproduce(reference: str, uri: str) -> float:
     """Train a run again in a temporary folder and return the largest difference between both curves.
+
+    Of several seeds whose weights are averaged, all are trained again, and the curves are their means.
 
     The working tree and the MLflow store are left unchanged.
 
@@ -41,7 +42,7 @@ def reproduce(reference: str, uri: str) -> float:
         config = restore_config(stored / "config.yaml", Path(scratch) / "again")
         examples = load_examples(config.data)
         check_provenance(reference, recorded_provenance(reference, uri), examples)
-        run_training(config, examples, load_encoder(config.model))
+        run_experiment(config, examples)
         return curve_difference(pd.read_csv(stored / "curve.csv"), pd.read_csv(Path(config.folder) / "curve.csv"))
 
 

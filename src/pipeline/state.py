@@ -27,6 +27,7 @@ from src.utils.processes import main_process_only, world_size
 STATE_FILE = "state.json"
 PRECISION = "trainer.precision"
 THREADS = "trainer.threads"
+SEEDS_RESULT = "trainer.seeds_result"
 BASE = "base encoder"
 PATHS = re.compile(r"data\.(sets\.\w+\.)?(train|dev|test)")
 """Settings that the digests of the examples stand for."""
@@ -104,6 +105,8 @@ class RunPlan:
     fingerprint: Fingerprint
     run_id: str | None
     """The run to resume; None: a new run starts."""
+    keeps_parts: bool = False
+    """Whether the parts that a former run has finished, such as its seeds, are parts of this one."""
 
     def state(self, run_id: str, done: bool = False) -> RunState:
         """Return the state of a run with this plan."""
@@ -136,22 +139,26 @@ def plan_run(
     advice: str,
     has_progress: bool = True,
     excluded: Iterable[str] = LOCATIONS,
+    of_whole: Iterable[str] = (),
 ) -> RunPlan:
     """Return the plan to resume the run in `store` or to start a new one; changes nothing.
 
     An unfinished run with the same fingerprint is resumed, unless `resume` is never. If its fingerprint differs,
-    if_same starts a new run; auto does so only if no progress would be lost, and raises otherwise.
+    if_same starts a new run; auto does so only if no progress would be lost, and raises otherwise. If only settings
+    `of_whole`, which do not affect its parts, differ from those of a run, finished or not, a new run keeps the parts.
 
     Raises `UserError` if the unfinished run has another fingerprint; `advice` is the last part of the message.
     """
     former = None if resume == "never" else store.load()
-    if former and not former.done:
+    if former and (of_whole or not former.done):
         resumed = resolve_precision(config, former)
         fingerprint = fingerprint_of(resumed, pairs, excluded)
         changed = changes(former.fingerprint, fingerprint)
-        if not changed:
-            return RunPlan(resumed, fingerprint, former.run_id)
-        if has_progress and resume == "auto":
+        if not changed and not former.done:
+            return RunPlan(resumed, fingerprint, former.run_id, keeps_parts=True)
+        if changed and not changes(former.fingerprint, fingerprint, of_whole):
+            return RunPlan(resumed, fingerprint, None, keeps_parts=True)
+        if has_progress and resume == "auto" and not former.done:
             raise UserError(f"{store.name} holds an unfinished run with other settings ({changed}): {advice}.")
     config = resolve_precision(config)
     return RunPlan(config, fingerprint_of(config, pairs, excluded), None)

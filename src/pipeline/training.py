@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
-from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
@@ -24,8 +23,8 @@ from src.report.card import finalize_model_card, init_model_card
 from src.report.console import ProgressView, log_behind, log_pages, log_sources, log_summary
 from src.report.files import artifacts, save_result
 from src.report.sentence import describe_result
-from src.tracking import RECIPE, run_tags, start_run
-from src.training import Training, TrainingCallback, TrainingClock, fine_tune
+from src.tracking import RECIPE, Run, run_tags, start_run
+from src.training import CurveRow, Training, TrainingCallback, TrainingClock, fine_tune
 from src.training.callbacks import check_similarities
 from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, has_checkpoint
 from src.training.losses import ExampleLoss
@@ -77,17 +76,11 @@ def run_training(
             check_texts(encoder, pairs, config.trainer)
             before = base_on_test(encoder, pairs, losses, config)
             training = fine_tune(encoder, pairs, losses, config.trainer, checkpoints, [view, run, *callbacks], clock)
-            after = evaluate_sets(encoder, reported_splits(pairs), losses, config.trainer)
-            check_similarities(after, config.name)
+            after = evaluate_reported(encoder, pairs, losses, config)
             finalize_model_card(encoder, training, pairs, after.metrics)
             gain = paired_gain(before or training.before, after, config.trainer.seed)
             result = build_result(config, pairs, base, training, after, gain, run.run_id)
-            save_result(folder, encoder, config, result, training.curve, after)
-            if version := run.log_model(folder / "model", training.steps, result.reported, pairs):
-                result = replace(result, model_version=version)
-                result.save(folder)
-            run.log_result(folder, artifacts(result), result.to_dict())
-            run.set_description(describe_result(result, pairs))
+            result = record_result(run, encoder, config, pairs, result, training.curve, after)
         store.save(plan.state(result.run_id, done=True))
         delete_checkpoints(checkpoints)
         log_summary(result, config, run.behind, promote_trained(config, result, run.behind))
@@ -95,9 +88,37 @@ def run_training(
     return result
 
 
-def reported_splits(examples: ExampleSet) -> dict[str, Dataset]:
-    """Return the splits of the final evaluation by set: the reported one, and of the other sets of a mixture dev."""
-    return {examples.name: examples.reported, **{other.name: other.dev for other in examples.others}}
+def evaluate_reported(
+    encoder: SentenceTransformer, examples: ExampleSet, losses: dict[str, ExampleLoss], config: Config
+) -> Evaluation:
+    """Return the final evaluation: on the reported split, and of the other sets of a mixture on dev.
+
+    Raises `TrainingDiverged` if a similarity is not finite.
+    """
+    splits = {examples.name: examples.reported, **{other.name: other.dev for other in examples.others}}
+    evaluation = evaluate_sets(encoder, splits, losses, config.trainer)
+    check_similarities(evaluation, config.name)
+    return evaluation
+
+
+def record_result(
+    run: Run,
+    encoder: SentenceTransformer,
+    config: Config,
+    examples: ExampleSet,
+    result: Result,
+    curve: list[CurveRow],
+    evaluation: Evaluation,
+) -> Result:
+    """Write encoder and result into `config.folder`, record both in the run, and return it with the model's version."""
+    folder = Path(config.folder)
+    save_result(folder, encoder, config, result, curve, evaluation)
+    if version := run.log_model(folder / "model", result.steps, result.reported, examples):
+        result = replace(result, model_version=version)
+        result.save(folder)
+    run.log_result(folder, artifacts(result), result.to_dict())
+    run.set_description(describe_result(result, examples))
+    return result
 
 
 def base_on_test(

@@ -1,7 +1,7 @@
 """Model card: the values for model_card_template.md, as card data of sentence-transformers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,10 @@ from typing import Any
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData
 from sentence_transformers.base.evaluation import BaseEvaluator
-from sentence_transformers.base.model_card import format_duration
+from sentence_transformers.base.model_card import format_duration, get_losses
 from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
 from sentence_transformers.sentence_transformer.modules import Pooling
+from torch import nn
 
 from src.data import ExampleSet
 from src.encoder import BaseModel
@@ -59,6 +60,8 @@ class Card(SentenceTransformerModelCardData):
     """Whether the metrics are about queries and their right answers."""
     prompts: list[str] = field(default_factory=list)
     """Prompts of the model, each after its name."""
+    averaged_seeds: list[int] = field(default_factory=list)
+    """Seeds of the trainings of whose weights the model has the mean; empty: those of one training."""
     glossary: dict[str, str] = field(default_factory=dict)
     """Meanings of the metrics by label."""
     selection: str = ""
@@ -121,6 +124,19 @@ def init_model_card(
     card.widget = [{"source_sentence": first, "sentences": others}]
     card.register_model(encoder)
     encoder.model_card_data = card
+
+
+def describe_average(
+    encoder: SentenceTransformer, examples: ExampleSet, losses: Mapping[str, nn.Module], seeds: list[int]
+) -> None:
+    """Say in the card that the weights are the mean over these seeds, and add what else a trainer fills in."""
+    card = encoder.model_card_data
+    card.averaged_seeds = seeds
+    parts = zip(examples.sets.items(), card.train_datasets, card.eval_datasets, strict=True)
+    for (name, each), train, dev in parts:
+        card.compute_dataset_metrics(each.train, train, losses[name])
+        card.compute_dataset_metrics(each.dev, dev, losses[name])
+    card.set_losses(get_losses(dict(losses)))
 
 
 def finalize_model_card(

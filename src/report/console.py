@@ -14,6 +14,7 @@ from src.encoder import BaseModel
 from src.evaluation.metrics import TRAINING_LOSS
 from src.evaluation.names import by_dimension, headline, label_of, own
 from src.evaluation.result import Result
+from src.report.sentence import signed
 from src.report.words import WORDS
 from src.tracking import Run
 from src.tracking.links import ui_title
@@ -145,7 +146,7 @@ def _context(result: Result, split: str) -> dict[str, str]:
     """Return the rows about the gain, and about embeddings cut to fewer dimensions, that a result has."""
     label, rows = result.metric.label, {}
     if gain := result.gain:
-        rows[f"gain ({split})"] = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
+        rows[f"gain ({split})"] = signed(gain)
     if dims := by_dimension(result.metric.name, result.scores):
         values = [f"{dim}: {result.scores[name].value:.4f}" for dim, name in dims.items()]
         rows[f"{label} by dimension ({split})"] = ", ".join(values)

@@ -42,7 +42,8 @@ def draw_plots(folder: Path, result: Result, seed: int, published: float | None)
     if metric.of_similarities:
         predictions["gold"] = as_labels(predictions["gold"].to_numpy())  # rounded as for the metrics
     selected = result.leading if result.evaluated_on == "dev" else None
-    plot_curve(curve, metric, selected, published, plots / "curve.png")
+    seeds = result.seeds.count if result.seeds and result.is_average else 1
+    plot_curve(curve, metric, selected, published, plots / "curve.png", seeds)
     plot_losses(curve, plots / "losses.png")
     for name, plot in OF_SHAPE[result.shape].items():
         plot(predictions, plots / f"{name}.png")
@@ -56,11 +57,12 @@ def draw_plots(folder: Path, result: Result, seed: int, published: float | None)
 
 
 def plot_curve(
-    curve: pd.DataFrame, metric: Metric, selected: Estimate | None, published: float | None, path: Path
+    curve: pd.DataFrame, metric: Metric, selected: Estimate | None, published: float | None, path: Path, seeds: int = 1
 ) -> None:
     """Write the metrics on dev over the steps as PNG; `curve` has the columns of curve.csv.
 
-    `selected` is the leading `metric` on dev of the saved weights: those of the last step, or of the best evaluation.
+    `selected` is the leading `metric` on dev of the saved weights: those of the last step, of the best evaluation, or
+    the mean over several `seeds`, of whose curves `curve` is the mean.
     """
     names = headline(curve.columns)
     many = len(names) > 2
@@ -78,7 +80,7 @@ def plot_curve(
     if published is not None:
         axes.axhline(published, color="grey", linestyle=":", label=f"published card: {published:.4f}")
     title, y = CURVE_TITLES.get(metric.name, ("Metrics on dev", "metric"))
-    finish_axes(axes, title, "step", y)
+    finish_axes(axes, f"{title}, mean of {seeds} seeds" if seeds > 1 else title, "step", y)
     if many:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1))  # beside the curves, which would be hidden
     save_figure(figure, path)

@@ -18,7 +18,8 @@ ADVICE = "see recipes with `make ui`, the runs of an experiment grouped by the t
 def find_recipe(given: str, uri: str) -> tuple[str, list[str]]:
     """Return the tag of a recipe, and the id of its latest finished run for each seed, in the order of the seeds.
 
-    `given` is the hash, at least 4 digits of its start, or the whole tag. Runs of all experiments count.
+    Seeds whose weights are averaged count as one. `given` is the hash, at least 4 digits of its start, or the whole
+    tag. Runs of all experiments count.
 
     Raises `UserError` if there is no such recipe, or several, or the store cannot be read.
     """
@@ -60,5 +61,6 @@ def _finished_runs(start: str, uri: str) -> dict[str, tuple[str, dict[str, str]]
     ):
         tag = run.data.tags[RECIPE]
         _, by_seed = found.setdefault(tag.partition(" ")[0], (tag, {}))
-        by_seed.setdefault(run.data.params.get("trainer.seed", ""), run.info.run_id)
+        seed, seeds = (run.data.params.get(f"trainer.{name}", "") for name in ("seed", "seeds"))
+        by_seed.setdefault(seeds if seeds.strip("[]") else seed, run.info.run_id)
     return found

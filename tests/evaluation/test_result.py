@@ -82,9 +82,10 @@ def test_a_result_of_a_mixture_comes_back(mixed: Result, tmp_path: Path) -> None
     assert {name.partition("/")[0] for name in mixed.reported} & {"sts", "faq"} == set()
 
 
-def test_a_summary_of_seeds_of_a_mixture_comes_back(mixed: Result, tmp_path: Path) -> None:
+@pytest.mark.parametrize("gain", [None, Estimate(0.01, -0.01, 0.03)])
+def test_a_summary_of_seeds_of_a_mixture_comes_back(gain: Estimate | None, mixed: Result, tmp_path: Path) -> None:
     means = dict.fromkeys(mixed.scores, Estimate(0.5, 0.4, 0.6))
-    summary = SeedSummary("parent", "1 2", means, dict.fromkeys(means, 0.1))
+    summary = SeedSummary("parent", "1 2", means, dict.fromkeys(means, 0.1), gain)
     with_seeds = Result(**{**vars(mixed), "seeds": summary})
     with_seeds.save(tmp_path)
     assert Result.load(tmp_path) == with_seeds

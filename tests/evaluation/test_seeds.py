@@ -9,7 +9,7 @@ from scipy.stats import ttest_ind
 
 from src.evaluation.bootstrap import Resamples
 from src.evaluation.metrics import Metric, metrics_of
-from src.evaluation.seeds import SeedScores, difference_over_seeds, seed_scores
+from src.evaluation.seeds import SeedScores, difference_over_seeds, gain_over_seeds, seed_scores
 from src.evaluation.statistics import Estimate, spearman
 
 TRIALS = 400
@@ -101,6 +101,19 @@ def test_one_seed_is_taken_to_vary_as_the_other_recipe() -> None:
 def test_a_recipe_does_not_differ_from_itself() -> None:
     same = scores([0.80, 0.80])
     assert difference_over_seeds(same, same) == (pytest.approx((0, 0, 0), abs=1e-9), 1)
+
+
+def test_a_gain_over_the_mean_of_seeds_is_computed_on_the_same_rows() -> None:
+    rng = np.random.default_rng(5)
+    gold = rng.random(200)
+    first, second, better = (
+        pd.DataFrame({"gold": gold, "predicted": gold + rng.normal(0, noise, 200)}) for noise in (0.3, 0.3, 0.2)
+    )
+    metric = metrics_of("scored")[0]
+    assert gain_over_seeds(metric, [first, first], first, 1) == pytest.approx((0, 0, 0), abs=1e-12)
+    value, low, high = gain_over_seeds(metric, [first, second], better, 1)
+    scores = [metric.compute(table) for table in (first, second, better)]
+    assert value == pytest.approx(scores[2] - (scores[0] + scores[1]) / 2) and 0 < low < value < high
 
 
 @pytest.mark.parametrize("shape", ["scored", "labelled", "triplets"])

@@ -25,6 +25,16 @@ def recipe(config: Config, pairs: ExampleSet) -> str:
     return recipe_of(config, fingerprint_of(config, pairs), pairs.shape)
 
 
+def test_of_averaged_seeds_the_number_is_part_of_the_recipe(tiny_config: TinyConfig, pairs: ExampleSet) -> None:
+    found = [
+        recipe(tiny_config(f"trainer.seeds={seeds}", "trainer.seeds_result=average"), pairs)
+        for seeds in ("[1,2]", "[3,4]", "[1,2,3]")
+    ]
+    assert found[0] == found[1] and found[0].partition(" ")[0] != found[2].partition(" ")[0]
+    assert ", average of 2 seeds" in found[0] and ", average of 3 seeds" in found[2]
+    assert recipe(tiny_config(), pairs).partition(" ")[0] not in {one.partition(" ")[0] for one in found}
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

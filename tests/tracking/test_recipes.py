@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from src.tracking.recipes import find_recipe
 from src.utils.errors import UserError
@@ -25,6 +26,13 @@ def test_a_recipe_has_the_latest_finished_run_of_each_seed(given: str, log_seed:
     hundred, other = log_seed(SLOW, 100, start_time=2), log_seed(SLOW, 43, name="other", start_time=1)
     again = log_seed(SLOW, 42, start_time=3)
     assert find_recipe(given, uri) == (SLOW, [again, other, hundred])
+
+
+def test_averages_of_other_seeds_are_other_runs_of_their_recipe(log_seed: LogSeed, uri: str) -> None:
+    by_seeds = {seeds: log_seed(SLOW, 42) for seeds in ("[1, 2]", "[3, 4]")}
+    for seeds, run_id in by_seeds.items():
+        MlflowClient(uri).log_param(run_id, "trainer.seeds", seeds)
+    assert find_recipe("3fa9c", uri) == (SLOW, [*by_seeds.values()])
 
 
 def test_the_start_of_two_recipes_is_refused_with_their_words(log_seed: LogSeed, uri: str) -> None:

@@ -1,0 +1,50 @@
+"""Weighted mean of the parameters of encoders that were trained from the same base."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+from torch.optim.swa_utils import AveragedModel
+
+from src.config.model import HubEncoder
+from src.encoder.hub import load_hub
+from src.utils.errors import UserError
+
+
+def average_encoders(folders: Sequence[Path], weights: Sequence[float]) -> SentenceTransformer:
+    """Return an encoder with the weighted mean of the parameters of the encoders in these folders, in float32.
+
+    Tokenizer, prompts and settings are those of the first. The mean is computed in float64, so that it does not depend
+    on the order of the folders.
+
+    Raises `UserError` if an encoder is incomplete, has weights that are not finite, or other modules or parameters than
+    the first.
+    """
+    # the share of each in the mean of it and those before it: 1, 1/2, 1/3, … for equal weights
+    shares = (np.asarray(weights) / np.cumsum(weights)).tolist()
+    averaged: AveragedModel | None = None
+    for folder in folders:
+        encoder = load_hub(HubEncoder(path=str(folder))).double()
+        if averaged is None:
+            averaged = AveragedModel(encoder, avg_fn=lambda mean, new, count: mean.lerp(new, shares[int(count)]))
+        _check_alike(averaged.module, encoder, folders[0], folder)
+        averaged.update_parameters(encoder)
+    assert averaged is not None
+    encoder = cast(SentenceTransformer, averaged.module.float().eval())
+    encoder._model_card_text = None  # the card of the first does not describe the mean
+    return encoder
+
+
+def _check_alike(first: SentenceTransformer, other: SentenceTransformer, folder: Path, other_folder: Path) -> None:
+    """Raise `UserError` unless both have the same modules with the same settings, and parameters of the same shapes."""
+    shapes, others = ({name: tuple(value.shape) for name, value in one.state_dict().items()} for one in (first, other))
+    differing = sorted(name for name in shapes.keys() | others.keys() if shapes.get(name) != others.get(name))
+    if differing or str(first) != str(other):
+        name = differing[0] if differing else ""
+        found = f"{name} {others.get(name, 'missing')} and {shapes.get(name, 'missing')}" if name else "other modules"
+        raise UserError(
+            f"{other_folder}: expected an encoder with the modules and the shapes of the one in {folder}, found"
+            f" {found}: average only encoders that were trained from the same base."
+        )

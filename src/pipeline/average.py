@@ -1,0 +1,105 @@
+"""Result of the mean of several seeds' weights: one encoder, scored once like that of a single training."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from src.config import Config
+from src.data import ExampleSet
+from src.encoder import base_of, load_encoder
+from src.encoder.averaging import average_encoders
+from src.evaluation.evaluate import Evaluation, evaluate_sets, paired_gain
+from src.evaluation.result import Result
+from src.evaluation.seeds import gain_over_seeds
+from src.pipeline.losses import build_losses
+from src.pipeline.seed_results import SeedResults
+from src.pipeline.training import base_on_test, build_result, evaluate_reported, record_result
+from src.report.card import describe_average, finalize_model_card, init_model_card
+from src.tracking import Run
+from src.training import CurveRow, Training
+from src.training.precision import use_threads
+from src.utils.errors import UserError, shorten
+
+log = logging.getLogger(__name__)
+
+
+def average_seeds(config: Config, pairs: ExampleSet, trained: SeedResults, run: Run) -> Result:
+    """Write the encoder with the mean of the seeds' weights and its result into `config.folder`, record them in `run`.
+
+    The base encoder is evaluated again, because the seeds' folders do not have its predictions.
+
+    Raises `UserError` if the model of a seed is damaged or unlike the first one's.
+    """
+    log.info("\nMean of the weights of %d seeds", len(trained.seeds))
+    use_threads(config.trainer.threads)
+    before, on_test = evaluate_base(config, pairs)
+    encoder = average_models(trained.folders)
+    losses, base = build_losses(encoder, config, pairs), base_of(config.model)
+    init_model_card(encoder, config.name, pairs, base, config.selection)
+    describe_average(encoder, pairs, {name: loss.module for name, loss in losses.items()}, trained.seeds)
+    after, training = evaluate_reported(encoder, pairs, losses, config), summed_up(trained, before)
+    finalize_model_card(encoder, training, pairs, after.metrics)
+    gain = paired_gain(on_test or before, after, config.trainer.seed)
+    result = build_result(config, pairs, base, training, after, gain, run.run_id)
+    over_seeds = gain_over_seeds(result.metric, trained.predictions, after.predictions, config.trainer.seed)
+    result = replace(
+        result,
+        startup_seconds=trained.first.startup_seconds,
+        peak_memory_mb=max(result.peak_memory_mb, *(each.peak_memory_mb for each in trained.results)),
+        seeds=replace(trained.summary(run.run_id), gain_over_seeds=over_seeds),
+    )
+    return record_result(run, encoder, config, pairs, result, training.curve, after)
+
+
+def evaluate_base(config: Config, pairs: ExampleSet) -> tuple[Evaluation, Evaluation | None]:
+    """Return the evaluations of the base encoder on dev, and on test if there is one."""
+    encoder = load_encoder(config.model)
+    losses, dev = build_losses(encoder, config, pairs), {name: each.dev for name, each in pairs.sets.items()}
+    return evaluate_sets(encoder, dev, losses, config.trainer), base_on_test(encoder, pairs, losses, config)
+
+
+def average_models(folders: Sequence[Path]) -> SentenceTransformer:
+    """Return the encoder with the mean of the weights of the models in these results."""
+    try:
+        return average_encoders([folder / "model" for folder in folders], [1.0] * len(folders))
+    except UserError as error:
+        raise UserError(
+            f"{folders[0].parent}: expected the models of finished trainings with one recipe, found: {shorten(error)}"
+            " Delete the folder of the seed with it and give the same command again, which trains this seed again."
+        ) from error
+
+
+def summed_up(trained: SeedResults, before: Evaluation) -> Training:
+    """Return the trainings as one: the mean curve, and the sums of their durations."""
+    first, metrics = trained.first, list(before.metrics)
+    train, evaluation, speed = (
+        np.array([getattr(result, name) for result in trained.results])
+        for name in ("train_seconds", "evaluation_seconds", "pairs_per_second")
+    )
+    curve = [
+        CurveRow(
+            row["epoch"],
+            int(row["step"]),
+            row["training_loss"],
+            row["validation_loss"],
+            {name: row[name] for name in metrics},
+        )
+        for _, row in trained.mean_curve().iterrows()
+    ]
+    return Training(
+        curve=curve,
+        before=before,
+        steps=max(result.steps for result in trained.results),
+        warmup_steps=first.warmup_steps,
+        precision=first.precision,
+        threads=first.threads,
+        started=time.time(),
+        train_seconds=float(train.sum()),
+        evaluation_seconds=float(evaluation.sum()),
+        pairs_per_second=float(speed @ train / train.sum()),
+    )
