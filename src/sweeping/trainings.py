@@ -92,8 +92,8 @@ def trial_config(
         seed=config.trainer.seed if seed is None else seed,
     )
     tracking = replace(config.tracking, models=False, champion="off", system_metrics=False, run_name=name)
-    # published metrics belong to another dev set
-    return replace(config, folder=str(folder), trainer=trainer, tracking=tracking, published={})
+    # published metrics belong to another dev set, and the remark about the selection to other params
+    return replace(config, folder=str(folder), trainer=trainer, tracking=tracking, published={}, selection="")
 
 
 @dataclass(frozen=True)

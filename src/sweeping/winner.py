@@ -44,7 +44,11 @@ def winner_config(study: SweepStudy, winner: Finalist, sizes: list[int]) -> Conf
         resume="if_same",  # starts anew if the winner has changed
     )
     tracking = replace(config.tracking, run_name=f"winner, {trial_name(winner.number, winner.params)}")
-    return replace(config, folder=str(study.folder / "winner"), trainer=once, tracking=tracking)
+    held_out = f"{study.config.sweep.folds} folds" if study.config.sweep.folds else "a validation part"
+    search = f"a search of {study.done} trials on {held_out} of train"
+    selection = f"The values of {', '.join(winner.params)} were chosen by {search}."
+    folder = str(study.folder / "winner")
+    return replace(config, folder=folder, trainer=once, tracking=tracking, selection=selection)
 
 
 def log_winning_model(winner: Finalist, trainings: Trainings, parent: Run) -> None:
