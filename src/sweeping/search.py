@@ -34,8 +34,8 @@ def build_pruner(name: str) -> BasePruner:
     if name == "percentile":
         # Stops a trial whose best value so far is below nine tenths of at least five completed ones. A seed alone moves
         # a result on 537 pairs by 0.011 half way and by 0.006 at the end: the median pruner would stop many good trials
-        # (docs/sweeps.md). Optuna compares the best value so far: this spares a training that falls and will lose in the
-        # end, and is lenient to later folds if the first one was easy.
+        # (docs/sweeps.md). Optuna compares the best value so far: this spares a training that falls, which will lose in
+        # the end, and is lenient to later folds if the first one was easy.
         return PercentilePruner(90.0, n_startup_trials=5, n_min_trials=5)
     if name == "median":
         return MedianPruner(n_startup_trials=2, n_min_trials=2)
