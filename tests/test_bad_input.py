@@ -261,6 +261,9 @@ CONFIG = {
     ),
     "a sweep without trials": Case(f"sweep {TINY} sweep.trials=0", ("sweep.trials", "at least 1")),
     "a sweep with one fold": Case(f"sweep {TINY} sweep.folds=1", ("sweep.folds", "at least 2", "found 1")),
+    "folds and a validation part": Case(
+        f"sweep {TINY} sweep.folds=2 sweep.validation=0.2", ("sweep.validation", "with sweep.folds", "found 0.2")
+    ),
     "a sweep with too many folds": Case(f"sweep {TINY} sweep.folds=900", ("sweep.folds=900", "at least 900 groups")),
     "an unknown sampler": Case(f"sweep {TINY} sweep.sampler=cma", ("sweep.sampler", "tpe", "'cma'")),
     "a database of another kind": Case(

@@ -80,6 +80,7 @@ class SweepConfig:
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
 
     def __post_init__(self) -> None:
+        unused, default = bool(self.folds), SweepConfig.validation
         checks = [
             ("trials", self.trials >= 1, "at least 1"),
             ("sampler", self.sampler in SAMPLERS, f"one of {list(SAMPLERS)}"),
@@ -87,6 +88,7 @@ class SweepConfig:
             ("seed", 0 <= self.seed < 2**32, "at least 0 and below 2**32"),
             ("validation", 0 < self.validation < 1, "above 0 and below 1"),
             ("folds", self.folds == 0 or self.folds >= 2, "0, or at least 2"),
+            ("validation", not unused or self.validation == default, f"{default} with sweep.folds, which replace it"),
             ("evaluations", self.evaluations >= 1, "at least 1"),
             ("workers", self.workers >= 1, "at least 1"),
             ("engine", self.engine in ENGINES, f"one of {list(ENGINES)}"),

@@ -23,7 +23,6 @@ from src.report.card import describe_average, finalize_model_card, init_model_ca
 from src.tracking import Run
 from src.training import CurveRow, Training
 from src.training.precision import use_threads
-from src.utils.errors import UserError, shorten
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +31,6 @@ def average_seeds(config: Config, pairs: ExampleSet, trained: SeedResults, run: 
     """Write the encoder with the mean of the seeds' weights and its result into `config.folder`, record them in `run`.
 
     The base encoder is evaluated again, because the seeds' folders do not have its predictions.
-
-    Raises `UserError` if the model of a seed is damaged or unlike the first one's.
     """
     log.info("\nMean of the weights of %d seeds", len(trained.seeds))
     use_threads(config.trainer.threads)
@@ -65,13 +62,7 @@ def evaluate_base(config: Config, pairs: ExampleSet) -> tuple[Evaluation, Evalua
 
 def average_models(folders: Sequence[Path]) -> SentenceTransformer:
     """Return the encoder with the mean of the weights of the models in these results."""
-    try:
-        return average_encoders([folder / "model" for folder in folders], [1.0] * len(folders))
-    except UserError as error:
-        raise UserError(
-            f"{folders[0].parent}: expected the models of finished trainings with one recipe, found: {shorten(error)}"
-            " Delete the folder of the seed with it and give the same command again, which trains this seed again."
-        ) from error
+    return average_encoders([folder / "model" for folder in folders], [1.0] * len(folders))
 
 
 def summed_up(trained: SeedResults, before: Evaluation) -> Training:

@@ -36,14 +36,15 @@ def reproduce(reference: str, uri: str) -> float:
     if (Path(reference) / RESULT_FILE).is_file():
         reference = Result.load(Path(reference)).run_id
     with tempfile.TemporaryDirectory() as scratch:
-        stored = download_result(reference, uri, Path(scratch) / "stored", ("config.yaml", "curve.csv"))
+        stored = download_result(reference, uri, Path(scratch) / "stored", ("config.yaml", "curve.csv", RESULT_FILE))
         if not (stored / "curve.csv").is_file():
             raise UserError(f"{reference}: expected a finished run, found no curve.csv in it: choose another run.")
         config = restore_config(stored / "config.yaml", Path(scratch) / "again")
         examples = load_examples(config.data)
         check_provenance(reference, recorded_provenance(reference, uri), examples)
-        run_experiment(config, examples)
-        return curve_difference(pd.read_csv(stored / "curve.csv"), pd.read_csv(Path(config.folder) / "curve.csv"))
+        result = run_experiment(config, examples)
+        curves = (pd.read_csv(folder / "curve.csv") for folder in (stored, Path(config.folder)))
+        return max(curve_difference(*curves), score_difference(Result.load(stored), result))
 
 
 def restore_config(path: Path, folder: Path) -> Config:
@@ -111,6 +112,11 @@ def check_provenance(reference: str, recorded: dict[str, str], examples: Example
             f"{reference}: expected the examples and versions it was trained with, found {'; '.join(differing)}:"
             " restore them, or start a new training."
         )
+
+
+def score_difference(stored: Result, again: Result) -> float:
+    """Return the largest absolute difference of the reported metrics, those of an average of seeds are in no curve."""
+    return max(abs(again.scores[name].value - score.value) for name, score in stored.scores.items())
 
 
 def curve_difference(stored: pd.DataFrame, again: pd.DataFrame) -> float:

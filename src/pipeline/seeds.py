@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from src.config import Config
+from src.config.model import HubEncoder
 from src.config.words import describe
 from src.data import ExampleSet
 from src.encoder import base_of, load_encoder
+from src.encoder.hub import load_hub
 from src.evaluation.names import headline, label_of, rows_of
 from src.evaluation.result import RESULT_FILE, RUN_FILES, Result
 from src.pipeline.average import average_seeds
@@ -32,7 +34,8 @@ from src.tracking import PARENT, RECIPE, Run, known_run, run_tags, start_run
 from src.tracking.views import RECIPES
 from src.training.checkpoints import CHECKPOINTS
 from src.utils.console import BOLD, log_table, log_to_file, relative_to_cwd
-from src.utils.files import remove, size_of
+from src.utils.errors import UserError, shorten
+from src.utils.files import remove, set_aside, size_of
 from src.utils.processes import process_group
 from src.utils.staging import staged
 
@@ -104,20 +107,39 @@ def seed_config(config: Config, seed: int) -> Config:
 
 def train_seed(config: Config, pairs: ExampleSet, parent: Run) -> None:
     """Train with one seed as a child run of `parent`, unless its training is complete already."""
-    if result := load_completed(Path(config.folder), fingerprint_of(config, pairs)):
+    result = load_completed(Path(config.folder), fingerprint_of(config, pairs))
+    if result and has_usable_model(Path(config.folder)):
         log.info("already trained")
-        register_trained(config, pairs, result)
+        adopt(config, pairs, result, parent)
         return
     tags = {"role": "seed", PARENT: parent.run_id}
     run_training(config, pairs, load_encoder(config.model), tags=tags)
 
 
-def register_trained(config: Config, pairs: ExampleSet, result: Result) -> None:
-    """Register the model of a finished training if that was not wanted before, such as for an average of seeds."""
+def has_usable_model(folder: Path) -> bool:
+    """Return whether the model of a finished training can be loaded; a damaged one is named and set aside."""
+    path = folder / "model"
+    try:
+        load_hub(HubEncoder(path=str(path)))
+    except UserError as error:
+        aside = set_aside(path) if path.exists() else "missing"
+        log.warning("%s is damaged (%s): it is now %s, and this seed is trained again", path, shorten(error), aside)
+        return False
+    return True
+
+
+def adopt(config: Config, pairs: ExampleSet, result: Result, parent: Run) -> None:
+    """Make the run of a finished training a child of `parent`, and register its model if that was not wanted before.
+
+    Both may be necessary if only `trainer.seeds_result` differs from that of a former parent.
+    """
     folder, wanted = Path(config.folder), config.tracking.register and config.tracking.models
-    if result.model_version or not wanted or not (known := known_run(config, result.run_id)):
+    if not (known := known_run(config, result.run_id)):
         return
     with start_run(config, {}, known) as run:
+        run.set_tags({PARENT: parent.run_id})
+        if not wanted or result.model_version:
+            return
         if version := run.log_model(folder / "model", result.steps, result.reported, pairs):
             replace(result, model_version=version).save(folder)
             run.log_files(folder, [RESULT_FILE])

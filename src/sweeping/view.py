@@ -120,7 +120,9 @@ def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:
         "recipe": compare_with_recipe(study, ranking),
     }
     if not math.isnan(winner.confirmed.low):
-        rows["validation"] = f"{winner.confirmed}, mean of {seeds} further seeds; found as {winner.found:.4f}"
+        rows["validation"] = (
+            f"{winner.confirmed}, mean of {seeds} further seed{'s' * (seeds > 1)}; found as {winner.found:.4f}"
+        )
         rows["tied with"] = format_ties(ranking) or "none"
         behind = [f"trial {one.number} by {one.behind}" for one in ranking[1:] if not one.tied]
         rows["ahead of"] = "; ".join(behind) or "none"

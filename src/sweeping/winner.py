@@ -44,9 +44,12 @@ def winner_config(study: SweepStudy, winner: Finalist, sizes: list[int]) -> Conf
         resume="if_same",  # starts anew if the winner has changed
     )
     tracking = replace(config.tracking, run_name=f"winner, {trial_name(winner.number, winner.params)}")
+    # without the number of trials: a resumed sweep with more of them may keep this winner and its model
     held_out = f"{study.config.sweep.folds} folds" if study.config.sweep.folds else "a validation part"
-    search = f"a search of {study.done} trials on {held_out} of train"
-    selection = f"The values of {', '.join(winner.params)} were chosen by {search}."
+    chosen = (
+        "are the recipe's own, which a search did not improve on" if winner.recipe else "were chosen by a search on"
+    )
+    selection = f"The values of {', '.join(winner.params)} {chosen} {held_out} of train."
     folder = str(study.folder / "winner")
     return replace(config, folder=folder, trainer=once, tracking=tracking, selection=selection)
 

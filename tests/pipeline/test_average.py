@@ -72,7 +72,7 @@ def weights(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    given = (SEEDS, AVERAGE, *SHORT, *PROMPTS, "trainer.eval_steps=1", "tracking.champion=auto")
+    given = (SEEDS, AVERAGE, *SHORT, *PROMPTS, "trainer.eval_steps=1", "tracking.champion=auto", "selection=Chosen.")
     config, printed = tiny_config_in(tmp_path_factory.mktemp("average"), *given), StringIO()
     for name, number in (("src.pipeline.seeds.train_seed", 2), ("src.report.files.draw_plots", 2)):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
@@ -82,6 +82,10 @@ def finished(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactor
     with redirect_stdout(printed):
         result = src.train.run(config)
     return Finished(config, result, kept, printed.getvalue())
+
+
+def killed(*_: Any) -> None:
+    raise Killed
 
 
 def killed_at(name: str, number: int) -> Callable[..., Any]:
@@ -174,9 +178,9 @@ def test_the_version_belongs_to_the_parent_run_and_is_champion(finished: Finishe
     note = parent.data.tags["mlflow.note.content"]
     assert note.startswith(f"Spearman {result.leading}, mean of the weights of 2 seeds, ")
     assert "over the mean of their scores, on 40 dev pairs of pairs.csv" in note
-    shown = " ".join(finished.printed.split())
-    assert "result/model, the mean of their weights, registered as models:/tiny/1; those of the seeds in" in shown
-    assert "version 1 is champion: the first champion of tiny" in shown and "over the base encoder" in shown
+    shown = "".join(finished.printed.split())  # lines are broken anywhere
+    assert "result/model,themeanoftheirweights,registeredasmodels:/tiny/1;thoseoftheseedsin" in shown
+    assert "version1ischampion:thefirstchampionoftiny" in shown and "overthebaseencoder" in shown
 
 
 def test_every_command_takes_the_folder_and_the_version(
@@ -205,7 +209,8 @@ def test_its_card_says_what_its_weights_are(finished: Finished) -> None:
     assert "the mean of those of 2 trainings, with the seeds 1, 2; the metrics below are those of this mean." in card
     assert f"| **spearman_cosine** | **{finished.result.leading.value:.4f}** |" in card
     assert "* Loss: `CosineSimilarityLoss`" in card and "Means over the 2 trainings." in card
-    assert "Hyperparameters" not in card and "* Columns: <code>sentence1</code>" in card
+    assert "### Training Hyperparameters\n\nChosen.\n" in card and "All Hyperparameters" not in card
+    assert "* Columns: <code>sentence1</code>" in card
 
 
 def test_with_another_result_of_the_seeds_none_is_trained_again(
@@ -219,6 +224,7 @@ def test_with_another_result_of_the_seeds_none_is_trained_again(
     client = MlflowClient(of_first.tracking.uri, registry_uri=of_first.tracking.uri)
     assert (averaged.model_version, first.model_version, first.is_average) == ("1", "2", False)
     assert first.run_id == child.info.run_id == client.get_model_version("tiny", "2").run_id
+    assert first.seeds and {each.data.tags[PARENT] for each in runs(of_first, "seed")} == {first.seeds.parent_run_id}
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(average, "average_models", killed_at("src.pipeline.average.average_models", 1))
         src.train.run(of_all)
@@ -227,15 +233,18 @@ def test_with_another_result_of_the_seeds_none_is_trained_again(
     assert (again.scores, again.gain, again.model_version) == (averaged.scores, averaged.gain, "3")
 
 
-@pytest.mark.parametrize("damage", [b"", b"other"])
-def test_a_damaged_model_of_a_seed_is_named(damage: bytes, tiny_config: TinyConfig) -> None:
-    config = tiny_config(SEEDS, *SHORT, AVERAGE, "tracking.models=false")
+@pytest.mark.parametrize("result", ["average", "first"])
+def test_a_seed_whose_model_is_damaged_is_trained_again(result: str, tiny_config: TinyConfig) -> None:
+    config = tiny_config(SEEDS, *SHORT, f"trainer.seeds_result={result}", "tracking.models=false")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(average, "average_models", killed_at("src.pipeline.average.average_models", 1))
+        patch.setattr("src.pipeline.seeds.SeedResults.load", killed)
         src.train.run(config)
-    (Path(config.folder) / "seeds" / "2" / "model" / "model.safetensors").write_bytes(damage)
-    with pytest.raises(UserError, match=r"seeds: expected the models of finished .*seeds/2/model.* Delete the folder"):
-        src.train.run(config)
+    weights = Path(config.folder) / "seeds" / "1" / "model" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:3000])
+    src.train.run(config)
+    assert (weights.parents[1] / "model.damaged").is_dir()
+    assert weights.read_bytes() == whole
 
 
 @pytest.mark.parametrize("shape", ["triplets", "mixture"])
