@@ -29,12 +29,13 @@ from src.report.__main__ import run as report
 
 ROOT = CONF.parent
 COPIED = ("src", "conf", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
-EXPERIMENTS = ("review_sts", "project_match", "review_search")
+EXPERIMENTS = ("review_sts", "review_sts_best", "project_match", "review_search")
 STAGES = ("prepare", "train", "report")
 PLUMBING = ("src.cli", "src.utils", "src.tracking", "src.comparison", "src.config")
 """Packages that do not decide what a stage writes: they parse, move, check, print and record it."""
 TINY = {
     "review_sts": "data:\n  sources: [sample]\n",
+    "review_sts_best": "data:\n  sources: [sample]\n",
     "project_match": "data:\n  train_pairs: 20\n  dev_pairs: 20\n  test_pairs: 20\n",
     "review_search": "",
 }
@@ -46,9 +47,9 @@ STAND_IN = """
 import sys, yaml
 from pathlib import Path
 stage, name = sys.argv[1], sys.argv[2].split("=")[-1].split("/")[-1]
-declared = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]
+declared = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]["do"]
 for out in declared["outs"] + declared.get("metrics", []):
-    path = Path(str(out if isinstance(out, str) else next(iter(out))).replace("${item.experiment}", name))
+    path = Path(str(out if isinstance(out, str) else next(iter(out))).replace("${key}", name))
     if path.suffix:
         path.parent.mkdir(parents=True, exist_ok=True)
         curve = "step,spearman_cosine,cosine_ndcg_at_10\\n1,0.5,0.5\\n"
@@ -116,9 +117,9 @@ def dvc(clone: Path) -> Dvc:
 
 def declared(stage: str, name: str) -> list[str]:
     """Return the paths a stage writes, for an experiment of that name."""
-    found = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    found = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["do"]
     paths = [out if isinstance(out, str) else next(iter(out)) for out in found["outs"] + found.get("metrics", [])]
-    return [path.replace("${item.experiment}", name) for path in paths]
+    return [path.replace("${key}", name) for path in paths]
 
 
 def test_everything_is_built(clone: Path) -> None:
@@ -226,8 +227,10 @@ def imported(module: str, known: set[str]) -> set[str]:
 def test_a_stage_declares_the_code_it_runs(stage: str, module: str) -> None:
     used = imported(module, set())
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    listed = [dep.removesuffix(".py").replace("/", ".") for dep in pipeline[stage]["deps"] if dep.startswith("src/")]
-    assert all((ROOT / dep).exists() for dep in pipeline[stage]["deps"] if dep.startswith("src/"))
+    listed = [
+        dep.removesuffix(".py").replace("/", ".") for dep in pipeline[stage]["do"]["deps"] if dep.startswith("src/")
+    ]
+    assert all((ROOT / dep).exists() for dep in pipeline[stage]["do"]["deps"] if dep.startswith("src/"))
     declared_or_plumbing = (*listed, *PLUMBING)
     unknown = {
         name

@@ -31,10 +31,8 @@ def split_off(examples: Dataset, fraction: float, seed: int, key: str) -> tuple[
     """
     table = to_table(examples)
     chosen = choose_rows(table, fraction, seed, f"set another {key}")
-    rest, part = (table.filter(pa.array(rows)) for rows in (~chosen, chosen))
-    for half, share, role in ((rest, 1 - fraction, "train"), (part, fraction, "dev")):
-        check_usable(CheckedSplit(half, f"{key}={fraction:g}, {share:g} of train"), role, f", or set another {key}")
-    return to_dataset(rest), to_dataset(part)
+    rest, part = (f"{key}={fraction:g}, {share:g} of train" for share in (1 - fraction, fraction))
+    return _halves(table, chosen, (rest, part), f"set another {key}")
 
 
 def split_folds(examples: Dataset, count: int, seed: int, key: str) -> list[tuple[Dataset, Dataset]]:
@@ -58,14 +56,18 @@ def split_folds(examples: Dataset, count: int, seed: int, key: str) -> list[tupl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a label with fewer examples than folds: the folds are checked below
         held_out = [rows for _, rows in folds.split(group, _bins(labels, labels, 1 / count), group)]
-    parts = []
-    for number, rows in enumerate(held_out, start=1):
-        part = np.isin(np.arange(len(group)), rows)
-        for half, role in ((~part, "train"), (part, "dev")):
-            name = f"{where}, {'rest of ' * (role == 'train')}fold {number}"
-            check_usable(CheckedSplit(table.filter(pa.array(half)), name), role, f", or set a smaller {key}")
-        parts.append((to_dataset(table.filter(pa.array(~part))), to_dataset(table.filter(pa.array(part)))))
-    return parts
+    names = ((f"{where}, rest of fold {number}", f"{where}, fold {number}") for number in range(1, count + 1))
+    masks = (np.isin(np.arange(len(group)), rows) for rows in held_out)
+    return [_halves(table, mask, each, f"set a smaller {key}") for mask, each in zip(masks, names, strict=True)]
+
+
+def _halves(table: pa.Table, chosen: NDArray[np.bool_], names: tuple[str, str], advice: str) -> tuple[Dataset, Dataset]:
+    """Return the other rows and the chosen ones; raise `UserError` with their name if one half is not usable."""
+    halves = [table.filter(pa.array(rows)) for rows in (~chosen, chosen)]
+    for half, name, role in zip(halves, names, ("train", "dev"), strict=True):
+        check_usable(CheckedSplit(half, name), role, f", or {advice}")
+    rest, part = map(to_dataset, halves)
+    return rest, part
 
 
 def choose_rows(table: pa.Table, fraction: float, seed: int, advice: str) -> NDArray[np.bool_]:
