@@ -26,6 +26,8 @@ def convert(source: Path, target: Path, half: bool, metadata: Mapping[str, str])
     """Write an ONNX graph as model.xml and model.bin; `half`: with weights stored in 16 bits."""
     openvino = import_openvino()
     model = openvino.Core().read_model(source)
+    for number, node in enumerate(model.get_ordered_ops()):  # their own names count what the process has made before
+        node.set_friendly_name(f"{node.get_type_name()}_{number}")
     for key, value in metadata.items():
         model.set_rt_info(value, [GROUP, key])
     openvino.save_model(model, target, compress_to_fp16=half)

@@ -53,16 +53,17 @@ def _store(source: Path, target: Path, store: Store) -> None:
     weights = {each.name: each for each in graph.initializer if each.data_type == TensorProto.FLOAT}
     stored: dict[str, NDArray[np.generic]] = {}
     nodes: list[NodeProto] = []
+    computed: set[str] = set()
     for node in graph.node:
-        replaced = False
+        needed = [node]
         for name in dict.fromkeys(each for each in node.input if each in weights):
             if found := store(name, numpy_helper.to_array(weights[name]), node):
                 stored |= found[0]
-                known = {output for each in nodes for output in each.output}
-                nodes += [each for each in found[1] if each.output[0] not in known]
-                replaced = replaced or node.op_type == "Gather"
-        if not replaced:
-            nodes.append(node)
+                needed = [*found[1], *needed]
+        for each in needed:  # those of a shared weight only once, and not the node itself if others give its output
+            if each.output[0] not in computed:
+                nodes.append(each)
+                computed |= set(each.output)
     _replace(graph, nodes, stored)
     onnx.save(model, target)
 
