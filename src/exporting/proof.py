@@ -18,7 +18,7 @@ from src.exporting.runtime import ExportedModule
 from src.exporting.source import Evaluated
 from src.exporting.speed import BATCH, EXPORT, Speed, measure_speed
 from src.report.sentence import signed
-from src.utils.environment import device_name
+from src.utils.environment import cpu_name
 from src.utils.errors import UserError, shorten
 
 SMALLEST = 32
@@ -129,7 +129,7 @@ def compare(
         bytes=graph_size(module.runtime.folder, module.runtime.info.format),
         speed=vars(measure_speed(encoder, module.runtime, list(before.texts))),
         threads=threads,
-        device=device_name(),
+        device=cpu_name(),
     )
 
 

@@ -14,7 +14,7 @@ from src.tracking.journal_search import journal_of
 from src.tracking.opening import stored_run
 from src.tracking.queue import FINAL_SECONDS, WriteQueue
 from src.tracking.registry import EXPORTS
-from src.tracking.store import limit_requests_outside_training
+from src.tracking.store import limit_requests_in_training
 from src.utils.files import follow_umask
 
 GRAPH = "model.onnx"
@@ -29,7 +29,7 @@ def record_export(export: Path, folder: Path, experiment: str, run_id: str, trac
 
     While the store is unreachable, the export waits in a journal in `folder`, like what a training records.
     """
-    limit_requests_outside_training()
+    limit_requests_in_training()
     if journal_of(folder, run_id) is None and stored_run(tracking.uri, run_id) is None:
         return (
             f"{export}: it is not recorded in MLflow: {redact(tracking.uri)} has no run {run_id}; set tracking.uri to"
