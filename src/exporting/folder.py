@@ -48,7 +48,7 @@ def require_packages(names: Iterable[str], extra: str) -> None:
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"format={extra}: expected the package {missing[0]}, found it not installed: run `pip install -e"
+            f"format={extra}: expected the package {missing[0]}, found it not installed: run `pip install --editable"
             f" '.[{extra}]'`, or `pip install {missing[0]}` where a model is only served."
         )
 
@@ -77,7 +77,7 @@ class ExportInfo:
 
     @property
     def name(self) -> str:
-        """Format, precision and, if embeddings were cut, dimensions: `onnx-int8`."""
+        """Format and precision: `onnx-int8`."""
         return f"{self.format}-{self.precision}"
 
     def save(self, folder: Path) -> None:
