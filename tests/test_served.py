@@ -23,10 +23,12 @@ import pytest
 from mlflow import MlflowClient
 from sentence_transformers import SentenceTransformer
 
+import src.export
 import src.train
 from src.cli import CONF
 from src.compare import run as compare
 from src.config import Config
+from src.config.export import ExportConfig, ExportOptions
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import Result
 from src.tracking.links import LOCAL
@@ -135,6 +137,29 @@ def test_a_served_model_returns_the_embeddings_of_the_library(trained: Trained) 
     expected = SentenceTransformer(str(trained.folder / "second" / "model"), device="cpu").encode(SENTENCES)
     assert served.shape == expected.shape == (3, 32)
     np.testing.assert_allclose(served, expected, atol=1e-6)
+
+
+@pytest.mark.serve
+@pytest.mark.parametrize("kind", ["runs:/{run}/export/onnx-fp32", "models:/tiny/{version}/export/onnx-fp32"])
+def test_a_served_export_returns_the_embeddings_of_token_ids(kind: str, trained: Trained) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    config, result = trained.configs["second"], trained.results["second"]
+    if not (Path(config.folder) / "export").exists():
+        src.export.run(
+            ExportConfig(model=config.folder, tracking=config.tracking, export=ExportOptions(tolerance=1), threads=1)
+        )
+    model, port = kind.format(run=result.run_id, version=result.model_version), free_port()
+    options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    line = [str(PROGRAMS / "mlflow"), "models", "serve", "--model-uri", model, *options]
+    encoder = SentenceTransformer(str(trained.folder / "second" / "model"), device="cpu")
+    features = encoder.preprocess(SENTENCES)
+    inputs = {name: features[name].tolist() for name in ("input_ids", "attention_mask")}
+    with serving(line, port, trained.folder, "/ping", trained.uri) as address:
+        body = json.dumps({"inputs": inputs}).encode()
+        request = Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+        with urlopen(request, timeout=60) as reply:
+            served = np.array(json.load(reply)["predictions"]["sentence_embedding"])
+    np.testing.assert_allclose(served, encoder.encode(SENTENCES), atol=1e-5)
 
 
 @pytest.fixture(scope="module")

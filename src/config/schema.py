@@ -14,6 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.config.commands import BenchConfig, PredictConfig, PushConfig, SweepConfig
 from src.config.data import KlueSts, Mixture, PairFiles, ProjectMatch, ReviewSearch
+from src.config.export import ExportConfig
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.tracking import TrackingConfig
 from src.config.training import RANKING_LOSSES, LossConfig, TrainerConfig
@@ -30,7 +31,7 @@ NAME_BYTES = 255
 LOCATIONS = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume", "selection")
 """Settings that do not affect the trained model: paths, tracking, resuming and remarks. The pairs are compared by
 digest."""
-GROUPLESS = {"predict": PredictConfig, "push": PushConfig}
+GROUPLESS = {"predict": PredictConfig, "push": PushConfig, "export": ExportConfig}
 """Commands in which `model` is a plain value and not the config group; they have no groups."""
 SHOWN = 3
 """Maximum number of differences listed in a message; further ones are only counted."""

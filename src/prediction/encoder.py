@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 EMBEDDED = EmbeddedEncoder().name
 REGISTRY = "models:/"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+OTHERS = f"OWNER/NAME on the Hub, {REGISTRY}NAME/VERSION or {EMBEDDED}"
+"""What can be given but a folder."""
+EXPORT_INFO = "export.json"
+"""File of an export folder, see src/exporting."""
 MODEL_FILES = ("modules.json", "config.json")
 """A model folder contains at least one of these files."""
 
@@ -27,19 +31,36 @@ MODEL_FILES = ("modules.json", "config.json")
 def load_model(model: str, tracking_uri: str) -> "SentenceTransformer":
     """Return the encoder in float32 and evaluation mode, with its own `max_seq_length`, on the default device.
 
-    `model` is an experiment folder, a model folder, `owner/name` on the Hub, models:/NAME/VERSION in the MLflow store
-    at `tracking_uri`, or the name of the embedded encoder. An existing folder takes precedence over the other meanings.
+    `model` is an experiment folder, a model folder, an export folder, whose encoder stays on the CPU, `owner/name` on
+    the Hub, models:/NAME/VERSION in the MLflow store at `tracking_uri`, or the name of the embedded encoder. An
+    existing folder takes precedence over the other meanings.
 
     Raises `UserError` if there is no such model, or it cannot be loaded.
     """
     path = Path(model).expanduser()
-    if model == EMBEDDED and not path.exists():
-        return _load(EmbeddedEncoder(), model)
-    if HUB_NAME.fullmatch(model) and not path.exists() and not path.parent.is_dir():
-        return _load(HubEncoder(name=model), model)
-    others = f"OWNER/NAME on the Hub, {REGISTRY}NAME/VERSION or {EMBEDDED}"
-    with model_folder(model, tracking_uri, others) as folder:
+    if (path / EXPORT_INFO).is_file():
+        from src.exporting.runtime import load_export  # imports torch
+
+        return load_export(path)
+    if found := _without_folder(model):
+        return _load(found, model)
+    with model_folder(model, tracking_uri, OTHERS) as folder:
         return _load(HubEncoder(path=str(folder)), model)
+
+
+def check_address(model: str) -> None:
+    """Raise `UserError` if `model` names a folder that does not exist or has no model; imports and reads nothing."""
+    if not model.startswith(REGISTRY) and _without_folder(model) is None:
+        _find_folder(Path(model).expanduser(), OTHERS)
+
+
+def _without_folder(model: str) -> EmbeddedEncoder | HubEncoder | None:
+    """Return the embedded encoder or the model on the Hub that `model` names, None if it names neither."""
+    path = Path(model).expanduser()
+    if model == EMBEDDED and not path.exists():
+        return EmbeddedEncoder()
+    is_on_hub = HUB_NAME.fullmatch(model) and not path.exists() and not path.parent.is_dir()
+    return HubEncoder(name=model) if is_on_hub else None
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow."""
 
 from src.tracking.champion import registered_model
+from src.tracking.exports import record_export
 from src.tracking.opening import known_run
 from src.tracking.provenance import run_tags
 from src.tracking.recipes import find_recipe
@@ -22,6 +23,7 @@ __all__ = [
     "known_run",
     "list_experiments",
     "log_files",
+    "record_export",
     "recorded_provenance",
     "registered_model",
     "run_tags",

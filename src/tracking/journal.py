@@ -154,7 +154,7 @@ class Journal:
                 problems.append(f"line {number}: {error}")
             if number == 1 and not self.header.experiment:
                 raise DamagedJournal(f"{path} {problems[0]}")
-        if self.pending and "run_id" not in self.facts and self.pending[0].name != "open":
+        if self.pending and "run_id" not in self.facts and self.pending[0].name not in ("open", "export"):
             problems.append("the start of the run is missing")
             first = self.pending[0]
             self.pending.appendleft(Operation(0, "open", first.at, {"new": True, "tags": {}}))
@@ -202,7 +202,7 @@ class Journal:
         else:
             self.pending.append(record)
             self.last, self._last_at = record.number, max(record.at, self._last_at)
-            self.ended = record.name == "end"
+            self.ended = record.name in ("end", "export")
 
     def _write(self, values: dict[str, Any]) -> None:
         self._unwritten += _line(values)

@@ -117,7 +117,11 @@ def known_run(config: Config, run_id: str | None) -> str | None:
     if run_id is None or journal_of(Path(config.folder), run_id):
         return run_id
     limit_requests_in_training()
-    uri = config.tracking.uri
+    return stored_run(config.tracking.uri, run_id)
+
+
+def stored_run(uri: str, run_id: str) -> str | None:
+    """Return the id of a run, given that or its journal key, None if the store lacks it; as given in an outage."""
     try:
         return find_run_id(connect(uri), run_id) if has_tables(uri) else None
     except STORE_ERRORS as error:

@@ -197,6 +197,7 @@ VALUES: dict[str, dict[str, Callable[[Any], bool]]] = {
         "metrics": _are_numbers,
         "evaluated": _is_dataset_key,
     },
+    "export": {**SOURCE, "run": lambda value: _is_text(value, 100)},
     "close_children": {},
     "end": {"status": STATUSES.__contains__},
 }

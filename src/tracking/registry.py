@@ -47,6 +47,8 @@ OPTIONS = ParamSchema(
     ]
 )
 """Arguments of `encode` that a request to a served model can set, such as `"params": {"prompt_name": "query"}`."""
+EXPORTS = "export"
+"""Folder of the exports among the files of a run and of a logged model."""
 MODEL_LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
 
@@ -133,6 +135,16 @@ def register_model(client: MlflowClient, run_id: str, model_id: str, name: str, 
     with default_store(client):  # an SQLite store looks the model up in MLflow's default store
         version = client.create_model_version(name, f"models:/{model_id}", run_id=run_id, tags=tags, model_id=model_id)
     return str(version.version)
+
+
+def log_export(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """Log an export folder as files of a run and, if that still exists, of its logged model."""
+    place, experiment_id = f"{EXPORTS}/{folder.name}", client.get_run(run_id).info.experiment_id
+    with upload_timeout():
+        client.log_artifacts(run_id, str(folder), place)
+        for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
+            if model.status == LoggedModelStatus.READY:
+                client.log_model_artifacts(model.model_id, str(folder), place)
 
 
 def log_files(uri: str, experiment: str, name: str, files: list[Path], tags: dict[str, str]) -> str:

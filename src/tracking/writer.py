@@ -11,7 +11,7 @@ from src.config.tracking import TrackingConfig, redact
 from src.tracking.database import probe_sqlite
 from src.tracking.journal import Journal
 from src.tracking.operations import Operation
-from src.tracking.registry import Measured, log_model, register_model
+from src.tracking.registry import Measured, log_export, log_model, register_model
 from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store, show_shape
 from src.tracking.views import SHAPE, children_view, shape_in
 from src.utils.errors import UserError
@@ -44,6 +44,7 @@ class StoreWriter:
             "dataset": self._dataset,
             "artifact": self._artifact,
             "model": self._model,
+            "export": self._export,
             "close_children": self._close_children,
             "end": self._end,
         }
@@ -158,6 +159,18 @@ class StoreWriter:
         version = register_model(self.client, self.run_id, model_id, name, scores)
         self.client.set_tag(self.run_id, "result.model_version", version)
         return {"model_version": version}
+
+    def _export(self, at: int, kept: str, run: str, late: bool = False) -> Facts:
+        """Record an export folder in its run, which has ended."""
+        run_id = find_run_id(self.client, run)
+        if run_id is None:
+            raise UserError(
+                f"{redact(self.tracking.uri)}: expected the run {run} of an exported model, found no such run: send its"
+                " journal first."
+            )
+        self._check_deleted(run_id)
+        log_export(self.client, run_id, self.journal.locate(kept, late))
+        return {"run_id": run_id}
 
     def _close_children(self, at: int) -> None:
         self._kill_stale(f" and tags.`{PARENT}` = '{self.run_id}'", at)

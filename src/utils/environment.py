@@ -52,8 +52,13 @@ def device_name() -> str:
     """Return the name of the GPU, or the architecture and vector extension of the CPU."""
     import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
+
+
+def cpu_name() -> str:
+    """Return the architecture and vector extension of the CPU."""
+    import torch
+
     return f"cpu ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
 
 

@@ -34,6 +34,12 @@ MISTAKES = [
     "src.predict model=e5_small_ko pears=pairs.csv",
     "src.predict model=e5_small_ko pairs=missing.csv",
     "src.predict model=missing pairs=here.csv",
+    "src.export",
+    "src.export model=missing",
+    "src.export model=e5_small_ko",
+    "src.export model=e5_small_ko format=tflite",
+    "src.export model=e5_small_ko export.dim=3",
+    "src.export model=e5_small_ko output=served",
     "src.push model=missing",
     "src.push model=missing repo=name",
     "src.push model=missing repo=owner/name.git",
@@ -57,7 +63,20 @@ MISTAKES = [
     "src.report missing",
     "src.report",
 ]
-HELP = ["train", "sweep", "bench", "prepare", "predict", "push", "compare", "promote", "reproduce", "sync", "prune"]
+HELP = [
+    "train",
+    "sweep",
+    "bench",
+    "prepare",
+    "predict",
+    "export",
+    "push",
+    "compare",
+    "promote",
+    "reproduce",
+    "sync",
+    "prune",
+]
 HELP += ["report", "ui"]
 
 
