@@ -21,6 +21,8 @@ from tests.exporting.conftest import DIFFICULT
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 
+pytestmark = pytest.mark.export
+
 TEXTS = (DIFFICULT + [f"{number}번째 방은 {'아주 ' * (number % 40)}조용해요 🛏️" for number in range(1000)])[:1000]
 USE = """
 import json, sys

@@ -34,6 +34,8 @@ from tests.exporting.conftest import DIFFICULT
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
+pytestmark = pytest.mark.export
+
 PROMPTS = ['+model.prompts={query: "query: ", passage: "passage: "}', "model.default_prompt_name=query"]
 Export = Callable[..., Path]
 
