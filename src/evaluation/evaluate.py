@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import nan
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -44,7 +45,7 @@ class Evaluation:
     metrics: dict[str, float]
     """By name, as in `metrics_of`, the leading one first; those of other sets as `SET/NAME`."""
     loss: float
-    """Mean loss of the batches, weighted by their size."""
+    """Mean loss of the batches, weighted by their size; NaN if it was not computed."""
     predictions: pd.DataFrame
     """The table that `Metric.compute` takes, and the texts: a row for each pair, or for each query."""
     dims: tuple[int, ...] = ()
@@ -66,13 +67,24 @@ class Evaluation:
 @torch.no_grad()
 def evaluate(encoder: SentenceTransformer, examples: Dataset, loss: PairLoss, config: TrainerConfig) -> Evaluation:
     """Return the encoder's evaluation on the examples; leaves it in evaluation mode and uses no random numbers."""
-    shape, dims = shape_of(examples), tuple(getattr(loss, "matryoshka_dims", ()))
     embedded = embed(encoder, examples, config.eval_batch_size)
-    gold = np.array(list(examples[shape.label]), dtype=np.float64) if shape.label else None
+    found = evaluate_embedded(embedded, examples, tuple(getattr(loss, "matryoshka_dims", ())))
+    batches = batches_of(examples, shape_of(examples), config.batch_size)
+    return replace(found, loss=validation_loss(loss, embedded, gold_of(examples), batches))
+
+
+def evaluate_embedded(embedded: Embedded, examples: Dataset, dims: tuple[int, ...] = ()) -> Evaluation:
+    """Return the evaluation of embeddings of the examples, without a loss; `dims` as in `Evaluation`."""
+    shape, gold = shape_of(examples).name, gold_of(examples)
     predictions = rank_queries(embedded, dims) if gold is None else compare_pairs(embedded, gold, dims)
-    metrics = {metric.name: metric.compute(predictions) for metric in metrics_of(shape.name, dims)}
-    mean_loss = validation_loss(loss, embedded, gold, batches_of(examples, shape, config.batch_size))
-    return Evaluation(shape.name, metrics, mean_loss, predictions, dims)
+    metrics = {metric.name: metric.compute(predictions) for metric in metrics_of(shape, dims)}
+    return Evaluation(shape, metrics, nan, predictions, dims)
+
+
+def gold_of(examples: Dataset) -> Floats | None:
+    """Return the gold scores or labels, shape (rows,), None for examples without them."""
+    label = shape_of(examples).label
+    return np.array(list(examples[label]), dtype=np.float64) if label else None
 
 
 def evaluate_sets(

@@ -197,6 +197,7 @@ VALUES: dict[str, dict[str, Callable[[Any], bool]]] = {
         "metrics": _are_numbers,
         "evaluated": _is_dataset_key,
     },
+    "measured": {"metrics": _are_numbers, "evaluated": _is_dataset_key, "step": _is_number},
     "close_children": {},
     "end": {"status": STATUSES.__contains__},
 }

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from src.comparison.differences import differences, disagreements
-from src.comparison.report import FILES, print_blocks, report_blocks, write_report
+from src.comparison.report import FILES, report_blocks, write_report
+from src.report.blocks import print_blocks
 from src.comparison.runs import read_runs
 from src.evaluation.statistics import spearman
 from tests.conftest import noisy_predictions
