@@ -145,10 +145,11 @@ def _common_checks(settings: EvaluateConfig | MergeConfig) -> list[tuple[str, bo
 
 def _names(key: str, value: Any) -> list[str]:
     """Return one name or a list of them as a list of different names."""
-    given = [value] if isinstance(value, str) else list(value or [])
-    valid = all(isinstance(name, str) and name.strip() for name in given) and len(set(given)) == len(given)
+    given: Any = [value] if isinstance(value, str) else [] if value is None else value
+    valid = isinstance(given, list) and all(isinstance(name, str) and name.strip() for name in given)
+    valid = valid and len(set(given)) == len(given)
     require(valid, key, f"one model or a list of different ones, each {MODELS}", value)
-    return given
+    return list(given)
 
 
 def _set(given: Any) -> SuiteSet:
@@ -172,7 +173,7 @@ def _source(settings: dict[str, Any], name: str) -> Any:
     if "source" not in settings and "train" not in settings:
         if not settings.get("dev"):
             raise UserError(
-                f"suite.sets.{name}: expected dev with the file of examples, or source, found {sorted(settings)}: add it."
+                f"suite.sets.{name}: expected dev with a file of examples, or source, found {sorted(settings)}: add it."
             )
         settings = {**settings, "train": settings["dev"]}
     return build_source(settings, f"suite.sets.{name}")

@@ -12,7 +12,7 @@ from src.data import ExampleSet, digest, load_examples
 from src.evaluation.metrics import TRAINING_LOSS
 from src.evaluation.result import RESULT_FILE, Result
 from src.pipeline.seeds import run_experiment
-from src.tracking import download_result, recorded_provenance
+from src.tracking import MERGE, download_result, recorded_provenance
 from src.utils.environment import library_versions
 from src.utils.errors import UserError
 
@@ -35,9 +35,15 @@ def reproduce(reference: str, uri: str) -> float:
         stored = download_result(reference, uri, Path(scratch) / "stored", ("config.yaml", "curve.csv", RESULT_FILE))
         if not (stored / "curve.csv").is_file():
             raise UserError(f"{reference}: expected a finished run, found no curve.csv in it: choose another run.")
+        provenance = recorded_provenance(reference, uri)
+        if provenance.get("role") == MERGE:
+            raise UserError(
+                f"{reference}: expected a training, found merged weights: reproduce the runs that they come from, and"
+                " merge again."
+            )
         config = restore_config(stored / "config.yaml", Path(scratch) / "again")
         examples = load_examples(config.data)
-        check_provenance(reference, recorded_provenance(reference, uri), examples)
+        check_provenance(reference, provenance, examples)
         result = run_experiment(config, examples)
         curves = (pd.read_csv(folder / "curve.csv") for folder in (stored, Path(config.folder)))
         return max(curve_difference(*curves), score_difference(Result.load(stored), result))

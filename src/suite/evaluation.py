@@ -81,6 +81,8 @@ def score(
     encoder: SentenceTransformer, sets: Sequence[LoadedSet], batch_size: int, precision: str
 ) -> dict[str, Evaluation]:
     """Return the evaluation of an encoder on each set."""
+    if not sets:
+        return {}
     with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=precision == "bf16"):
         embedded = embed_all(encoder, [one.examples for one in sets], batch_size)
     return {one.name: evaluate_embedded(each, one.examples) for one, each in zip(sets, embedded, strict=True)}

@@ -10,13 +10,14 @@ from typing import Any
 from src.evaluation.statistics import Estimate
 from src.report.blocks import Block, show_p_value, to_markdown
 from src.report.figures import finish_axes, new_figure, plot_interval, save_figure
+from src.report.files import OF_FORMER_MODEL
 from src.report.sentence import signed
 from src.suite.evaluation import MtebScores, SetResult
 from src.suite.verdicts import GAIN, NO_DIFFERENCE, REGRESSION, Verdict
 from src.utils.files import write_text
 from src.utils.text import escape_markdown
 
-FILES = ("evaluation.json", "evaluation.md", "evaluation.png")
+FILES = OF_FORMER_MODEL
 COLORS = {GAIN: "C2", NO_DIFFERENCE: "grey", REGRESSION: "C3"}
 
 
@@ -77,23 +78,21 @@ def report_blocks(report: Report) -> list[Block]:
 
 
 def _scores(report: Report) -> Block:
-    header = ["set", "rows", "metric", *(f"{name} [95 %]" for name in report.models), "trained on"]
+    labels = list(dict.fromkeys(one.metric.label for one in report.sets))
+    several = len(labels) > 1
+    header = ["set", "n", *["metric"] * several, *(f"{name} [95 %]" for name in report.models), "seen"]
     rows = [
         [
             one.name,
-            f"{one.rows:,} {one.unit}",
-            one.metric.label,
+            f"{one.rows:,}",
+            *[one.metric.label] * several,
             *(str(one.scores[name][one.metric.name]) for name in report.models),
-            _seen(one),
+            "not known" if one.seen is None else f"{one.seen:,}",
         ]
         for one in report.sets
     ]
-    return Block(f"{report.model} on {report.suite}", header, rows)
-
-
-def _seen(one: SetResult) -> str:
-    """Return how many sentences of a set the evaluated model was trained on."""
-    return "not known" if one.seen is None else f"{one.seen:,} of {one.sentences:,} sentences"
+    measured = "" if several else f": {labels[0]}" if labels else ""
+    return Block(f"{report.model} on {report.suite}{measured}", header, rows)
 
 
 def _verdicts(report: Report) -> Block:
@@ -102,7 +101,7 @@ def _verdicts(report: Report) -> Block:
         for one in report.sets
         for each in one.verdicts
     ]
-    title = f"{report.model} against others (paired bootstrap, permutation test, Holm over all {len(rows)})"
+    title = f"Differences (paired bootstrap, permutation test, Holm over all {len(rows)})"
     return Block(title, ["set", "against", "difference [95 %]", "p (Holm)", "verdict"], rows)
 
 
@@ -117,7 +116,7 @@ def _mteb(report: Report) -> Block:
 
 
 def summary(report: Report) -> str:
-    """Return the verdicts in one sentence for each other model, and the reach of the evaluation."""
+    """Return the verdicts in a sentence for each other model, and one on the sets that the model was trained on."""
     sentences = []
     for other in list(report.models)[1:]:
         found = [each for one in report.sets for each in one.verdicts if each.other == other]
@@ -125,7 +124,16 @@ def summary(report: Report) -> str:
             f"{word} on {', '.join(names)}" for word in COLORS if (names := [v.set for v in found if v.word == word])
         ]
         sentences.append(f"Against {other}: {'; '.join(words)}.")
-    return " ".join(sentences)
+    return " ".join([*sentences, _seen(report)])
+
+
+def _seen(report: Report) -> str:
+    known = {one.name: f"{one.seen:,} of {one.sentences:,} in {one.name}" for one in report.sets if one.seen}
+    if any(one.seen is None for one in report.sets):
+        return f"Which sentences {report.model} was trained on is not known."
+    if not known:
+        return "No sentence of the sets stands in its training set."
+    return f"Sentences that stand in its training set: {', '.join(known.values())}."
 
 
 def write_report(report: Report, folder: Path) -> None:

@@ -2,25 +2,29 @@
 
 import logging
 import re
+import shlex
 import time
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.config.evaluation import EvaluateConfig
+from src.config import Config
+from src.config.evaluation import BASE, EvaluateConfig
 from src.config.recorded import recorded_config
+from src.config.schema import load_suite
 from src.evaluation.result import Result
 from src.suite.models import SETTINGS, experiment_of, find_models
 from src.suite.sets import LoadedSet, load_sets
 from src.utils.console import console, relative_to_cwd
-from src.utils.errors import UserError
+from src.utils.errors import UserError, shorten
 from src.utils.files import exclusive_lock
 
 if TYPE_CHECKING:
     from src.suite.evaluation import SetResult
     from src.suite.report import Report
 
+SUITE = Path(__file__).parents[2] / "conf" / "suite" / "korean_sts.yaml"
 UNNAMEABLE = re.compile(r"[^\w./ :-]")
 """Characters that the name of a metric cannot have in MLflow."""
 
@@ -35,6 +39,27 @@ def run_evaluation(config: EvaluateConfig) -> "Report":
     experiment = experiment_of(config.model)
     with exclusive_lock(experiment) if experiment and (config.record or not config.output) else nullcontext():
         return evaluate_on_suite(config)
+
+
+def evaluate_trained(config: Config) -> None:
+    """Evaluate the model that a training has just written, against its base encoder, on `SUITE`.
+
+    The training has succeeded, whatever happens here.
+    """
+    settings = EvaluateConfig(
+        model=config.folder,
+        against=[BASE],
+        suite=load_suite(SUITE),
+        threads=config.trainer.threads,
+        seed=config.trainer.seed,
+        tracking=config.tracking,
+    )
+    try:
+        evaluate_on_suite(settings)
+    except Exception as error:
+        again = f"python -m src.evaluate model={shlex.quote(str(relative_to_cwd(Path(config.folder))))} against={BASE}"
+        log.warning(f"the model was not evaluated on {settings.suite.name}: {shorten(error, 500)}; run {again}")
+        log.debug("evaluation failed", exc_info=True)
 
 
 def evaluate_on_suite(config: EvaluateConfig) -> "Report":

@@ -1,6 +1,6 @@
 """Sets of a suite: their examples, and which sets are left out because they cannot be reached."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datasets import Dataset
@@ -57,9 +57,9 @@ def _load(part: SuiteSet) -> LoadedSet:
             reasons.append(f"no file {missing}")
             continue
         try:
-            return _choose_split(part, load_examples(source))
-        except NoSource as reason:
-            reasons.append(qualify(shorten(reason, 500), f"suite.sets.{part.name}"))
+            return _choose_split(part, source, load_examples(source))
+        except NoSource as error:
+            reasons.append(shorten(error.__cause__ or error, 500))
         except UserError as error:
             message = qualify(str(error), f"suite.sets.{part.name}")
             raise UserError(message if part.name in message else f"set {part.name}: {message}") from error
@@ -72,7 +72,10 @@ def _missing_file(source: Any) -> str | None:
     return next((name for name in files if suffix_of(path_of(name)) in FORMATS and not path_of(name).exists()), None)
 
 
-def _choose_split(part: SuiteSet, data: ExampleSet) -> LoadedSet:
+def _choose_split(part: SuiteSet, source: Any, data: ExampleSet) -> LoadedSet:
+    """Return the set with its evaluated split; the name of data from files is that of the file of this split."""
+    if isinstance(source, PairFiles) and source.dev and data.source == "files":
+        data = replace(data, provenance=replace(data.provenance, name=path_of(source.dev).name))
     split = part.split or ("dev" if data.test is None else "test")
     if split not in data.splits:
         raise UserError(

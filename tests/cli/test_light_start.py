@@ -39,6 +39,15 @@ MISTAKES = [
     "src.push model=missing repo=owner/name.git",
     "src.push model=missing repo=owner/name public=true",
     "src.push model=missing repo=owner/name",
+    "src.evaluate",
+    "src.evaluate model=missing",
+    "src.evaluate model=missing against=base",
+    "src.evaluate model=here.csv suite=mine suite.sets=[here.csv]",
+    "src.evaluate model=missing suite=mine",
+    "src.evaluate model=missing suites=mine",
+    "src.merge",
+    "src.merge model=missing",
+    "src.merge model=missing weight=2",
     "src.compare only_one",
     "src.compare one another",
     "src.compare one another --pears 3",
@@ -57,8 +66,8 @@ MISTAKES = [
     "src.report missing",
     "src.report",
 ]
-HELP = ["train", "sweep", "bench", "prepare", "predict", "push", "compare", "promote", "reproduce", "sync", "prune"]
-HELP += ["report", "ui"]
+HELP = ["train", "sweep", "bench", "prepare", "predict", "push", "evaluate", "merge", "compare", "promote", "reproduce"]
+HELP += ["sync", "prune", "report", "ui"]
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
