@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
 from src.config.evaluation import MergeConfig
@@ -30,7 +29,7 @@ OTHERS = "mean of the others"
 KEPT = "gain kept"
 MOST_SEEN = 0.1
 """Share of a set's rows with a training sentence of the model from which the set is not used for the choice."""
-LEAST = 20
+LEAST = 10
 """Number of examples with which a set is used for the choice."""
 
 
@@ -52,34 +51,30 @@ def parts_to_choose_on(
 
     Raises `UserError` if no set of the suite is usable.
     """
-    own = LoadedSet(OWN, "train", examples, trains=True)
-    reported = sentence_digests([examples.dev, examples.reported, *(one.examples for one in sets)])
-    found = [_part(own, reported, config)]
-    digests = set()
-    for one in sets:
-        if one.trains and (key := digest(one.data.train)) not in digests:
-            digests.add(key)
-            found.append(_part(one, reported, config))
-    usable = [one for one in found if len(one.examples) >= LEAST]
-    others = [one for one in usable if one.name != OWN and rows_seen(one.examples, seen).mean() <= MOST_SEEN]
-    if usable[:1] != found[:1] or not others:
+    own_splits = [examples.reported, *(each.dev for each in examples.sets.values())]
+    reported = sentence_digests([*own_splits, *(one.examples for one in sets)])
+    own = _part(LoadedSet(OWN, "train", examples, trains=True), reported, config)
+    distinct = {digest(one.data.train): one for one in sets if one.trains}
+    others = [part for one in distinct.values() if _is_new(part := _part(one, reported, config), seen)]
+    if len(own.examples) < LEAST or not others:
         raise UserError(
             "weight=auto: expected a train split of the experiment and of at least one set of the suite that the model"
-            f" was not trained on, found those of {[one.name for one in others]}: give the weight as a number."
+            f" was not trained on, found {len(own.examples)} examples and those of {[one.name for one in others]}: give"
+            " the weight as a number."
         )
-    return [found[0], *others]
+    return [own, *others]
+
+
+def _is_new(part: LoadedSet, seen: Digests) -> bool:
+    return len(part.examples) >= LEAST and float(rows_seen(part.examples, seen).mean()) <= MOST_SEEN
 
 
 def _part(one: LoadedSet, reported: Digests, config: MergeConfig) -> LoadedSet:
     """Return a set with a part of its train split, without the rows that have a reported sentence."""
     fraction = min(0.5, config.choose_pairs / len(one.data.train))
     _, part = split_off(one.data.train, fraction, config.seed, "choose_pairs")
-    kept = np.flatnonzero(~rows_seen(part, reported))
-    return replace(one, split="train", data=replace(one.data, train=_rows(part, kept)))
-
-
-def _rows(part: Dataset, rows: np.ndarray) -> Dataset:
-    return part.select(rows.tolist())
+    kept = np.flatnonzero(~rows_seen(part, reported)).tolist()
+    return replace(one, split="train", data=replace(one.data, train=part.select(kept)))
 
 
 def choose_weight(
