@@ -24,7 +24,7 @@ SHAPES = ("auto", "scored", "positives", "triplets", "labelled")
 
 @dataclass
 class KlueSts:
-    """One of the three domains of KLUE-STS (Park et al., 2021), with labels 0 to 5 rescaled to scores 0 to 1."""
+    """KLUE-STS (Park et al., 2021), one of its domains or all, with labels 0 to 5 rescaled to scores 0 to 1."""
 
     name: str = "review_sts"
     domain: str = "airbnb"

@@ -1,11 +1,18 @@
 """Tasks of MTEB (Muennighoff et al., 2023), the field's own harness: the optional extra `mteb`."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
 from src.utils.environment import hub_reachable
 from src.utils.errors import UserError, shorten
+
+CACHE = "MTEB_CACHE"
+"""Environment variable with MTEB's folder."""
 
 
 def find_tasks(names: list[str]) -> list[Any]:
@@ -42,16 +49,13 @@ def run_tasks(encoder: SentenceTransformer, tasks: list[Any], batch_size: int) -
     import mteb
 
     found = {}
+    options = {"batch_size": batch_size, "show_progress_bar": False}
     for task in tasks:
         try:
-            result = mteb.evaluate(
-                encoder,
-                task,
-                cache=None,
-                co2_tracker=False,
-                show_progress_bar=False,
-                encode_kwargs={"batch_size": batch_size, "show_progress_bar": False},
-            )
+            with _temporary_cache():
+                result = mteb.evaluate(
+                    encoder, task, cache=None, co2_tracker=False, show_progress_bar=False, encode_kwargs=options
+                )
         except (OSError, ValueError, KeyError) as error:
             name = task.metadata.name
             raise UserError(
@@ -59,6 +63,19 @@ def run_tasks(encoder: SentenceTransformer, tasks: list[Any], batch_size: int) -
             ) from error
         found[task.metadata.name] = _main_scores(result.task_results[0])
     return found
+
+
+@contextmanager
+def _temporary_cache() -> Iterator[None]:
+    """Let MTEB make its folder of results, which it makes without a cache too, in a place that is removed."""
+    former = os.environ.get(CACHE)
+    with TemporaryDirectory() as folder:
+        os.environ[CACHE] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(CACHE)
+            os.environ.update({CACHE: former} if former else {})
 
 
 def _main_scores(result: Any) -> dict[str, float]:

@@ -118,7 +118,7 @@ def test_the_mean_of_several_models_needs_no_base(settings: Callable[..., MergeC
     result = run_merge(config)
     merged, *models = (weights(load_model(folder, "")) for folder in (config.folder, *config.model))
     assert torch.allclose(merged, sum(models) / 2, atol=1e-7)
-    assert (result.experiment, result.steps) == ("both", 8)
+    assert result.experiment == "both"
     assert result.train_seconds == pytest.approx(sum(Result.load(Path(one.folder)).train_seconds for one in trained))
 
 

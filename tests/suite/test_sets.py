@@ -51,6 +51,11 @@ def test_klue_sts_is_evaluated_by_domain_and_as_a_whole(monkeypatch: pytest.Monk
     assert [one.described for one in loaded if one.name == "korsts_test"] == ["sts-test.tsv (files), dev"]
 
 
+@pytest.mark.parametrize("file", sorted(CONF.glob("suite/*.yaml")), ids=lambda path: path.stem)
+def test_every_suite_composes(file: Path) -> None:
+    assert load_suite(file).name == file.stem
+
+
 def test_a_file_is_evaluated_as_a_whole_and_dev_with_train_beside_it(tmp_path: Path) -> None:
     pairs = str(write_pairs(tmp_path / "mine.csv"))
     (whole, both), _ = load_sets(SuiteConfig(sets=[pairs, {"name": "both", "train": pairs, "dev": pairs}]))
