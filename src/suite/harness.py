@@ -1,8 +1,6 @@
 """Tasks of MTEB (Muennighoff et al., 2023), the field's own harness: the optional extra `mteb`."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,7 +19,7 @@ def find_tasks(names: list[str]) -> list[Any]:
     Raises `UserError` if the extra is not installed, there is no such task, or the Hub cannot be reached.
     """
     try:
-        import mteb
+        mteb = _library()
     except ImportError as error:
         raise UserError(
             f"mteb={names}: expected the package mteb, found {shorten(error)}: pip install --constraint constraints.txt"
@@ -46,16 +44,13 @@ def run_tasks(encoder: SentenceTransformer, tasks: list[Any], batch_size: int) -
 
     Nothing is cached or written, and no emissions are tracked. Prompts are those that MTEB itself takes from the model.
     """
-    import mteb
-
-    found = {}
+    mteb, found = _library(), {}
     options = {"batch_size": batch_size, "show_progress_bar": False}
     for task in tasks:
         try:
-            with _temporary_cache():
-                result = mteb.evaluate(
-                    encoder, task, cache=None, co2_tracker=False, show_progress_bar=False, encode_kwargs=options
-                )
+            result = mteb.evaluate(
+                encoder, task, cache=None, co2_tracker=False, show_progress_bar=False, encode_kwargs=options
+            )
         except (OSError, ValueError, KeyError) as error:
             name = task.metadata.name
             raise UserError(
@@ -65,14 +60,15 @@ def run_tasks(encoder: SentenceTransformer, tasks: list[Any], batch_size: int) -
     return found
 
 
-@contextmanager
-def _temporary_cache() -> Iterator[None]:
-    """Let MTEB make its folder of results, which it makes without a cache too, in a place that is removed."""
+def _library() -> Any:
+    """Return the module mteb, whose folder of results, which it makes when it is imported, is made elsewhere."""
     former = os.environ.get(CACHE)
     with TemporaryDirectory() as folder:
         os.environ[CACHE] = folder
         try:
-            yield
+            import mteb
+
+            return mteb
         finally:
             os.environ.pop(CACHE)
             os.environ.update({CACHE: former} if former else {})

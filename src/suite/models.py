@@ -12,7 +12,7 @@ from src.config.recorded import recorded_config
 from src.config.tracking import TrackingConfig
 from src.data.sentences import Digests, load_digests
 from src.evaluation.result import RESULT_FILE
-from src.prediction.encoder import MODEL_FILES, REGISTRY, load_model
+from src.prediction.encoder import EMBEDDED, HUB_NAME, MODEL_FILES, REGISTRY, load_model
 from src.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def find_models(model: str, against: list[str], tracking: TrackingConfig) -> lis
 def _find(reference: str, model: str, tracking: TrackingConfig) -> SuiteModel:
     if reference == BASE and not Path(BASE).exists():
         return SuiteModel(BASE, f"{BASE} encoder of {model}", base_loader(model, tracking))
+    is_remote = reference == EMBEDDED or reference.startswith(REGISTRY) or HUB_NAME.fullmatch(reference)
+    if not is_remote and not Path(reference).expanduser().is_dir():
+        load_model(reference, tracking.uri)  # raises the error that says what can be given, before the others load
     experiment = experiment_of(reference)
     seen = load_digests(experiment) if experiment else None
     return SuiteModel(_short_name(reference), reference, lambda: load_model(reference, tracking.uri), seen)

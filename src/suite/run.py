@@ -65,15 +65,11 @@ def evaluate_trained(config: Config) -> None:
 def evaluate_on_suite(config: EvaluateConfig) -> "Report":
     """Do as `run_evaluation` in an experiment's folder that the caller has locked."""
     experiment = experiment_of(config.model)
+    models = find_models(config.model, config.against, config.tracking)
     with console.status("Checking the sets"):
         sets, left_out = load_sets(config.suite)
     if not sets and not config.mteb:
         raise UserError(f"expected a set that can be reached, found none: {next(iter(left_out.values()))}.")
-    models = find_models(config.model, config.against, config.tracking)
-    if config.mteb:
-        from src.suite.harness import find_tasks  # imports mteb, which takes seconds: a missing extra is told first
-
-        find_tasks(config.mteb)
     # these import torch, which takes seconds: a wrong address is reported before that
     from src.report.blocks import print_blocks
     from src.suite.evaluation import evaluate_models
@@ -85,8 +81,7 @@ def evaluate_on_suite(config: EvaluateConfig) -> "Report":
     run_id = Result.load(experiment).run_id if experiment else None
     report = Report(config.suite.name, names, found, left_out, precision, time.perf_counter() - start, mteb, run_id)
     print_blocks(report_blocks(report))
-    if sentence := summary(report):
-        console.print(f"\n{sentence}")
+    console.print(f"\n{summary(report)}")
     if folder := Path(config.output) if config.output else experiment:
         write_report(report, folder)
         log.info(f"{relative_to_cwd(folder / 'evaluation.md')}, computed in {report.seconds:.0f} s")
