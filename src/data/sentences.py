@@ -69,8 +69,8 @@ def rows_seen(split: Dataset, digests: Digests) -> NDArray[np.bool_]:
     rows, places = np.divmod(at, ids.shape[1])
     found = [_digest(columns[place][row]) for row, place in zip(rows.tolist(), places.tolist(), strict=True)]
     is_seen: NDArray[np.bool_] = np.isin(ids, texts[np.isin(np.array(found, np.uint64), digests)])
-    rows: NDArray[np.bool_] = np.logical_or.reduce(is_seen, axis=1)
-    return rows
+    any_seen: NDArray[np.bool_] = np.logical_or.reduce(is_seen, axis=1)
+    return any_seen
 
 
 def _digest(sentence: str) -> int:
