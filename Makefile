@@ -43,6 +43,6 @@ audit: setup
 
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --editable ".[dev,dashboard,onnx,openvino,postgres,ray,sentencepiece]"
+	.venv-lock/bin/python -m pip install --quiet --editable ".[dev,dashboard,mteb,onnx,openvino,postgres,ray,sentencepiece]"
 	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 	rm -r .venv-lock

@@ -11,9 +11,10 @@ from string import ascii_uppercase
 
 from src.cli import Parser, parser_command
 from src.comparison.differences import Difference, differences, disagreements
-from src.comparison.report import FILES, print_blocks, report_blocks, write_report
+from src.comparison.report import FILES, report_blocks, write_report
 from src.comparison.runs import read_runs
 from src.config.tracking import VARIABLE, TrackingConfig, check_uri, default_uri, is_missing
+from src.report.blocks import print_blocks
 from src.utils.console import log_links
 from src.utils.errors import UserError
 

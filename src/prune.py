@@ -44,7 +44,7 @@ def run(
     require(not is_missing(uri), "--uri", "an MLflow store that exists", redact(uri))
     from rich.filesize import decimal
 
-    from src.comparison.report import Block, print_blocks
+    from src.report.blocks import Block, print_blocks
     from src.tracking.pruning import list_models, remove_models  # imports MLflow, which takes seconds
 
     models = list_models(uri, list(experiment), keep)

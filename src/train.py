@@ -21,7 +21,12 @@ def run(config: Config) -> Result:
         pairs = load_examples(config.data)
         from src.pipeline import run_experiment  # imports torch, which takes seconds: after the checks
 
-        return run_experiment(config, pairs)
+        result = run_experiment(config, pairs)
+        if config.trainer.evaluate_suite and is_main_process():
+            from src.suite.run import evaluate_trained
+
+            evaluate_trained(config)
+        return result
 
 
 if __name__ == "__main__":

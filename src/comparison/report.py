@@ -1,32 +1,21 @@
 """Report of a comparison: the same tables for terminal and Markdown, and one figure."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from rich.table import Table
 
 from src.comparison.differences import Difference
 from src.comparison.runs import ComparedRun
 from src.evaluation.metrics import Metric, metrics_of
 from src.evaluation.seeds import SeedScores
+from src.report.blocks import Block, show_p_value, to_markdown
 from src.report.figures import finish_axes, new_figure, plot_interval, save_figure
-from src.utils.console import console
 from src.utils.files import write_text
 from src.utils.text import escape_markdown
 
 FILES = ("comparison.md", "comparison.png")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A titled table."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
 
 
 def report_blocks(runs: list[ComparedRun], found: list[Difference], disagreeing: pd.DataFrame) -> list[Block]:
@@ -64,8 +53,7 @@ def _differences(found: list[Difference], run: ComparedRun) -> Block:
     for each in found:
         value, low, high = (f"{number:+.4f}" for number in each.estimate)
         name, interval = f"{each.second} − {each.first}", f"[{low}, {high}]"
-        p_value = f"{each.p_value:.4f}" if each.p_value >= 1e-4 else "< 0.0001"
-        rows.append([name, value, interval, p_value, each.verdict])
+        rows.append([name, value, interval, show_p_value(each.p_value), each.verdict])
     seeds = any(each.seeds != (1, 1) for each in found)
     title = f"Differences (paired bootstrap, {f'Welch’s t over {run.unit} and seeds' if seeds else 'permutation test'})"
     return Block(title, header, rows)
@@ -91,35 +79,14 @@ def _disagreements(runs: list[ComparedRun], table: pd.DataFrame) -> Block:
     return Block(title, [*texts.values(), *numbers], rows)
 
 
-def print_blocks(blocks: list[Block]) -> None:
-    """Print the tables to the terminal."""
-    for block in blocks:
-        table = Table(title=block.title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for name in block.header:
-            table.add_column(name, overflow="fold")
-        for row in block.rows or [["none"]]:
-            table.add_row(*row)
-        console.print()
-        console.print(table)
-
-
 def write_report(
     folder: Path, title: str, blocks: list[Block], runs: list[ComparedRun], found: list[Difference]
 ) -> None:
     """Write `FILES` into the folder: the tables as Markdown below the figure of curves and differences."""
     markdown, image = FILES
     plot_comparison(runs, found, folder / image)
-    parts = [f"# {escape_markdown(title)}", f"![curves and differences]({image})", *map(_to_markdown, blocks)]
+    parts = [f"# {escape_markdown(title)}", f"![curves and differences]({image})", *map(to_markdown, blocks)]
     write_text(folder / markdown, "\n\n".join(parts) + "\n")
-
-
-def _to_markdown(block: Block) -> str:
-    if not block.rows:
-        return f"## {escape_markdown(block.title)}\n\nNone."
-    lines = [block.header, ["---"] * len(block.header), *block.rows]
-    return f"## {escape_markdown(block.title)}\n\n" + "\n".join(
-        f"| {' | '.join(map(escape_markdown, line))} |" for line in lines
-    )
 
 
 def plot_comparison(runs: list[ComparedRun], found: list[Difference], path: Path) -> None:

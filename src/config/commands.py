@@ -19,7 +19,7 @@ SEARCHABLE = ("model", "loss", "trainer")
 INTERVALS = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs")
 SET_BY_SWEEP = (
     *("keep", "checkpoints", *INTERVALS, "early_stopping_patience", "resume"),
-    *("seed", "seeds", "seeds_result", "threads"),
+    *("seed", "seeds", "seeds_result", "threads", "evaluate_suite"),
 )
 """Keys of `trainer` that a sweep sets itself."""
 

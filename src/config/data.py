@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -13,6 +14,8 @@ from src.config.training import LossConfig
 from src.utils.errors import UserError, require
 
 KLUE_SOURCES = ("local", "hub", "sample")
+KLUE_DOMAINS = ("airbnb", "policy", "paraKQC")
+ALL_DOMAINS = "all"
 QUOTING = ("auto", "none", "csv")
 LONGEST_NAME = 50
 """Characters of the name of a set, which is part of the names of its metrics."""
@@ -21,11 +24,11 @@ SHAPES = ("auto", "scored", "positives", "triplets", "labelled")
 
 @dataclass
 class KlueSts:
-    """One of the three domains of KLUE-STS (Park et al., 2021), with labels 0 to 5 rescaled to scores 0 to 1."""
+    """KLUE-STS (Park et al., 2021), one of its domains or all, with labels 0 to 5 rescaled to scores 0 to 1."""
 
     name: str = "review_sts"
     domain: str = "airbnb"
-    """KLUE's `source` without its suffix: airbnb, policy or paraKQC."""
+    """KLUE's `source` without its suffix: airbnb, policy or paraKQC; all: the three together."""
     sources: list[str] = field(default_factory=lambda: list(KLUE_SOURCES))
     """Sources in order of preference; the first available one is used."""
     local_folder: str | None = None
@@ -188,10 +191,10 @@ BUILT_IN: dict[str, tuple[type, dict[str, Any]]] = {
 """Dataclass and settings of the sources that need no file."""
 
 
-def qualify(message: str, name: str) -> str:
-    """Return a message about the settings of `data` with the keys of the set `name` of a mixture."""
+def qualify(message: str, where: str) -> str:
+    """Return a message about the settings of `data` with the keys of one of several sets, such as data.sets.NAME."""
     keys = {each.name for kind in (PairFiles, KlueSts) for each in fields(kind)}
-    return re.sub(rf"(?<![\w/.'])data\.(?=({'|'.join(keys)})\b)", f"data.sets.{name}.", message)
+    return re.sub(rf"(?<![\w/.'])data\.(?=({'|'.join(keys)})\b)", f"{where}.", message)
 
 
 def given_loss(settings: dict[str, Any]) -> dict[str, Any]:
@@ -209,20 +212,32 @@ def _part(name: str, settings: Any, loss: LossConfig) -> MixturePart:
     require(isinstance(given, dict), f"data.sets.{name}.loss", "a name or a mapping, as in {name: mnrl}", given)
     own = {key: settings[key] for key in ("weight", "source") if key in settings}
     own["loss"] = loss.settings_for(given.get("name", loss.name)) | given
-    part: MixturePart = _build(MixturePart, own, name)
-    kind, defaults = BUILT_IN[part.source] if part.source else (PairFiles, {})
-    part.data = _build(kind, {**defaults, **{key: settings[key] for key in settings if key not in own}}, name)
+    part: MixturePart = _build(MixturePart, own, f"data.sets.{name}")
+    part.data = build_source({"source": part.source} | _without(settings, own), f"data.sets.{name}")
     return part
 
 
-def _build(kind: type, settings: dict[str, Any], name: str) -> Any:
-    """Return the dataclass with these settings of the set `name`; raise `UserError` naming the key."""
+def _without(settings: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in keys}
+
+
+def build_source(settings: dict[str, Any], where: str) -> Any:
+    """Return the data configuration with these settings: of files, or with `source` of one that needs no file.
+
+    Raises `UserError` naming the key after `where`, such as data.sets.NAME.
+    """
+    source = settings.get("source")
+    require(source in (None, *BUILT_IN), f"{where}.source", f"one of {list(BUILT_IN)}", source)
+    kind, defaults = BUILT_IN[source] if source else (PairFiles, {})
+    return _build(kind, {**defaults, **_without(settings, ["source"])}, where)
+
+
+def _build(kind: type, settings: dict[str, Any], where: str) -> Any:
+    """Return the dataclass with these settings; raise `UserError` naming the key after `where`."""
     try:
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), settings))
     except OmegaConfBaseException as error:
         found = str(error).partition("\n")[0]
-        raise UserError(
-            f"data.sets.{name}.{error.full_key or ''}: expected a valid setting, found: {found}."
-        ) from error
+        raise UserError(f"{where}.{error.full_key or ''}: expected a valid setting, found: {found}.") from error
     except UserError as error:
-        raise UserError(qualify(f"data.sets.{name}.{str(error).removeprefix('data.')}", name)) from error
+        raise UserError(qualify(f"{where}.{str(error).removeprefix('data.')}", where)) from error

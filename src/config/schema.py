@@ -14,6 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from src.config.commands import BenchConfig, PredictConfig, PushConfig, SweepConfig
 from src.config.data import KlueSts, Mixture, PairFiles, ProjectMatch, ReviewSearch
+from src.config.evaluation import EvaluateConfig, MergeConfig, SuiteConfig
 from src.config.export import ExportConfig
 from src.config.model import EmbeddedEncoder, HubEncoder
 from src.config.tracking import TrackingConfig
@@ -28,11 +29,20 @@ NAME = re.compile(r"(?!(con|prn|aux|nul|com[0-9]|lpt[0-9]) *(\.|$))\w([\w .-]*[\
 """Names that are valid for a folder, of Windows too, an MLflow experiment and a registered model."""
 NAME_BYTES = 255
 """Longest name of a file or folder."""
-LOCATIONS = ("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume", "selection")
-"""Settings that do not affect the trained model: paths, tracking, resuming and remarks. The pairs are compared by
-digest."""
-GROUPLESS = {"predict": PredictConfig, "push": PushConfig, "export": ExportConfig}
-"""Commands in which `model` is a plain value and not the config group; they have no groups."""
+LOCATIONS = (
+    *("folder", "tracking", "data.local_folder", "model.cache", "trainer.resume", "trainer.evaluate_suite"),
+    "selection",
+)
+"""Settings that do not affect the trained model: paths, tracking, resuming, remarks, and what follows the training. The
+pairs are compared by digest."""
+GROUPLESS = {
+    "predict": PredictConfig,
+    "push": PushConfig,
+    "export": ExportConfig,
+    "evaluate": EvaluateConfig,
+    "merge": MergeConfig,
+}
+"""Commands in which `model` is a plain value and not the config group; the only group that they have is `suite`."""
 SHOWN = 3
 """Maximum number of differences listed in a message; further ones are only counted."""
 
@@ -65,6 +75,8 @@ class Config:
         repeatable, seeds = type(self) is Config, self.trainer.seeds
         expected = "empty for a sweep (sweep.confirm.seeds) and a benchmark (bench.rounds)"
         require(repeatable or not seeds, "trainer.seeds", expected, seeds)
+        evaluates = self.trainer.evaluate_suite
+        require(repeatable or not evaluates, "trainer.evaluate_suite", "false for a sweep and a benchmark", evaluates)
         smallest, size = 2 * world_size(), self.trainer.batch_size
         for loss in (self.loss, *self.part_losses.values()):
             learns = loss.name not in RANKING_LOSSES or size >= smallest
@@ -117,14 +129,22 @@ def register_schemas() -> None:
 
 
 def register_groupless(file: Path) -> None:
-    """Register `file` as the primary configuration of a command without groups, and its dataclass, with Hydra.
+    """Register `file` as the primary configuration of a command of `GROUPLESS`, its dataclass and suites, with Hydra.
 
     Hydra would take `model` for the config group `model` if conf/ were on its search path or `register_schemas` had
     been called; such a command therefore does neither.
     """
     store = ConfigStore.instance()
+    for option in sorted(file.parent.glob("suite/*.yaml")):
+        store.store(group="suite", name=option.stem, node=OmegaConf.load(option))
     store.store(name=f"{file.stem}_schema", node=GROUPLESS[file.stem])
     store.store(name=file.stem, node=OmegaConf.load(file))
+
+
+def load_suite(file: Path) -> SuiteConfig:
+    """Return the suite in a file of conf/suite."""
+    settings = OmegaConf.merge(OmegaConf.structured(SuiteConfig), OmegaConf.load(file))
+    return cast(SuiteConfig, OmegaConf.to_object(settings))
 
 
 def to_config(composed: DictConfig) -> Config:

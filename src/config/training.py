@@ -142,6 +142,8 @@ class TrainerConfig:
     """Stop after this many evaluations in a row without a better leading metric; empty: train to the end."""
     checkpoints: bool = True
     """Keep the last two checkpoints, or the last and the best, to resume from after an interruption."""
+    evaluate_suite: bool = False
+    """Evaluate the result on the suite korean_sts against its base encoder, as `python -m src.evaluate` does."""
     resume: str = "auto"
     """auto: resume an unfinished training, or fail if its settings differ; if_same: start anew if they differ;
     never: always start anew."""

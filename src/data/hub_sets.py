@@ -25,6 +25,10 @@ class Unavailable(Exception):
     """Raised for a source that is not available; the message is the reason, without a full stop."""
 
 
+class NoSource(UserError):
+    """Raised if no source of a data set is available: a folder that is not set, or a Hub that cannot be reached."""
+
+
 def dataset_url(name: str) -> str:
     """Return the URL of a data set's page on the Hub."""
     return f"https://huggingface.co/datasets/{name}"

@@ -1,4 +1,4 @@
-"""Loader of one domain of KLUE-STS (Park et al., 2021, https://arxiv.org/abs/2105.09680), from several sources."""
+"""Loader of KLUE-STS, by domain (Park et al., 2021, https://arxiv.org/abs/2105.09680), from several sources."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from src.config.data import KlueSts
+from src.config.data import ALL_DOMAINS, KLUE_DOMAINS, KlueSts
 from src.data.checks import CheckedSplit, assemble, check_examples
 from src.data.columns import require_columns, short_repr
 from src.data.examples import ExampleSet, Provenance
 from src.data.files import open_file, read_columns
-from src.data.hub_sets import Unavailable, dataset_url, read_hub
+from src.data.hub_sets import NoSource, Unavailable, dataset_url, read_hub
 from src.data.layouts import Layout
 from src.utils.errors import UserError
 
@@ -51,7 +51,7 @@ def load_klue_sts(data: KlueSts) -> ExampleSet:
         train, dev = (_select_domain(table, where, data.domain, layout) for where, table in tables.items())
         warnings = (f"The pairs come from the source {source!r}, since {'; '.join(skipped)}.",) if skipped else ()
         return assemble(train, dev, source, provenance, warnings)
-    raise UserError(
+    raise NoSource(
         f"expected an available source of KLUE-STS, found none ({'; '.join(skipped)}): set KLUE_STS_DIR to a folder"
         " with train.csv and dev.csv, or data.sources=[local,hub,sample]."
     )
@@ -69,7 +69,7 @@ def _local(data: KlueSts) -> tuple[Tables, Layout, Provenance]:
         )
     tables, layout = _read_folder(folder)
     train = next(iter(tables.values()))
-    has_suffixes = not pc.any(pc.equal(train["source"], data.domain)).as_py()
+    has_suffixes = not pc.any(pc.is_in(train["source"], pa.array([data.domain, *KLUE_DOMAINS]))).as_py()
     note = LOCAL if has_suffixes else INFERRED
     return tables, layout, Provenance("KLUE-STS", dataset_url("klue/klue"), LICENSE, "ko", note)
 
@@ -99,8 +99,10 @@ def _read_folder(folder: Path) -> tuple[Tables, Layout]:
 
 
 def _select_domain(table: pa.Table, where: str, domain: str, layout: Layout) -> CheckedSplit:
-    """Return the checked pairs whose source is the domain, with or without a suffix such as airbnb-rtt."""
+    """Return the checked pairs whose source is the domain, with or without a suffix as in airbnb-rtt, or of `all`."""
     require_columns(["source", *layout.names], table.column_names, where, layout.advice)
+    if domain == ALL_DOMAINS:
+        return check_examples(table, where, layout)
     source = table["source"]
     chosen = table.filter(pc.or_(pc.equal(source, domain), pc.starts_with(source, f"{domain}-")))
     if not chosen.num_rows:

@@ -14,7 +14,7 @@ from src.data.checks import CheckedSplit, assemble, check_examples, check_usable
 from src.data.columns import column_names
 from src.data.examples import ExampleSet, Provenance, to_table
 from src.data.files import FORMATS, open_file, path_of, read_columns, suffix_of
-from src.data.hub_sets import Unavailable, dataset_url, read_hub
+from src.data.hub_sets import NoSource, Unavailable, dataset_url, read_hub
 from src.data.klue_sts import load_klue_sts
 from src.data.layouts import recognise
 from src.data.project_match import load_project_match
@@ -70,7 +70,7 @@ def _load_part(name: str, data: Any) -> ExampleSet:
     try:
         return replace(load_examples(data), name=name)
     except UserError as error:
-        raise UserError(f"data.sets.{name}: {qualify(str(error), name)}") from error
+        raise UserError(f"data.sets.{name}: {qualify(str(error), f'data.sets.{name}')}") from error
 
 
 def _is_on_hub(data: PairFiles) -> bool:
@@ -91,7 +91,7 @@ def _read_hub(data: PairFiles, split: str) -> CheckedSplit:
     try:
         table = read_hub(data.train, data.hub_config, split, data.hub_revision)
     except Unavailable as reason:
-        raise UserError(
+        raise NoSource(
             f"data.train: expected a file that ends in one of {list(FORMATS)} or a Hub data set, found {data.train!r},"
             f" which is no file here, and {reason}: correct the path or go online."
         ) from reason

@@ -1,6 +1,6 @@
 """Weighted mean of the parameters of encoders that were trained from the same base."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -14,30 +14,36 @@ from src.utils.errors import UserError
 
 
 def average_encoders(folders: Sequence[Path], weights: Sequence[float]) -> SentenceTransformer:
-    """Return an encoder with the weighted mean of the parameters of the encoders in these folders, in float32.
+    """Return `weighted_mean` of the encoders in these folders, one of which is loaded at a time."""
+    encoders = ((str(folder), load_hub(HubEncoder(path=str(folder)))) for folder in folders)
+    return weighted_mean(encoders, weights)
+
+
+def weighted_mean(encoders: Iterable[tuple[str, SentenceTransformer]], weights: Sequence[float]) -> SentenceTransformer:
+    """Return an encoder with the weighted mean of the parameters of these encoders with their names, in float32.
 
     Tokenizer, prompts and settings are those of the first. The mean is computed in float64, so that it does not depend
-    on the order of the folders.
+    on their order. The encoders stay as they are; the first weight must be above 0.
 
-    Raises `UserError` if an encoder is incomplete, has weights that are not finite, or other modules or parameters than
-    the first.
+    Raises `UserError` if an encoder has other modules or parameters than the first.
     """
     # the share of each in the mean of it and those before it: 1, 1/2, 1/3, … for equal weights
     shares = (np.asarray(weights) / np.cumsum(weights)).tolist()
     averaged: AveragedModel | None = None
-    for folder in folders:
-        encoder = load_hub(HubEncoder(path=str(folder))).double()
+    for name, encoder in encoders:
         if averaged is None:
-            averaged = AveragedModel(encoder, avg_fn=lambda mean, new, count: mean.lerp(new, shares[int(count)]))
-        _check_alike(averaged.module, encoder, folders[0], folder)
+            first = name
+            averaged = AveragedModel(encoder, avg_fn=lambda mean, new, n: mean.lerp(new.double(), shares[int(n)]))
+            averaged.double()
+        _check_alike(averaged.module, encoder, first, name)
         averaged.update_parameters(encoder)
     assert averaged is not None
-    encoder = cast(SentenceTransformer, averaged.module.float().eval())
-    encoder._model_card_text = None  # the card of the first does not describe the mean
-    return encoder
+    mean = cast(SentenceTransformer, averaged.module.float().eval())
+    mean._model_card_text = None  # the card of the first does not describe the mean
+    return mean
 
 
-def _check_alike(first: SentenceTransformer, other: SentenceTransformer, folder: Path, other_folder: Path) -> None:
+def _check_alike(first: SentenceTransformer, other: SentenceTransformer, folder: str, other_folder: str) -> None:
     """Raise `UserError` unless both have the same modules with the same settings, and parameters of the same shapes."""
     shapes, others = ({name: tuple(value.shape) for name, value in one.state_dict().items()} for one in (first, other))
     differing = sorted(name for name in shapes.keys() | others.keys() if shapes.get(name) != others.get(name))

@@ -1,6 +1,6 @@
 """Embeddings of the texts of a data set, each of which is encoded once for each prompt before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,25 +54,40 @@ def embed(encoder: SentenceTransformer, examples: Dataset, batch_size: int) -> E
 
     Texts of all columns with the same prompt are encoded together, in the order of the columns and rows.
     """
-    names = text_columns(examples.column_names)
-    table = examples.select_columns(names).to_pandas()
+    return embed_all(encoder, [examples], batch_size)[0]
+
+
+def embed_all(encoder: SentenceTransformer, splits: Sequence[Dataset], batch_size: int) -> list[Embedded]:
+    """Return the embedded columns of several data sets, whose texts are encoded once for all of them.
+
+    The encoder sorts them by length, so that the texts of a batch are of similar length.
+    """
+    tables = [split.select_columns(text_columns(split.column_names)).to_pandas() for split in splits]
+    series = {(number, name): table[name] for number, table in enumerate(tables) for name in table.columns}
     texts: list[str] = []
     vectors: list[Tensor] = []
-    columns: dict[str, Codes] = {}
-    for prompt, same in _by_prompt(encoder, names):
-        codes, distinct = pd.factorize(pd.concat([table[name] for name in same]))
-        columns |= zip(same, np.split(codes + len(texts), len(same)), strict=True)
+    codes: dict[tuple[int, str], Codes] = {}
+    for prompt, same in _by_prompt(encoder, list(series)):
+        found, distinct = pd.factorize(pd.concat([series[key] for key in same]))
+        ends = np.cumsum([len(series[key]) for key in same])[:-1]
+        codes |= zip(same, np.split(found + len(texts), ends), strict=True)
         vectors.append(
             encoder.encode(
                 distinct.tolist(), prompt=prompt, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
             ).float()
         )
         texts += distinct.tolist()
-    return Embedded(np.array(texts, dtype=object), torch.cat(vectors), {name: columns[name] for name in names})
+    shared, together = np.array(texts, dtype=object), torch.cat(vectors)
+    return [
+        Embedded(shared, together, {name: codes[number, name] for name in table.columns})
+        for number, table in enumerate(tables)
+    ]
 
 
-def _by_prompt(encoder: SentenceTransformer, names: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each prompt with the columns whose texts it precedes."""
-    prompts = {name: prompt_for(encoder, name) for name in names}
+def _by_prompt(
+    encoder: SentenceTransformer, columns: list[tuple[int, str]]
+) -> Iterator[tuple[str, list[tuple[int, str]]]]:
+    """Yield each prompt with the columns, by number of the data set and name, whose texts it precedes."""
+    prompts = {key: prompt_for(encoder, key[1]) for key in columns}
     for prompt in dict.fromkeys(prompts.values()):
-        yield prompt, [name for name in names if prompts[name] == prompt]
+        yield prompt, [key for key in columns if prompts[key] == prompt]

@@ -45,7 +45,7 @@ class Evaluation:
     metrics: dict[str, float]
     """By name, as in `metrics_of`, the leading one first; those of other sets as `SET/NAME`."""
     loss: float
-    """Mean loss of the batches, weighted by their size."""
+    """Mean loss of the batches, weighted by their size; NaN if it was not computed."""
     predictions: pd.DataFrame
     """The table that `Metric.compute` takes, and the texts: a row for each pair, or for each query."""
     dims: tuple[int, ...] = ()
@@ -70,19 +70,19 @@ def evaluate(encoder: SentenceTransformer, examples: Dataset, loss: PairLoss, co
     embedded = embed(encoder, examples, config.eval_batch_size)
     found = evaluate_embedded(embedded, examples, tuple(getattr(loss, "matryoshka_dims", ())))
     batches = batches_of(examples, shape_of(examples), config.batch_size)
-    return replace(found, loss=validation_loss(loss, embedded, labels_of(examples), batches))
+    return replace(found, loss=validation_loss(loss, embedded, gold_of(examples), batches))
 
 
 def evaluate_embedded(embedded: Embedded, examples: Dataset, dims: tuple[int, ...] = ()) -> Evaluation:
-    """Return the evaluation of embedded examples, also cut to each of `dims`, without a loss."""
-    shape, gold = shape_of(examples), labels_of(examples)
+    """Return the evaluation of embeddings of the examples, without a loss; `dims` as in `Evaluation`."""
+    shape, gold = shape_of(examples).name, gold_of(examples)
     predictions = rank_queries(embedded, dims) if gold is None else compare_pairs(embedded, gold, dims)
-    metrics = {metric.name: metric.compute(predictions) for metric in metrics_of(shape.name, dims)}
-    return Evaluation(shape.name, metrics, nan, predictions, dims)
+    metrics = {metric.name: metric.compute(predictions) for metric in metrics_of(shape, dims)}
+    return Evaluation(shape, metrics, nan, predictions, dims)
 
 
-def labels_of(examples: Dataset) -> Floats | None:
-    """Return the gold scores or labels of the examples, None if they have none."""
+def gold_of(examples: Dataset) -> Floats | None:
+    """Return the gold scores or labels, shape (rows,), None for examples without them."""
     label = shape_of(examples).label
     return np.array(list(examples[label]), dtype=np.float64) if label else None
 

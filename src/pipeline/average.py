@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
 from src.data import ExampleSet
+from src.data.sentences import trained_on
 from src.encoder import base_of, load_encoder
 from src.encoder.averaging import average_encoders
 from src.evaluation.evaluate import Evaluation, evaluate_sets, paired_gain
@@ -39,7 +41,10 @@ def average_seeds(config: Config, pairs: ExampleSet, trained: SeedResults, run: 
     losses, base = build_losses(encoder, config, pairs), base_of(config.model)
     init_model_card(encoder, config.name, pairs, base, config.selection)
     describe_average(encoder, pairs, {name: loss.module for name, loss in losses.items()}, trained.seeds)
-    after, training = evaluate_reported(encoder, pairs, losses, config), summed_up(trained, before)
+    after, training = (
+        evaluate_reported(encoder, pairs, losses, config),
+        summed_up(trained.results, trained.mean_curve(), before),
+    )
     finalize_model_card(encoder, training, pairs, after.metrics)
     gain = paired_gain(on_test or before, after, config.trainer.seed)
     result = build_result(config, pairs, base, training, after, gain, run.run_id)
@@ -50,7 +55,7 @@ def average_seeds(config: Config, pairs: ExampleSet, trained: SeedResults, run: 
         peak_memory_mb=max(result.peak_memory_mb, *(each.peak_memory_mb for each in trained.results)),
         seeds=replace(trained.summary(run.run_id), gain_over_seeds=over_seeds),
     )
-    return record_result(run, encoder, config, pairs, result, training.curve, after)
+    return record_result(run, encoder, config, pairs, result, training.curve, after, trained_on(pairs))
 
 
 def evaluate_base(config: Config, pairs: ExampleSet) -> tuple[Evaluation, Evaluation | None]:
@@ -65,14 +70,14 @@ def average_models(folders: Sequence[Path]) -> SentenceTransformer:
     return average_encoders([folder / "model" for folder in folders], [1.0] * len(folders))
 
 
-def summed_up(trained: SeedResults, before: Evaluation) -> Training:
-    """Return the trainings as one: the mean curve, and the sums of their durations."""
-    first, metrics = trained.first, list(before.metrics)
+def summed_up(results: Sequence[Result], curve: pd.DataFrame, before: Evaluation) -> Training:
+    """Return the trainings with these results as one, with one curve and the sums of their durations."""
+    first, metrics = results[0], list(before.metrics)
     train, evaluation, speed = (
-        np.array([getattr(result, name) for result in trained.results])
+        np.array([getattr(result, name) for result in results])
         for name in ("train_seconds", "evaluation_seconds", "pairs_per_second")
     )
-    curve = [
+    rows = [
         CurveRow(
             row["epoch"],
             int(row["step"]),
@@ -80,12 +85,12 @@ def summed_up(trained: SeedResults, before: Evaluation) -> Training:
             row["validation_loss"],
             {name: row[name] for name in metrics},
         )
-        for _, row in trained.mean_curve().iterrows()
+        for _, row in curve.iterrows()
     ]
     return Training(
-        curve=curve,
+        curve=rows,
         before=before,
-        steps=max(result.steps for result in trained.results),
+        steps=max(result.steps for result in results),
         warmup_steps=first.warmup_steps,
         precision=first.precision,
         threads=first.threads,

@@ -1,24 +1,20 @@
 """Train a recorded run again and compare the two curves."""
 
 import tempfile
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from src.config import Config
-from src.config.files import read_settings
-from src.config.schema import DataConfig, ModelConfig
+from src.config.recorded import recorded_config
 from src.config.tracking import SQLITE, TrackingConfig
-from src.config.training import LossConfig, TrainerConfig
 from src.data import ExampleSet, digest, load_examples
 from src.evaluation.metrics import TRAINING_LOSS
 from src.evaluation.result import RESULT_FILE, Result
 from src.pipeline.seeds import run_experiment
-from src.tracking import download_result, recorded_provenance
+from src.tracking import MERGE, download_result, recorded_provenance
 from src.utils.environment import library_versions
-from src.utils.errors import UserError, shorten
+from src.utils.errors import UserError
 
 NOT_COMPARED = ["epoch", "step", TRAINING_LOSS]
 """Columns of a curve besides validation loss and metrics; after a resume the training loss covers fewer steps."""
@@ -39,9 +35,15 @@ def reproduce(reference: str, uri: str) -> float:
         stored = download_result(reference, uri, Path(scratch) / "stored", ("config.yaml", "curve.csv", RESULT_FILE))
         if not (stored / "curve.csv").is_file():
             raise UserError(f"{reference}: expected a finished run, found no curve.csv in it: choose another run.")
+        provenance = recorded_provenance(reference, uri)
+        if provenance.get("role") == MERGE:
+            raise UserError(
+                f"{reference}: expected a training, found merged weights: reproduce the runs that they come from, and"
+                " merge again."
+            )
         config = restore_config(stored / "config.yaml", Path(scratch) / "again")
         examples = load_examples(config.data)
-        check_provenance(reference, recorded_provenance(reference, uri), examples)
+        check_provenance(reference, provenance, examples)
         result = run_experiment(config, examples)
         curves = (pd.read_csv(folder / "curve.csv") for folder in (stored, Path(config.folder)))
         return max(curve_difference(*curves), score_difference(Result.load(stored), result))
@@ -52,48 +54,9 @@ def restore_config(path: Path, folder: Path) -> Config:
 
     Raises `UserError` if the settings are not those of a run of this version.
     """
-    settings = read_settings(path)
     uri = f"{SQLITE}{folder}/mlflow.db"
-    try:
-        return Config(
-            name=settings["name"],
-            folder=str(folder / "result"),
-            data=_match_dataclass(DataConfig.__args__, settings["data"]),
-            model=_match_dataclass(ModelConfig.__args__, settings["model"]),
-            loss=LossConfig(**settings["loss"]),
-            trainer=TrainerConfig(**_upgrade(settings["trainer"])),
-            tracking=TrackingConfig(uri=uri, artifacts=str(folder), models=False, register=False, system_metrics=False),
-            published=settings["published"],
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"expected the settings of a run of this version, found {shorten(repr(error))}: check out the commit in its"
-            " tag git.commit."
-        ) from error
-
-
-def _upgrade(trainer: dict[str, Any]) -> dict[str, Any]:
-    """Return trainer settings, with `*_steps` below 1 (shares of an epoch in old versions) under `*_every_epochs`."""
-    upgraded = dict(trainer)
-    for name in ("eval", "save"):
-        steps = upgraded.get(f"{name}_steps")
-        if steps is not None and steps < 1:
-            upgraded |= {f"{name}_steps": None, f"{name}_every_epochs": steps or None}
-    return upgraded
-
-
-def _match_dataclass(kinds: tuple[type, ...], settings: dict[str, Any]) -> Any:
-    """Return the settings as the dataclass that has all these fields, and fewest others, which get their defaults.
-
-    An earlier version recorded fewer settings. Raises `UserError` if no dataclass has all these fields.
-    """
-    possible = [kind for kind in kinds if {each.name for each in fields(kind)} >= set(settings)]
-    if not possible:
-        raise UserError(
-            f"expected the settings of one of {[kind.__name__ for kind in kinds]}, found {sorted(settings)}: the run is"
-            " of another version of this project, check out the commit in its tag git.commit."
-        )
-    return min(possible, key=lambda kind: len(fields(kind)))(**settings)
+    tracking = TrackingConfig(uri=uri, artifacts=str(folder), models=False, register=False, system_metrics=False)
+    return recorded_config(path, folder / "result", tracking)
 
 
 def check_provenance(reference: str, recorded: dict[str, str], examples: ExampleSet) -> None:

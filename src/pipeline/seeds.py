@@ -155,14 +155,14 @@ def keep_first(config: Config, pairs: ExampleSet, trained: SeedResults, parent: 
     assert result.seeds
     with staged(folder, size_of(trained.folders[0] / "model")) as staging:
         shutil.copytree(trained.folders[0] / "model", staging / "model")
-        for name in artifacts(result):
+        for name in artifacts(trained.folders[0], result):
             (staging / name).parent.mkdir(exist_ok=True)
             shutil.copy(trained.folders[0] / name, staging / name)
         result.save(staging)
     values = result.to_dict()
     for name, mean in result.seeds.means.items():
         values |= mean.to_dict(name)
-    parent.log_result(folder, artifacts(result), values)
+    parent.log_result(folder, artifacts(folder, result), values)
     parent.set_description(describe_result(result, pairs))
     return result
 

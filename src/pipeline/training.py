@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from src.config import Config
 from src.data import ExampleSet
 from src.data.examples import unordered_digest
+from src.data.sentences import Digests, trained_on
 from src.encoder import BaseModel, base_of
 from src.evaluation.evaluate import Evaluation, estimates, evaluate, evaluate_sets, paired_gain
 from src.evaluation.metrics import as_labels, leading_metric
@@ -80,7 +81,7 @@ def run_training(
             finalize_model_card(encoder, training, pairs, after.metrics)
             gain = paired_gain(before or training.before, after, config.trainer.seed)
             result = build_result(config, pairs, base, training, after, gain, run.run_id)
-            result = record_result(run, encoder, config, pairs, result, training.curve, after)
+            result = record_result(run, encoder, config, pairs, result, training.curve, after, trained_on(pairs))
         store.save(plan.state(result.run_id, done=True))
         delete_checkpoints(checkpoints)
         log_summary(result, config, run.behind, promote_trained(config, result, run.behind))
@@ -109,14 +110,18 @@ def record_result(
     result: Result,
     curve: list[CurveRow],
     evaluation: Evaluation,
+    seen: Digests | None,
 ) -> Result:
-    """Write encoder and result into `config.folder`, record both in the run, and return it with the model's version."""
+    """Write encoder and result into `config.folder`, record both in the run, and return it with the model's version.
+
+    `seen`: digests of the sentences that the encoder was trained on, None if they are not known.
+    """
     folder = Path(config.folder)
-    save_result(folder, encoder, config, result, curve, evaluation)
+    save_result(folder, encoder, config, result, curve, evaluation, seen)
     if version := run.log_model(folder / "model", result.steps, result.reported, examples):
         result = replace(result, model_version=version)
         result.save(folder)
-    run.log_result(folder, artifacts(result), result.to_dict())
+    run.log_result(folder, artifacts(folder, result), result.to_dict())
     run.set_description(describe_result(result, examples))
     return result
 

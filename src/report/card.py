@@ -62,6 +62,8 @@ class Card(SentenceTransformerModelCardData):
     """Prompts of the model, each after its name."""
     averaged_seeds: list[int] = field(default_factory=list)
     """Seeds of the trainings of whose weights the model has the mean; empty: those of one training."""
+    merged: str = ""
+    """What the weights are the mean of, in words; empty: they are those of one training, or of several seeds."""
     glossary: dict[str, str] = field(default_factory=dict)
     """Meanings of the metrics by label."""
     selection: str = ""
@@ -130,8 +132,20 @@ def describe_average(
     encoder: SentenceTransformer, examples: ExampleSet, losses: Mapping[str, nn.Module], seeds: list[int]
 ) -> None:
     """Say in the card that the weights are the mean over these seeds, and add what else a trainer fills in."""
+    encoder.model_card_data.averaged_seeds = seeds
+    _describe_training(encoder, examples, losses)
+
+
+def describe_merge(
+    encoder: SentenceTransformer, examples: ExampleSet, losses: Mapping[str, nn.Module], merged: str
+) -> None:
+    """Say in the card of what the weights are the mean, and add what else a trainer fills in."""
+    encoder.model_card_data.merged = escape_markdown(merged)
+    _describe_training(encoder, examples, losses)
+
+
+def _describe_training(encoder: SentenceTransformer, examples: ExampleSet, losses: Mapping[str, nn.Module]) -> None:
     card = encoder.model_card_data
-    card.averaged_seeds = seeds
     parts = zip(examples.sets.items(), card.train_datasets, card.eval_datasets, strict=True)
     for (name, each), train, dev in parts:
         card.compute_dataset_metrics(each.train, train, losses[name])

@@ -8,18 +8,25 @@ from omegaconf import OmegaConf
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config
+from src.data.sentences import FILE as SENTENCES
+from src.data.sentences import Digests, save_digests
 from src.encoder.prompts import save_column_prompts
 from src.evaluation.evaluate import Evaluation
 from src.evaluation.result import RESULT_FILE, Result
 from src.report.plots import draw_plots, plot_files
 from src.training import CurveRow
+from src.utils.files import remove
 from src.utils.processes import main_process_only
 from src.utils.staging import staged
 
+OF_FORMER_MODEL = ("evaluation.json", "evaluation.md", "evaluation.png")
+"""Reports about the model in a folder, which a new model in its place makes wrong."""
 
-def artifacts(result: Result) -> list[str]:
-    """Return the files that `save_result` writes besides the model."""
-    return ["config.yaml", "curve.csv", RESULT_FILE, "predictions.parquet", *plot_files(result)]
+
+def artifacts(folder: Path, result: Result) -> list[str]:
+    """Return the files that `save_result` has written besides the model; earlier versions wrote no `SENTENCES`."""
+    sentences = [SENTENCES] if (folder / SENTENCES).is_file() else []
+    return ["config.yaml", "curve.csv", RESULT_FILE, "predictions.parquet", *sentences, *plot_files(result)]
 
 
 @main_process_only
@@ -30,8 +37,11 @@ def save_result(
     result: Result,
     curve: list[CurveRow],
     evaluation: Evaluation,
+    seen: Digests | None,
 ) -> None:
-    """Write the encoder and `artifacts` into the folder, in place of all former ones.
+    """Write the encoder and `artifacts` into the folder, in place of all former ones; remove `OF_FORMER_MODEL`.
+
+    `seen`: digests of the sentences that the encoder was trained on, None if they are not known.
 
     Raises `UserError` if the disk is full.
     """
@@ -42,4 +52,8 @@ def save_result(
         pd.DataFrame([row.to_dict() for row in curve]).to_csv(staging / "curve.csv", index=False)
         evaluation.predictions.to_parquet(staging / "predictions.parquet", index=False)
         draw_plots(staging, result, config.trainer.seed, result.comparable(config.published).get(result.metric.name))
+        if seen is not None:
+            save_digests(seen, staging / SENTENCES)
         result.save(staging)
+    for name in OF_FORMER_MODEL if seen is not None else (*OF_FORMER_MODEL, SENTENCES):
+        remove(folder / name)

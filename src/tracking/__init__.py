@@ -7,11 +7,12 @@ from src.tracking.provenance import run_tags
 from src.tracking.recipes import find_recipe
 from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
 from src.tracking.run import Run, start_run
-from src.tracking.store import PARENT, RECIPE, experiments_of, list_experiments
+from src.tracking.store import MERGE, PARENT, RECIPE, experiments_of, list_experiments
 from src.tracking.sync import SyncReport, sync_journals
 
 __all__ = [
     "EXAMPLE",
+    "MERGE",
     "PARENT",
     "RECIPE",
     "Run",

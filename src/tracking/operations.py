@@ -198,6 +198,7 @@ VALUES: dict[str, dict[str, Callable[[Any], bool]]] = {
         "evaluated": _is_dataset_key,
     },
     "export": {**SOURCE, "run": lambda value: _is_text(value, 100)},
+    "measured": {"metrics": _are_numbers, "evaluated": _is_dataset_key, "step": _is_number},
     "close_children": {},
     "end": {"status": STATUSES.__contains__},
 }

@@ -95,7 +95,15 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, name: str, measur
     return str(model.model_id)
 
 
-def _log_metrics(client: MlflowClient, run_id: str, model_id: str, measured: Measured) -> None:
+def log_measured(client: MlflowClient, run_id: str, measured: Measured) -> None:
+    """Log metrics of the model of a run, or of the run alone if its model is not in the store."""
+    experiment_id = client.get_run(run_id).info.experiment_id
+    models = client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'")
+    ready = [str(model.model_id) for model in models if model.status == LoggedModelStatus.READY]
+    _log_metrics(client, run_id, ready[0] if ready else None, measured)
+
+
+def _log_metrics(client: MlflowClient, run_id: str, model_id: str | None, measured: Measured) -> None:
     """Log the metrics of a model; MLflow also records them as values of the run."""
     key = measured.dataset or {}
     metrics = [

@@ -16,7 +16,7 @@ from src.config import Config
 from src.config.schema import flatten
 from src.config.tracking import redact_message
 from src.config.words import default_run_name
-from src.data import ExampleSet, digest
+from src.data import ExampleSet, Provenance, digest
 from src.encoder import BaseModel
 from src.evaluation.metrics import VALIDATION_LOSS
 from src.evaluation.names import by_dimension, headline
@@ -98,12 +98,23 @@ class Run:
 
     def _log_inputs(self, examples: ExampleSet, suffix: str) -> None:
         """Record the splits of one set; `suffix`: end of their contexts, with the name of a further set."""
-        data = examples.provenance
-        source = resolve_dataset_source(data.url) if data.url else CodeDatasetSource(tags={})
         for split, context in ((examples.train, "training"), (examples.dev, "evaluation"), (examples.test, "test")):
             if split is not None:
-                dataset = MetaDataset(source, **_dataset_key(data.name, split, f"{context}{suffix}")).to_dict()
-                self._record("dataset", dataset=dataset, context=f"{context}{suffix}")
+                self._log_input(examples.provenance, split, f"{context}{suffix}")
+
+    def _log_input(self, data: Provenance, split: Dataset, context: str) -> dict[str, str]:
+        """Record a split as an input, and return its name and digest."""
+        source = resolve_dataset_source(data.url) if data.url else CodeDatasetSource(tags={})
+        key = _dataset_key(data.name, split, context)
+        self._record("dataset", dataset=MetaDataset(source, **key).to_dict(), context=context)
+        return key
+
+    def log_measured(
+        self, values: dict[str, float], step: int, examples: tuple[Provenance, Dataset] | None, context: str
+    ) -> None:
+        """Record finite metrics of the run's model, and as an input the examples they were measured on, if known."""
+        key = self._log_input(*examples, context) if examples else None
+        self._record("measured", metrics=_finite(values), evaluated=key, step=step)
 
     def log_result(self, folder: Path, files: list[str], values: dict[str, Any]) -> None:
         """Record files of the result folder as artifacts, fractions as metrics, and other values as tags.

@@ -24,6 +24,8 @@ from src.utils.errors import UserError, shorten
 
 PARENT = "mlflow.parentRunId"
 """Tag that makes a run the child of another."""
+MERGE = "merge"
+"""Role, in the tag `role`, of the run of a merged model, which was not trained itself."""
 RECIPE = "recipe"
 """Tag with hash and words of all that decides a training but the seed; equal for all seeds of a recipe."""
 JOURNAL_TAG = "journal"

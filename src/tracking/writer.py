@@ -11,7 +11,7 @@ from src.config.tracking import TrackingConfig, redact
 from src.tracking.database import probe_sqlite
 from src.tracking.journal import Journal
 from src.tracking.operations import Operation
-from src.tracking.registry import Measured, log_export, log_model, register_model
+from src.tracking.registry import Measured, log_export, log_measured, log_model, register_model
 from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store, show_shape
 from src.tracking.views import SHAPE, children_view, shape_in
 from src.utils.errors import UserError
@@ -45,6 +45,7 @@ class StoreWriter:
             "artifact": self._artifact,
             "model": self._model,
             "export": self._export,
+            "measured": self._measured,
             "close_children": self._close_children,
             "end": self._end,
         }
@@ -81,7 +82,8 @@ class StoreWriter:
         self._show_shape(tags)
         if tags.get("role") == "sweep":
             self._save_view(run_id, at)
-        self.client.update_run(run_id, status="RUNNING")
+        if not self._is_finished(run_id):  # else it is only amended, and keeps the time of its end
+            self.client.update_run(run_id, status="RUNNING")
         return {"run_id": run_id, "experiment_id": self.experiment_id}
 
     def _save_view(self, run_id: str, at: int) -> None:
@@ -172,6 +174,9 @@ class StoreWriter:
         log_export(self.client, run_id, self.journal.locate(kept, late))
         return {"run_id": run_id}
 
+    def _measured(self, at: int, metrics: dict[str, float], evaluated: dict[str, str] | None, step: int) -> None:
+        log_measured(self.client, self.run_id, Measured(metrics, evaluated, step, at))
+
     def _close_children(self, at: int) -> None:
         self._kill_stale(f" and tags.`{PARENT}` = '{self.run_id}'", at)
 
@@ -183,7 +188,11 @@ class StoreWriter:
                 self._terminate(run, "KILLED", int(time.time() * 1000))
 
     def _end(self, at: int, status: str) -> None:
-        self._terminate(self.client.get_run(self.run_id), status, at)
+        if status != "FINISHED" or not self._is_finished(self.run_id):
+            self._terminate(self.client.get_run(self.run_id), status, at)
+
+    def _is_finished(self, run_id: str) -> bool:
+        return str(self.client.get_run(run_id).info.status) == "FINISHED"
 
     def _terminate(self, run: Run, status: str, at: int) -> None:
         """End a run, not before its start: the clock may have been set back."""

@@ -45,6 +45,15 @@ MISTAKES = [
     "src.push model=missing repo=owner/name.git",
     "src.push model=missing repo=owner/name public=true",
     "src.push model=missing repo=owner/name",
+    "src.evaluate",
+    "src.evaluate model=missing",
+    "src.evaluate model=missing against=base",
+    "src.evaluate model=here.csv suite=mine suite.sets=[here.csv]",
+    "src.evaluate model=missing suite=mine",
+    "src.evaluate model=missing suites=mine",
+    "src.merge",
+    "src.merge model=missing",
+    "src.merge model=missing weight=2",
     "src.compare only_one",
     "src.compare one another",
     "src.compare one another --pears 3",
@@ -71,13 +80,13 @@ HELP = [
     "predict",
     "export",
     "push",
+    "evaluate",
+    "merge",
     "compare",
     "promote",
     "reproduce",
-    "sync",
-    "prune",
 ]
-HELP += ["report", "ui"]
+HELP += ["sync", "prune", "report", "ui"]
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from src.comparison.differences import differences, disagreements
-from src.comparison.report import FILES, print_blocks, report_blocks, write_report
+from src.comparison.report import FILES, report_blocks, write_report
 from src.comparison.runs import read_runs
 from src.evaluation.statistics import spearman
+from src.report.blocks import print_blocks
 from tests.conftest import noisy_predictions
 
 STORE = "sqlite:///nowhere/mlflow.db"

@@ -18,7 +18,8 @@ from src.training.fine_tune import eval_interval
 from src.training.losses import LOSSES
 from src.utils.errors import UserError
 
-GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
+GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml") if path.parent.name != "suite")
+"""Those of a training; suites are of evaluations."""
 NEEDED = {
     "data/pairs.yaml": ["data.train=pairs.csv"],
     "data/mixture.yaml": ["++data.sets={sts: {train: sts.tsv}}"],

@@ -9,6 +9,8 @@ import pytest
 from scipy.stats import bootstrap
 
 from src.evaluation.bootstrap import bootstrap_interval, percentile_interval, resample
+from src.evaluation.metrics import RETRIEVAL
+from src.evaluation.retrieval import retrieval_values
 from src.evaluation.statistics import Interval, average_precision, best_f1, mean, pearson, ratio_of_sums, spearman
 from tests.evaluation.test_statistics import GOLD, PREDICTED, labelled
 
@@ -97,16 +99,46 @@ def test_coverage_of_the_95_percent_interval(statistic: Callable[..., np.ndarray
     assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
 
 
-def test_coverage_of_the_interval_of_a_mean_of_queries() -> None:
-    def gains(rng: np.random.Generator, queries: int) -> np.ndarray:
-        """nDCG@10 of queries with one right answer, a third of which are not found."""
-        ranks = rng.geometric(0.3, queries)
-        return np.where((ranks <= 10) & (rng.random(queries) > 1 / 3), 1 / np.log2(1 + ranks), 0)
+def rankings(rng: np.random.Generator, queries: int, *skills: float) -> tuple[np.ndarray, ...]:
+    """Values of each retrieval metric for queries with one to three right answers, shape (skills, metrics, queries).
 
-    truth = gains(np.random.default_rng(0), 1_000_000).mean()
+    The ranks of two models share a part of their error, and a tenth of the answers is among no first ten.
+    """
+    counts = rng.integers(1, 4, queries)
+    shared = rng.exponential(1.0, (queries, 3))
+    found = []
+    for skill in skills:
+        ranks = 1 + np.floor(shared + rng.exponential(1 / skill, (queries, 3))) + 10 * (rng.random((queries, 3)) < 0.1)
+        ranks = np.sort(np.where(np.arange(3) < counts[:, None], ranks, np.inf), axis=1)
+        ranks += np.arange(3)  # no two answers have the same rank
+        found.append(np.stack(list(retrieval_values(ranks, counts).values())))
+    return tuple(found)
+
+
+def test_coverage_of_the_intervals_of_all_retrieval_metrics_and_of_their_differences() -> None:
+    names, trials = [metric.name for metric in RETRIEVAL], 1000
+    first, second = (values.mean(axis=1) for values in rankings(np.random.default_rng(0), 400_000, 1.0, 0.5))
+    truth, rng = np.concatenate([first, second - first]), np.random.default_rng(5)
+    covered = np.zeros(2 * len(names))
+    for seed in range(trials):
+        values = np.concatenate(rankings(rng, 100, 1.0, 0.5))
+        drawn = resample(mean, values[0], values, seed, resamples=400).trainings
+        drawn[:, len(names) :] -= drawn[:, : len(names)]
+        low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+        covered += (low <= truth) & (truth <= high)
+    assert np.all(np.abs(covered / trials - 0.95) <= 0.02), dict(zip(names * 2, covered / trials, strict=True))
+
+
+def test_coverage_of_the_interval_of_triplet_accuracy() -> None:
+    def triplets(rng: np.random.Generator, anchors: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of triplets of each anchor, and of correct ones, of which some anchors have more than others."""
+        counts = rng.integers(1, 6, anchors)
+        return counts.astype(float), rng.binomial(counts, rng.beta(4, 1, anchors)).astype(float)
+
+    truth = 4 / 5
     rng = np.random.default_rng(5)
-    samples = [gains(rng, 200) for _ in range(1000)]
-    intervals = [bootstrap_interval(mean, each, each, seed, resamples=300) for seed, each in enumerate(samples)]
+    samples = [triplets(rng, 200) for _ in range(500)]
+    intervals = [bootstrap_interval(ratio_of_sums, *each, seed, resamples=300) for seed, each in enumerate(samples)]
     assert 0.93 <= np.mean([low <= truth <= high for low, high in intervals]) <= 0.97
 
 

@@ -156,7 +156,7 @@ def test_a_run_is_recorded_as_if_its_server_had_not_been_down(name: str, story: 
 @pytest.mark.parametrize("name", ["interrupted", "unreachable"])
 def test_files_and_model_are_recorded_completely_and_once(name: str, story: Story, tmp_path: Path) -> None:
     run = getattr(story, name)
-    for file in artifacts(Result.load(story.folder / name)):
+    for file in artifacts(story.folder / name, Result.load(story.folder / name)):
         stored = Path(story.client.download_artifacts(run.info.run_id, file, str(tmp_path)))
         assert stored.read_bytes() == (story.folder / name / file).read_bytes(), file
     (model,) = story.client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")

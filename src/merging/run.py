@@ -1,0 +1,127 @@
+"""Merged models, from settings to a result folder like that of a training."""
+
+import logging
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from src.config import Config
+from src.config.evaluation import AUTO, BASE, MergeConfig
+from src.data import ExampleSet, load_examples
+from src.data.examples import unordered_digest
+from src.data.sentences import Digests, load_digests, trained_on
+from src.evaluation.result import RESULT_FILE, Result
+from src.prediction.encoder import load_model
+from src.suite.models import SETTINGS, base_loader, experiment_of, settings_of
+from src.suite.sets import load_sets
+from src.utils.console import log_to_file
+from src.utils.errors import UserError
+from src.utils.files import atomic_write, exclusive_lock
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from src.merging.weights import Choice
+
+CHOICE = "weights.csv"
+"""File of a result folder with what the weight was chosen by."""
+LOG_FILE = "train.log"
+
+log = logging.getLogger(__name__)
+
+
+def run_merge(config: MergeConfig) -> Result:
+    """Write the merged model and its result into a folder of its own, record both in a run, and return the result.
+
+    Raises `UserError` if a model is not known, cannot be merged, or was evaluated on other examples than are here.
+    """
+    folders = [_experiment(model) for model in config.model]
+    settings = settings_of(config.model[0], config.tracking)
+    name = config.name or f"{settings.name}_merged"
+    folder = Path(config.folder) if config.folder else folders[0].absolute().parent / name
+    if folder.resolve() in [each.resolve() for each in folders]:
+        raise UserError(f"{folder}: expected another folder than those of the models, found the same: set name=NAME.")
+    settings = replace(settings, name=name, folder=str(folder), tracking=config.tracking)
+    with ExitStack() as stack:
+        stack.enter_context(exclusive_lock(folder))
+        examples = load_examples(settings.data)
+        results = [Result.load(each) for each in folders]
+        _check_examples(folders[0], results[0], examples)
+        stack.enter_context(log_to_file(folder / LOG_FILE))
+        return _merge(config, settings, examples, folders, results)
+
+
+def _experiment(model: str) -> Path:
+    folder = experiment_of(model)
+    if folder is None:
+        raise UserError(
+            f"model={model}: expected the folder of a finished experiment, with {SETTINGS} and {RESULT_FILE}, found"
+            " none: train it first, or correct the name."
+        )
+    return folder
+
+
+def _check_examples(folder: Path, result: Result, examples: ExampleSet) -> None:
+    """Raise `UserError` unless the examples are those on which the model was evaluated."""
+    if result.evaluated_digest not in ("", unordered_digest(examples.reported)):
+        raise UserError(
+            f"{folder}: expected the {result.evaluated_on} examples of its result ({result.data_source}), found others"
+            f" ({examples.source}): restore the data, such as KLUE_STS_DIR."
+        )
+
+
+def _merge(
+    config: MergeConfig, settings: Config, examples: ExampleSet, folders: list[Path], results: list[Result]
+) -> Result:
+    # these import torch, which takes seconds: mistakes are told before that
+    from src.encoder.averaging import average_encoders
+    from src.merging.result import record_merge
+    from src.training.precision import use_threads
+
+    use_threads(config.threads)
+    model = average_encoders([folder / "model" for folder in folders], [1.0] * len(folders))
+    found = [load_digests(folder) for folder in folders]
+    known = [each for each in found if each is not None]
+    seen = np.unique(np.concatenate(known)) if len(known) == len(found) else None
+    encoder, words, choice = _weigh(model, config, settings, examples, trained_on(examples) if seen is None else seen)
+    if choice:
+        with atomic_write(Path(settings.folder) / CHOICE) as temporary:
+            choice.table.to_csv(temporary, float_format="%.6f")
+    log.info(f"The weights are {words}.")
+    curve = pd.read_csv(folders[0] / "curve.csv")
+    files = [CHOICE] if choice else []
+    return record_merge(encoder, settings, examples, results, curve, seen, words, config.model, files)
+
+
+def _weigh(
+    model: "SentenceTransformer", config: MergeConfig, settings: Config, examples: ExampleSet, seen: Digests
+) -> tuple["SentenceTransformer", str, "Choice | None"]:
+    """Return the merged encoder, its weights in words, and how they were chosen."""
+    from src.merging.weights import OTHERS, choose_weight, merge, parts_to_choose_on
+    from src.training.precision import choose_precision
+
+    of_models = f"the mean of {' and '.join(config.model)}" if len(config.model) > 1 else config.model[0]
+    if config.base is None:
+        return model, of_models, None
+    is_own = config.base == BASE and not Path(BASE).exists()
+    load = base_loader(config.model[0], config.tracking) if is_own else None
+    base = (load() if load else load_model(config.base, config.tracking.uri)).to(model.device)
+    base.max_seq_length = model.max_seq_length  # settings are those of the model
+    choice, weight, remark = None, config.weight, ""
+    if weight == AUTO:
+        sets, left_out = load_sets(config.suite)
+        for name, reason in left_out.items():
+            log.warning(f"  note: {name} is left out: {reason}")
+        parts = parts_to_choose_on(examples, sets, seen, config)
+        choice = choose_weight(model, base, parts, choose_precision(config.precision), config)
+        log.info(f"\nLeading metrics by weight, on parts of train\n{choice.table.round(4).to_string()}")
+        weight, names = choice.weight, ", ".join(part.name for part in parts[1:])
+        remark = f", chosen by the {OTHERS} on parts of the train splits of {names}, with {config.keep:.0%} of the gain"
+    words = (
+        f"{weight:g} times those of {of_models} plus {1 - weight:g} times those of its {config.base} encoder{remark}"
+    )
+    return merge(model, base, float(weight)), words, choice

@@ -1,0 +1,67 @@
+"""Evaluation on a suite in the card of a model: a section that is replaced, and entries of the model index."""
+
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard
+
+from src.report.blocks import to_markdown
+from src.suite.report import Report, report_blocks, summary
+from src.utils.files import write_text
+from src.utils.text import escape_markdown
+
+CARD = "README.md"
+START, END = "<!-- suite: written by python -m src.evaluate -->", "<!-- end of suite -->"
+NEXT = "\n## Bias, Risks and Limitations\n"
+"""Heading of our model_card_template.md before which the section goes; on another card it is the last."""
+PREFIX = "suite-"
+"""Start of the data set types in the model index that this module writes and replaces."""
+
+
+def update_card(folder: Path, report: Report) -> None:
+    """Write the section and the entries of the model index into the card in a model folder, if it has one."""
+    path = folder / CARD
+    if not path.is_file():
+        return
+    card = ModelCard.load(path)
+    card.text = _with_section(card.text, _section(report))
+    others = [each for each in card.data.eval_results or [] if not each.dataset_type.startswith(PREFIX)]
+    card.data.model_name = card.data.model_name or report.model
+    card.data.eval_results = [*others, *_entries(report)]
+    write_text(path, str(card))
+
+
+def _with_section(text: str, section: str) -> str:
+    """Return the text of a card with this section in place of a former one."""
+    before, start, rest = text.partition(START)
+    if start and END in rest:
+        return f"{before}{section}{rest.partition(END)[2]}"
+    before, heading, after = text.partition(NEXT)
+    return f"{before.rstrip()}\n\n{section}\n{heading}{after}"
+
+
+def _section(report: Report) -> str:
+    title = f"## Evaluation on {escape_markdown(report.suite)}"
+    blocks = [to_markdown(block, level=3) for block in report_blocks(report)]
+    return "\n\n".join(filter(None, [START, title, escape_markdown(summary(report)), *blocks, END]))
+
+
+def _entries(report: Report) -> list[EvalResult]:
+    """Return an entry for each metric of the model on each set, and for each task of MTEB."""
+    found = [
+        _entry(
+            "semantic-similarity" if one.metric.of_similarities else "retrieval", one.name, one.source, name, each.value
+        )
+        for one in report.sets
+        for name, each in one.scores[report.model].items()
+    ]
+    return found + [
+        _entry("mteb", f"mteb-{task}", f"MTEB {task}", name, value)
+        for task, models in report.mteb.items()
+        for name, value in models[report.model].items()
+    ]
+
+
+def _entry(task: str, name: str, source: str, metric: str, value: float) -> EvalResult:
+    return EvalResult(
+        task_type=task, dataset_type=f"{PREFIX}{name}", dataset_name=source, metric_type=metric, metric_value=value
+    )

@@ -1,0 +1,107 @@
+"""Models of an evaluation: how each is loaded, and the sentences that it was trained on, if that is known."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from src.config import Config
+from src.config.evaluation import BASE
+from src.config.recorded import recorded_config
+from src.config.tracking import TrackingConfig
+from src.data.sentences import Digests, load_digests
+from src.evaluation.result import RESULT_FILE
+from src.prediction.encoder import EMBEDDED, HUB_NAME, MODEL_FILES, REGISTRY, load_model
+from src.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+SETTINGS = "config.yaml"
+
+
+@dataclass(frozen=True)
+class SuiteModel:
+    """A model of an evaluation."""
+
+    name: str
+    """Short name in tables."""
+    reference: str
+    """As on the command line."""
+    load: Callable[[], "SentenceTransformer"]
+    seen: Digests | None = None
+    """Digests of the sentences that it was trained on, None if they are not known."""
+
+
+def find_models(model: str, against: list[str], tracking: TrackingConfig) -> list[SuiteModel]:
+    """Return the model and those to compare it with, none of which is loaded yet.
+
+    Raises `UserError` if a folder is none of a model, or the base encoder of the model is not known.
+    """
+    found = [_find(reference, model, tracking) for reference in (model, *against)]
+    names = [one.name for one in found]
+    return [
+        SuiteModel(one.name if names.count(one.name) == 1 else one.reference, one.reference, one.load, one.seen)
+        for one in found
+    ]
+
+
+def _find(reference: str, model: str, tracking: TrackingConfig) -> SuiteModel:
+    if reference == BASE and not Path(BASE).exists():
+        return SuiteModel(BASE, f"{BASE} encoder of {model}", base_loader(model, tracking))
+    is_remote = reference == EMBEDDED or reference.startswith(REGISTRY) or HUB_NAME.fullmatch(reference)
+    if not is_remote and not Path(reference).expanduser().is_dir():
+        load_model(reference, tracking.uri)  # raises the error that says what can be given, before the others load
+    experiment = experiment_of(reference)
+    seen = load_digests(experiment) if experiment else None
+    return SuiteModel(_short_name(reference), reference, lambda: load_model(reference, tracking.uri), seen)
+
+
+def base_loader(model: str, tracking: TrackingConfig) -> Callable[[], "SentenceTransformer"]:
+    """Return a function that loads the base encoder of a model, which must be an experiment or a registered version."""
+    base = settings_of(model, tracking).model
+
+    def load() -> "SentenceTransformer":
+        from sentence_transformers.util import get_device_name
+
+        from src.encoder import load_encoder
+
+        return load_encoder(base).to(get_device_name())
+
+    return load
+
+
+def settings_of(model: str, tracking: TrackingConfig) -> Config:
+    """Return the settings that a model was trained with, in its own folder; raise `UserError` if they are not known."""
+    if experiment := experiment_of(model):
+        return recorded_config(experiment / SETTINGS, experiment, tracking)
+    if model.startswith(REGISTRY):
+        from src.tracking import download_result  # imports mlflow, which takes seconds
+
+        with TemporaryDirectory() as scratch:
+            folder = download_result(model, tracking.uri, Path(scratch), (SETTINGS,))
+            if (folder / SETTINGS).is_file():
+                return recorded_config(folder / SETTINGS, folder, tracking)
+    raise UserError(
+        f"{model}: expected a folder of a finished experiment with {SETTINGS} and {RESULT_FILE}, or a version of"
+        " models:/, whose settings name the base encoder, found neither: name the other model instead of base."
+    )
+
+
+def experiment_of(model: str) -> Path | None:
+    """Return the folder of a finished experiment that a model names, itself or by its model/, None for others."""
+    path = Path(model).expanduser()
+    for folder in (path, path.parent) if path.name == "model" else (path,):
+        if (folder / RESULT_FILE).is_file() and (folder / SETTINGS).is_file():
+            return folder
+    return None
+
+
+def _short_name(reference: str) -> str:
+    path = Path(reference).expanduser()
+    if not path.is_dir():
+        return reference.removeprefix(REGISTRY)
+    path = path.resolve()
+    is_model = path.name == "model" and any((path / name).is_file() for name in MODEL_FILES)
+    return path.parent.name if is_model else path.name

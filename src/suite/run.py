@@ -1,0 +1,126 @@
+"""Evaluation on a suite, from settings to the reports: the examples and the models' addresses are checked first."""
+
+import logging
+import re
+import shlex
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from src.config import Config
+from src.config.evaluation import BASE, EvaluateConfig
+from src.config.recorded import recorded_config
+from src.config.schema import load_suite
+from src.evaluation.result import Result
+from src.suite.models import SETTINGS, experiment_of, find_models
+from src.suite.sets import LoadedSet, load_sets
+from src.utils.console import console, relative_to_cwd
+from src.utils.errors import UserError, shorten
+from src.utils.files import exclusive_lock
+
+if TYPE_CHECKING:
+    from src.suite.evaluation import SetResult
+    from src.suite.report import Report
+
+SUITE = Path(__file__).parents[2] / "conf" / "suite" / "korean_sts.yaml"
+UNNAMEABLE = re.compile(r"[^\w./ :-]")
+"""Characters that the name of a metric cannot have in MLflow."""
+
+log = logging.getLogger(__name__)
+
+
+def run_evaluation(config: EvaluateConfig) -> "Report":
+    """Evaluate a model, and others beside it, on a suite; print the report, write and record it, and return it.
+
+    Raises `UserError` for invalid examples, an unknown model, or if no set can be reached.
+    """
+    experiment = experiment_of(config.model)
+    with exclusive_lock(experiment) if experiment and (config.record or not config.output) else nullcontext():
+        return evaluate_on_suite(config)
+
+
+def evaluate_trained(config: Config) -> None:
+    """Evaluate the model that a training has just written, against its base encoder, on `SUITE`.
+
+    The training has succeeded, whatever happens here.
+    """
+    settings = EvaluateConfig(
+        model=config.folder,
+        against=[BASE],
+        suite=load_suite(SUITE),
+        threads=config.trainer.threads,
+        seed=config.trainer.seed,
+        tracking=config.tracking,
+    )
+    try:
+        evaluate_on_suite(settings)
+    except Exception as error:
+        again = f"python -m src.evaluate model={shlex.quote(str(relative_to_cwd(Path(config.folder))))} against={BASE}"
+        log.warning(f"the model was not evaluated on {settings.suite.name}: {shorten(error, 500)}; run {again}")
+        log.debug("evaluation failed", exc_info=True)
+
+
+def evaluate_on_suite(config: EvaluateConfig) -> "Report":
+    """Do as `run_evaluation` in an experiment's folder that the caller has locked."""
+    experiment = experiment_of(config.model)
+    models = find_models(config.model, config.against, config.tracking)
+    with console.status("Checking the sets"):
+        sets, left_out = load_sets(config.suite)
+    if not sets and not config.mteb:
+        raise UserError(f"expected a set that can be reached, found none: {next(iter(left_out.values()))}.")
+    # these import torch, which takes seconds: a wrong address is reported before that
+    from src.report.blocks import print_blocks
+    from src.suite.evaluation import evaluate_models
+    from src.suite.report import Report, report_blocks, summary, write_report
+
+    start = time.perf_counter()
+    found, precision, mteb = evaluate_models(models, sets, config)
+    names = {one.name: one.reference for one in models}
+    run_id = Result.load(experiment).run_id if experiment else None
+    report = Report(config.suite.name, names, found, left_out, precision, time.perf_counter() - start, mteb, run_id)
+    print_blocks(report_blocks(report))
+    console.print(f"\n{summary(report)}")
+    if folder := Path(config.output) if config.output else experiment:
+        write_report(report, folder)
+        log.info(f"{relative_to_cwd(folder / 'evaluation.md')}, computed in {report.seconds:.0f} s")
+    if experiment and config.record:
+        record(report, sets, experiment, config)
+    return report
+
+
+def record(report: "Report", sets: list[LoadedSet], experiment: Path, config: EvaluateConfig) -> None:
+    """Write the report into the card of an experiment's model, and its metrics into the run and the logged model."""
+    from src.suite.card import update_card
+    from src.suite.report import FILES
+    from src.tracking import known_run, start_run  # imports mlflow, which takes seconds
+
+    update_card(experiment / "model", report)
+    result = Result.load(experiment)
+    settings = recorded_config(experiment / SETTINGS, experiment, replace(config.tracking, system_metrics=False))
+    known = known_run(settings, result.run_id)
+    if known is None:
+        log.warning(f"  note: run {result.run_id} is not in the tracking store, so its metrics are not recorded")
+        return
+    with start_run(settings, {}, known) as run:
+        for one, found in zip(sets, report.sets, strict=True):
+            context = f"{report.suite} {one.name}"
+            examples = one.data.provenance, one.examples
+            run.log_measured(_named(report, found), result.steps, examples, context)
+        for task, values in report.mteb.items():
+            measured = {f"mteb/{task}/{name}": value for name, value in values[report.model].items()}
+            run.log_measured(measured, result.steps, None, f"MTEB {task}")
+        run.log_files(experiment, [name for name in FILES if not config.output and (experiment / name).is_file()])
+    if run.behind:
+        log.warning(f"  note: tracking is behind: {run.behind}")
+
+
+def _named(report: "Report", found: "SetResult") -> dict[str, float]:
+    """Return the model's metrics on a set, and its differences to others, by their names in the store."""
+    values: dict[str, float] = {}
+    for name, estimate in found.scores[report.model].items():
+        values |= estimate.to_dict(name)
+    for each in found.verdicts:
+        values |= each.estimate.to_dict(f"{found.metric.name}_against_{UNNAMEABLE.sub('_', each.other)}")
+    return {f"{report.suite}/{found.name}/{name}": value for name, value in values.items()}

@@ -1,0 +1,40 @@
+"""The section of a suite in a card that is not ours, and what it leaves as it is."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from src.evaluation.statistics import Estimate
+from src.suite.card import END, START, update_card
+from src.suite.evaluation import SetResult
+from src.suite.report import Report
+from src.suite.verdicts import Verdict
+
+
+def report(name: str = "tuned", value: float = 0.5) -> Report:
+    scores = {model: {"spearman_cosine": Estimate(value, 0.4, 0.6)} for model in (name, "base")}
+    verdict = Verdict("a_set", "base", Estimate(0.1, 0.05, 0.2), 0.01)
+    one = SetResult("a_set", "a file | (files)", "scored", 40, "0" * 36, 70, 3, scores, [verdict])
+    return Report("korean_sts", {name: f"experiments/{name}", "base": "base"}, [one], {"b_set": "no file"}, "fp32", 1.0)
+
+
+@pytest.mark.parametrize("text", ["# A card\n\nText.\n", "---\nlicense: mit\ntags:\n- a\n---\n# A card\n\nText.\n"])
+def test_the_section_is_added_once_to_any_card(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(text)
+    update_card(tmp_path, report(value=0.4))
+    update_card(tmp_path, report())
+    card = ModelCard.load(path)
+    assert path.read_text().count(START) == path.read_text().count(END) == 1
+    assert card.text.index("Text.") < card.text.index(START)
+    assert "| a\\_set |" in card.text or "| a_set |" in card.text
+    assert "gain on a_set. Sentences that stand in its training set: 3 of 70 in a_set." in card.text
+    assert "| b_set | no file |" in card.text
+    assert [(each.dataset_type, each.metric_value) for each in card.data.eval_results] == [("suite-a_set", 0.5)]
+    assert card.data.license == ("mit" if "license" in text else None)
+
+
+def test_a_folder_without_a_card_stays_without_one(tmp_path: Path) -> None:
+    update_card(tmp_path, report())
+    assert not list(tmp_path.iterdir())
