@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from src.config.export import ExportConfig
-from src.evaluation.result import RESULT_FILE
 from src.exporting.folder import INFO, RUNTIMES, require_packages
-from src.prediction.encoder import REGISTRY, check_address
+from src.prediction.encoder import REGISTRY, check_address, experiment_of
 from src.utils.errors import UserError
 
 FOLDER = "export"
@@ -28,13 +27,6 @@ def no_examples(model: str) -> UserError:
         f"model={model}: expected an experiment, whose examples are known, or examples to compare the export with the"
         " model on, found neither: set data.dev=FILE, with the keys of data=pairs."
     )
-
-
-def experiment_of(model: str) -> Path | None:
-    """Return the folder of the experiment that `model` names, itself or by its folder model/; None if it names none."""
-    path = Path(model).expanduser()
-    places = [path, *([path.parent] if path.name == "model" else [])]
-    return next((each for each in places if (each / RESULT_FILE).is_file()), None)
 
 
 def output_of(config: ExportConfig, experiment: Path | None) -> Path:

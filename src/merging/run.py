@@ -15,8 +15,8 @@ from src.data import ExampleSet, load_examples
 from src.data.examples import unordered_digest
 from src.data.sentences import Digests, load_digests, trained_on
 from src.evaluation.result import RESULT_FILE, Result
-from src.prediction.encoder import load_model
-from src.suite.models import SETTINGS, base_loader, experiment_of, settings_of
+from src.prediction.encoder import SETTINGS, experiment_of, load_model
+from src.suite.models import base_loader, settings_of
 from src.suite.sets import load_sets
 from src.utils.console import log_to_file
 from src.utils.errors import UserError
@@ -77,7 +77,7 @@ def _check_examples(folder: Path, result: Result, examples: ExampleSet) -> None:
 def _merge(
     config: MergeConfig, settings: Config, examples: ExampleSet, folders: list[Path], results: list[Result]
 ) -> Result:
-    # these import torch, which takes seconds: mistakes are told before that
+    # these import torch, which takes seconds: mistakes are reported before that
     from src.encoder.averaging import average_encoders
     from src.merging.result import record_merge
     from src.training.precision import use_threads

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from src.config.model import EmbeddedEncoder, HubEncoder
+from src.evaluation.result import RESULT_FILE
 from src.utils.errors import UserError
 from src.utils.staging import roll_forward
 
@@ -24,6 +25,8 @@ OTHERS = f"OWNER/NAME on the Hub, {REGISTRY}NAME/VERSION or {EMBEDDED}"
 """What can be given but a folder."""
 EXPORT_INFO = "export.json"
 """File of an export folder, see src/exporting."""
+SETTINGS = "config.yaml"
+"""File of an experiment with its settings."""
 MODEL_FILES = ("modules.json", "config.json")
 """A model folder contains at least one of these files."""
 
@@ -46,6 +49,15 @@ def load_model(model: str, tracking_uri: str) -> "SentenceTransformer":
         return _load(found, model)
     with model_folder(model, tracking_uri, OTHERS) as folder:
         return _load(HubEncoder(path=str(folder)), model)
+
+
+def experiment_of(model: str) -> Path | None:
+    """Return the folder of a finished experiment that a model names, itself or by its model/, None for others."""
+    path = Path(model).expanduser()
+    for folder in (path, path.parent) if path.name == "model" else (path,):
+        if (folder / RESULT_FILE).is_file() and (folder / SETTINGS).is_file():
+            return folder
+    return None
 
 
 def check_address(model: str) -> None:

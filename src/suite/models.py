@@ -12,13 +12,11 @@ from src.config.recorded import recorded_config
 from src.config.tracking import TrackingConfig
 from src.data.sentences import Digests, load_digests
 from src.evaluation.result import RESULT_FILE
-from src.prediction.encoder import EMBEDDED, HUB_NAME, MODEL_FILES, REGISTRY, load_model
+from src.prediction.encoder import MODEL_FILES, REGISTRY, SETTINGS, check_address, experiment_of, load_model
 from src.utils.errors import UserError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-SETTINGS = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,7 @@ def find_models(model: str, against: list[str], tracking: TrackingConfig) -> lis
 def _find(reference: str, model: str, tracking: TrackingConfig) -> SuiteModel:
     if reference == BASE and not Path(BASE).exists():
         return SuiteModel(BASE, f"{BASE} encoder of {model}", base_loader(model, tracking))
-    is_remote = reference == EMBEDDED or reference.startswith(REGISTRY) or HUB_NAME.fullmatch(reference)
-    if not is_remote and not Path(reference).expanduser().is_dir():
-        load_model(reference, tracking.uri)  # raises the error that says what can be given, before the others load
+    check_address(reference)  # before the others are loaded
     experiment = experiment_of(reference)
     seen = load_digests(experiment) if experiment else None
     return SuiteModel(_short_name(reference), reference, lambda: load_model(reference, tracking.uri), seen)
@@ -87,15 +83,6 @@ def settings_of(model: str, tracking: TrackingConfig) -> Config:
         f"{model}: expected a folder of a finished experiment with {SETTINGS} and {RESULT_FILE}, or a version of"
         " models:/, whose settings name the base encoder, found neither: name the other model instead of base."
     )
-
-
-def experiment_of(model: str) -> Path | None:
-    """Return the folder of a finished experiment that a model names, itself or by its model/, None for others."""
-    path = Path(model).expanduser()
-    for folder in (path, path.parent) if path.name == "model" else (path,):
-        if (folder / RESULT_FILE).is_file() and (folder / SETTINGS).is_file():
-            return folder
-    return None
 
 
 def _short_name(reference: str) -> str:

@@ -14,7 +14,8 @@ from src.config.evaluation import BASE, EvaluateConfig
 from src.config.recorded import recorded_config
 from src.config.schema import load_suite
 from src.evaluation.result import Result
-from src.suite.models import SETTINGS, experiment_of, find_models
+from src.prediction.encoder import SETTINGS, experiment_of
+from src.suite.models import find_models
 from src.suite.sets import LoadedSet, load_sets
 from src.utils.console import console, relative_to_cwd
 from src.utils.errors import UserError, shorten

@@ -20,10 +20,10 @@ from tests.exporting.conftest import DIFFICULT, KINDS, MODULES
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
-pytestmark = pytest.mark.export
-
 from src.exporting.conversion import write_graph_files
 from src.exporting.runtime import OPENERS, Session
+
+pytestmark = pytest.mark.export
 
 MakeEncoder = Callable[[str], Path]
 
