@@ -32,6 +32,7 @@ COPIED = ("src", "conf", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcigno
 EXPERIMENTS = ("review_sts", "review_sts_best", "project_match", "review_search")
 STAGES = ("prepare", "train", "report")
 PLUMBING = ("src.cli", "src.utils", "src.tracking", "src.comparison", "src.config")
+PLUMBING += ("src.suite", "src.prediction", "src.exporting")  # trainer.evaluate_suite, which follows a training
 """Packages that do not decide what a stage writes: they parse, move, check, print and record it."""
 TINY = {
     "review_sts": "data:\n  sources: [sample]\n",

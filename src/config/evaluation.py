@@ -100,7 +100,7 @@ class MergeConfig:
     reported."""
     keep: float = 0.95
     """auto: share of the gain over `base` on a part of train that must be kept."""
-    name: str | None = None
+    name: str = ""
     """Name of the merged experiment; empty: that of the first model with _merged appended."""
     folder: str | None = None
     """Folder of the result; empty: NAME beside the folder of the first model."""

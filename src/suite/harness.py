@@ -44,6 +44,8 @@ def run_tasks(encoder: SentenceTransformer, tasks: list[Any], batch_size: int) -
 
     Nothing is cached or written, and no emissions are tracked. Prompts are those that MTEB itself takes from the model.
     """
+    if not tasks:  # the extra may be missing
+        return {}
     mteb, found = _library(), {}
     options = {"batch_size": batch_size, "show_progress_bar": False}
     for task in tasks:
