@@ -13,6 +13,8 @@ SAMPLERS = ("tpe", "random", "grid", "gp")
 PRUNERS = ("percentile", "median", "hyperband", "wilcoxon", "none")
 ENGINES = ("local", "ray")
 RIVALS = ("stock_fp32", "stock_bf16", "stock_uncut")
+MODELS = "an experiment or model folder, OWNER/NAME on the Hub, models:/NAME/VERSION or e5_small_ko"
+"""What a model can be named by, for messages."""
 REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 SEARCHABLE = ("model", "loss", "trainer")
 """Parts of the configuration that a trial of a sweep may change."""
@@ -170,9 +172,8 @@ class PredictConfig:
     """MLflow store in which models:/ addresses are looked up."""
 
     def __post_init__(self) -> None:
-        kinds = "an experiment or model folder, OWNER/NAME on the Hub, models:/NAME/VERSION or e5_small_ko"
         checks = [
-            ("model", bool(self.model.strip()), kinds),
+            ("model", bool(self.model.strip()), MODELS),
             ("quoting", self.quoting in QUOTING, f"one of {list(QUOTING)}"),
             ("top_k", self.top_k >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from src.config.commands import MODELS
 from src.config.data import build_source
 from src.config.tracking import TrackingConfig
 from src.config.training import PRECISIONS
@@ -17,7 +18,6 @@ SPLITS = ("dev", "test")
 NAME = re.compile(r"\w([\w .-]{0,48}\w)?")
 """Names of suites and sets, which are part of the names of metrics."""
 NAMES = "at most 50 letters, digits, spaces or any of _ . -"
-MODELS = "an experiment or model folder, OWNER/NAME on the Hub, models:/NAME/VERSION or e5_small_ko"
 
 
 @dataclass(frozen=True)

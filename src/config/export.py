@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from math import isfinite
 
+from src.config.commands import MODELS
 from src.config.data import PairFiles
 from src.config.tracking import TrackingConfig
 from src.utils.errors import require_fields
@@ -43,9 +44,8 @@ class ExportConfig:
     """MLflow store in which models:/ addresses are looked up and the export is recorded."""
 
     def __post_init__(self) -> None:
-        kinds = "an experiment or model folder, OWNER/NAME on the Hub, models:/NAME/VERSION or e5_small_ko"
         checks = [
-            ("model", bool(self.model.strip()), kinds),
+            ("model", bool(self.model.strip()), MODELS),
             ("format", self.format in FORMATS, f"one of {list(FORMATS)}"),
             ("precision", self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
             ("output", self.output is None or bool(self.output.strip()), "the path of a folder, or null"),

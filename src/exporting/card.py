@@ -1,6 +1,5 @@
 """Section of the model card on the exports of an experiment's model; written again it is replaced."""
 
-import re
 from pathlib import Path
 
 from src.exporting.folder import INFO, ExportInfo
@@ -10,11 +9,10 @@ from src.exporting.speed import BATCH
 from src.report.sentence import signed
 from src.utils.errors import UserError
 from src.utils.files import write_text
-from src.utils.text import escape_markdown
+from src.utils.text import escape_markdown, replace_section
 
 CARD = Path("model") / "README.md"
 START, END = "<!-- exports -->", "<!-- end of exports -->"
-SECTION = re.compile(rf"\n*{START}.*?{END}\n*", re.DOTALL)
 BEFORE = "\n## Citation\n"
 """Heading of the card before which a new section is put."""
 
@@ -26,10 +24,8 @@ def write_section(experiment: Path, digest: str, latest: Path) -> None:
         return
     folders = dict.fromkeys([*sorted((experiment / FOLDER).glob("*")), latest])
     found = [(folder, info) for folder in folders if (info := _read(folder)) and info.digest == digest]
-    card = SECTION.sub("\n\n", path.read_text(encoding="utf-8"))
-    text = f"\n{START}\n{_section(experiment, found)}\n{END}\n"
-    start, heading, rest = card.partition(BEFORE)
-    write_text(path, f"{start.rstrip()}\n{text}{heading}{rest}")
+    section = f"{START}\n{_section(experiment, found)}\n{END}"
+    write_text(path, replace_section(path.read_text(encoding="utf-8"), section, (START, END), BEFORE))
 
 
 def _read(folder: Path) -> ExportInfo | None:

@@ -11,6 +11,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
 from src.config.export import ExportConfig
+from src.config.recorded import recorded_config
 from src.data import load_examples, shape_of
 from src.data.examples import unordered_digest
 from src.data.shapes import SHAPES
@@ -18,7 +19,6 @@ from src.encoder.folder import folder_digest
 from src.evaluation.names import by_dimension
 from src.evaluation.result import RESULT_FILE, RUN_FILES, Result
 from src.exporting.place import no_examples
-from src.pipeline.reproduce import restore_config
 from src.prediction.encoder import REGISTRY, SETTINGS, experiment_of, load_model, model_folder
 from src.report.words import WORDS
 from src.utils.errors import UserError, shorten
@@ -94,7 +94,7 @@ def _evaluated(config: ExportConfig, folder: Path | None, result: Result | None)
         return Evaluated(given.dev, config.data.dev)
     if folder is None or result is None:
         raise no_examples(config.model)
-    settings = restore_config(folder / SETTINGS, folder)
+    settings = recorded_config(folder / SETTINGS, folder, config.tracking)
     dims = tuple(by_dimension(result.metric.name, result.scores))
     name = f"{result.evaluated_on} ({result.data_source})"
     if result.metric.of_similarities:

@@ -7,7 +7,7 @@ from huggingface_hub import EvalResult, ModelCard
 from src.report.blocks import to_markdown
 from src.suite.report import Report, report_blocks, summary
 from src.utils.files import write_text
-from src.utils.text import escape_markdown
+from src.utils.text import escape_markdown, replace_section
 
 CARD = "README.md"
 START, END = "<!-- suite: written by python -m src.evaluate -->", "<!-- end of suite -->"
@@ -23,20 +23,11 @@ def update_card(folder: Path, report: Report) -> None:
     if not path.is_file():
         return
     card = ModelCard.load(path)
-    card.text = _with_section(card.text, _section(report))
+    card.text = replace_section(card.text, _section(report), (START, END), NEXT)
     others = [each for each in card.data.eval_results or [] if not each.dataset_type.startswith(PREFIX)]
     card.data.model_name = card.data.model_name or report.model
     card.data.eval_results = [*others, *_entries(report)]
     write_text(path, str(card))
-
-
-def _with_section(text: str, section: str) -> str:
-    """Return the text of a card with this section in place of a former one."""
-    before, start, rest = text.partition(START)
-    if start and END in rest:
-        return f"{before}{section}{rest.partition(END)[2]}"
-    before, heading, after = text.partition(NEXT)
-    return f"{before.rstrip()}\n\n{section}\n{heading}{after}"
 
 
 def _section(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""Texts and names from outside made safe for the terminal and Markdown."""
+"""Texts and names from outside made safe for the terminal and Markdown, and sections of Markdown."""
 
 import re
 
@@ -17,3 +17,16 @@ def visible(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """Return the text on one line, so that Markdown and HTML in it are shown and not interpreted."""
     return MARKDOWN.sub(r"\\\g<0>", " ".join(visible(text).split()))
+
+
+def replace_section(text: str, section: str, marks: tuple[str, str], before: str) -> str:
+    """Return Markdown with a section in place of a former one, else before a heading, else at the end.
+
+    `marks`: the lines with which the section, also a former one, starts and ends.
+    """
+    start, end = marks
+    above, found, rest = text.partition(start)
+    if found and end in rest:
+        return f"{above}{section}{rest.partition(end)[2]}"
+    above, heading, below = text.partition(before)
+    return f"{above.rstrip()}\n\n{section}\n{heading}{below}"
