@@ -22,11 +22,12 @@ from src.config.commands import PredictConfig
 from src.encoder import load_encoder
 from src.encoder.prompts import prompt_for
 from src.evaluation.embedding import embed
+from src.packing.attention import packed_attention
+from src.packing.batches import PackedCollator, embed_packed, features_of
+from src.packing.tokens import tokenize
 from src.pipeline.reproduce import restore_config
 from src.prediction import run_prediction
 from src.tracking.registry import EXAMPLE
-from src.training.attention import packed_attention
-from src.training.packing import PackedCollator, embed_packed, features_of, tokenize
 
 PROMPTS = {"query": "질문: ", "passage": "찾은 글: "}
 COLUMNS = {
@@ -84,9 +85,9 @@ def reading() -> Iterator[Seen]:
     @wraps(forward)
     def recorded(self: Any, features: dict[str, Any], **options: Any) -> Any:
         tokens = features["input_ids"]
-        if "pack_order" in features:
-            starts = features["cu_seq_lens_q"].tolist()
-            texts = [tokens[0, starts[at] : starts[at + 1]] for at in features["pack_order"].tolist()]
+        if "pack_rows" in features:
+            segments = tokens[0].split(features["cu_seq_lens_q"].diff().tolist())
+            texts = [segment for segment in segments if len(segment.unique()) > 1]  # a filler repeats one token
         else:
             texts = [row[mask.bool()] for row, mask in zip(tokens, features["attention_mask"], strict=True)]
         into = seen.training if self.training else seen.evaluation

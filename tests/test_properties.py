@@ -30,9 +30,10 @@ from src.data.shapes import SHAPES
 from src.evaluation import retrieval
 from src.evaluation.retrieval import Task, rank
 from src.evaluation.statistics import average_precision, best_f1
-from src.training.attention import packed_attention
+from src.packing.attention import packed_attention
+from src.packing.batches import PackedCollator, embed_packed, features_of
+from src.packing.tokens import tokenize
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
-from src.training.packing import PackedCollator, embed_packed, features_of, tokenize
 from src.utils.errors import UserError
 from tests.training.examples import make_losses, make_set, make_trainer
 

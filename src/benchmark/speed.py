@@ -87,8 +87,8 @@ def measure_workload(config: BenchSettings, pairs: ExampleSet) -> Workload:
     """Return the workload of a training run with this configuration."""
     # imported here, as torch and transformers take seconds: the configuration is checked first
     from src.encoder import load_encoder
+    from src.packing.tokens import tokenize
     from src.training.fine_tune import eval_interval
-    from src.training.packing import tokenize
     from src.training.precision import peak_flops, use_threads
 
     use_threads(config.trainer.threads)

@@ -160,9 +160,9 @@ class PredictConfig:
     """Quotation marks of CSV and TSV input: auto, csv or none, as data.quoting of a training."""
     top_k: int = 5
     """Candidates returned for each query."""
-    batch_size: int = 32
-    """Sentences per forward pass."""
-    precision: str = "fp32"
+    batch_size: int = 128
+    """Sentences per forward pass, on average."""
+    precision: str = "auto"
     """fp32 (the scores of sentence-transformers), bf16, or auto: bf16 if this machine computes it faster."""
     threads: int = 0
     """CPU threads; 0: as many as the process has cores."""

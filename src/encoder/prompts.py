@@ -34,7 +34,12 @@ def prompt_for(encoder: SentenceTransformer, column: str) -> str:
 
 def unpooled_for(encoder: SentenceTransformer, column: str) -> int:
     """Return the number of tokens at the start of a column's texts that pooling leaves out: those of its prompt."""
-    prompt, first = prompt_for(encoder, column), encoder[0]
+    return unpooled_with(encoder, prompt_for(encoder, column))
+
+
+def unpooled_with(encoder: SentenceTransformer, prompt: str) -> int:
+    """Return the number of tokens at the start of texts with this prompt that pooling leaves out."""
+    first = encoder[0]
     leaves_out = any(isinstance(module, Pooling) and not module.include_prompt for module in encoder)
     return (first._get_prompt_length(prompt) or 0) if prompt and leaves_out and isinstance(first, Transformer) else 0
 

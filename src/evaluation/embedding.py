@@ -15,6 +15,7 @@ from torch import Tensor
 from src.data.shapes import text_columns
 from src.encoder.prompts import prompt_for
 from src.evaluation.statistics import Floats
+from src.packing.encode import encode
 
 ROWS = 8192
 """Rows whose similarities are computed at a time: 12 MB for each column of 384 dimensions."""
@@ -49,19 +50,18 @@ class Embedded:
         return np.concatenate([pairwise_cos_sim(*part).cpu().double().numpy() for part in parts])
 
 
-def embed(encoder: SentenceTransformer, examples: Dataset, batch_size: int) -> Embedded:
+def embed(encoder: SentenceTransformer, examples: Dataset, batch_size: int, precision: str = "fp32") -> Embedded:
     """Return the embedded columns of texts; leaves the encoder in evaluation mode.
 
     Texts of all columns with the same prompt are encoded together, in the order of the columns and rows.
     """
-    return embed_all(encoder, [examples], batch_size)[0]
+    return embed_all(encoder, [examples], batch_size, precision)[0]
 
 
-def embed_all(encoder: SentenceTransformer, splits: Sequence[Dataset], batch_size: int) -> list[Embedded]:
-    """Return the embedded columns of several data sets, whose texts are encoded once for all of them.
-
-    The encoder sorts them by length, so that the texts of a batch are of similar length.
-    """
+def embed_all(
+    encoder: SentenceTransformer, splits: Sequence[Dataset], batch_size: int, precision: str = "fp32"
+) -> list[Embedded]:
+    """Return the embedded columns of several data sets, whose texts are encoded once for all of them."""
     tables = [split.select_columns(text_columns(split.column_names)).to_pandas() for split in splits]
     series = {(number, name): table[name] for number, table in enumerate(tables) for name in table.columns}
     texts: list[str] = []
@@ -71,11 +71,7 @@ def embed_all(encoder: SentenceTransformer, splits: Sequence[Dataset], batch_siz
         found, distinct = pd.factorize(pd.concat([series[key] for key in same]))
         ends = np.cumsum([len(series[key]) for key in same])[:-1]
         codes |= zip(same, np.split(found + len(texts), ends), strict=True)
-        vectors.append(
-            encoder.encode(
-                distinct.tolist(), prompt=prompt, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
-            ).float()
-        )
+        vectors.append(encode(encoder, distinct.tolist(), prompt, batch_size, precision))
         texts += distinct.tolist()
     shared, together = np.array(texts, dtype=object), torch.cat(vectors)
     return [

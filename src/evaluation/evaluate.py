@@ -65,9 +65,11 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(encoder: SentenceTransformer, examples: Dataset, loss: PairLoss, config: TrainerConfig) -> Evaluation:
+def evaluate(
+    encoder: SentenceTransformer, examples: Dataset, loss: PairLoss, config: TrainerConfig, precision: str = "fp32"
+) -> Evaluation:
     """Return the encoder's evaluation on the examples; leaves it in evaluation mode and uses no random numbers."""
-    embedded = embed(encoder, examples, config.eval_batch_size)
+    embedded = embed(encoder, examples, config.eval_batch_size, precision)
     found = evaluate_embedded(embedded, examples, tuple(getattr(loss, "matryoshka_dims", ())))
     batches = batches_of(examples, shape_of(examples), config.batch_size)
     return replace(found, loss=validation_loss(loss, embedded, gold_of(examples), batches))
@@ -88,10 +90,14 @@ def gold_of(examples: Dataset) -> Floats | None:
 
 
 def evaluate_sets(
-    encoder: SentenceTransformer, splits: Mapping[str, Dataset], losses: Mapping[str, PairLoss], config: TrainerConfig
+    encoder: SentenceTransformer,
+    splits: Mapping[str, Dataset],
+    losses: Mapping[str, PairLoss],
+    config: TrainerConfig,
+    precision: str = "fp32",
 ) -> Evaluation:
     """Return the evaluation of the first split, with the metrics of the others; `losses` by the names of the splits."""
-    found = {name: evaluate(encoder, split, losses[name], config) for name, split in splits.items()}
+    found = {name: evaluate(encoder, split, losses[name], config, precision) for name, split in splits.items()}
     first, *names = found
     others = {name: found[name] for name in names}
     metrics = {f"{name}/{key}": value for name, other in others.items() for key, value in other.metrics.items()}

@@ -13,6 +13,7 @@ from torch import Tensor
 from src.config.model import TEXT_COLUMNS
 from src.encoder.coverage import TextCoverage
 from src.encoder.prompts import prompt_for
+from src.packing.encode import encode
 from src.prediction.tables import RANKING_SCHEMA, Chunk, scored_schema
 
 SENTENCES = ("sentence1", "sentence2")
@@ -31,7 +32,7 @@ class Embedder:
         """`precision`: fp32 or bf16; `cache_mb`: size of the cache in MiB."""
         self.encoder = encoder
         self.batch_size = batch_size
-        self.bf16 = precision == "bf16"
+        self.precision = precision
         self.dimension = int(encoder.get_embedding_dimension())
         self.encoded = 0
         """Number of sentences encoded so far."""
@@ -72,11 +73,7 @@ class Embedder:
 
     def _encode_with(self, prompt: str, sentences: list[str]) -> Tensor:
         self.encoded += len(sentences)
-        self.coverage(sentences, prompt)
-        options = {"prompt": prompt, "batch_size": self.batch_size, "convert_to_tensor": True}
-        with torch.autocast(self.encoder.device.type, torch.bfloat16, enabled=self.bf16):
-            embeddings: Tensor = self.encoder.encode(sentences, show_progress_bar=False, **options)
-        return embeddings.float().cpu()
+        return encode(self.encoder, sentences, prompt, self.batch_size, self.precision, self.coverage).cpu()
 
     def _store(self, keys: list[bytes], embeddings: Tensor) -> None:
         keys, embeddings = keys[: self.capacity], embeddings[: self.capacity]

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from sentence_transformers import SentenceTransformer
 
 from src.config.evaluation import EvaluateConfig
@@ -83,8 +82,7 @@ def score(
     """Return the evaluation of an encoder on each set."""
     if not sets:
         return {}
-    with torch.no_grad(), torch.autocast(encoder.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        embedded = embed_all(encoder, [one.examples for one in sets], batch_size)
+    embedded = embed_all(encoder, [one.examples for one in sets], batch_size, precision)
     return {one.name: evaluate_embedded(each, one.examples) for one, each in zip(sets, embedded, strict=True)}
 
 

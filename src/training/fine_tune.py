@@ -17,7 +17,10 @@ from src.encoder.inputs import transformer_of
 from src.encoder.prompts import prompt_for
 from src.evaluation.evaluate import Evaluation, evaluate_sets
 from src.evaluation.metrics import leading_metric
-from src.training.attention import check_packing, packed_attention
+from src.packing.attention import check_packing, packed_attention
+from src.packing.dropout import fast_dropout
+from src.packing.projections import fused_qkv
+from src.packing.tokens import tokenize
 from src.training.callbacks import (
     CurveRow,
     EarlyStopping,
@@ -29,12 +32,11 @@ from src.training.callbacks import (
 )
 from src.training.checkpoints import delete_incomplete, last_checkpoint
 from src.training.clock import TrainingClock
+from src.training.embedding_subset import embedding_subset, used_tokens
 from src.training.layers import frozen_embeddings, learning_rates
 from src.training.losses import ExampleLoss
-from src.training.packing import tokenize
 from src.training.precision import use_threads
 from src.training.sampling import NO_DUPLICATES, keeps_texts_apart, steps_per_epoch
-from src.training.speedups import embedding_subset, fast_dropout, fused_qkv, used_tokens
 from src.training.support import supported
 from src.training.trainer import ExampleTrainer, remove_autocast
 from src.utils.processes import broadcast, world_size

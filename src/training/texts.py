@@ -11,7 +11,7 @@ from src.data.shapes import text_columns
 from src.encoder.coverage import TextCoverage
 from src.encoder.inputs import transformer_of
 from src.encoder.prompts import prompt_for
-from src.training.packing import tokenize_counted
+from src.packing.tokens import tokenize_counted
 from src.utils.errors import UserError
 
 MOST = 50_000

@@ -20,11 +20,12 @@ from src.data.text_codes import TextCodes
 from src.evaluation.evaluate import evaluate_sets
 from src.evaluation.library import library_evaluator
 from src.evaluation.metrics import evaluator_name
+from src.packing.batches import PackedCollator, embed_packed
+from src.packing.tokens import tokenize
 from src.training.callbacks import check_weights, dev_metric
 from src.training.checkpoints import best_checkpoint, damage, mark_complete
 from src.training.clock import TrainingClock
 from src.training.losses import ExampleLoss
-from src.training.packing import PackedCollator, embed_packed, tokenize
 from src.training.sampling import keeps_texts_apart, note_left_out
 from src.utils.errors import UserError
 from src.utils.files import disk_space_check
@@ -174,8 +175,7 @@ class ExampleTrainer(SentenceTransformerTrainer):
 
     def _evaluate_directly(self) -> dict[str, float]:
         dev = {name: each.dev for name, each in self.data.sets.items()}
-        with self.compute_loss_context_manager():
-            evaluation = evaluate_sets(self.model, dev, dict(self.example_losses), self.config)
+        evaluation = evaluate_sets(self.model, dev, dict(self.example_losses), self.config, self.config.precision)
         named = {dev_metric(evaluation.shape, name): value for name, value in evaluation.metrics.items()}
         metrics = {f"eval_{name}": value for name, value in {"loss": evaluation.loss, **named}.items()}
         self.log(metrics)

@@ -13,6 +13,7 @@ from sentence_transformers.sentence_transformer import losses
 
 from src.config.training import TrainerConfig
 from src.data.shapes import shape_of
+from src.evaluation import embedding
 from src.evaluation.embedding import embed
 from src.evaluation.evaluate import Evaluation, batches_of, estimates, evaluate, evaluate_sets, paired_gain
 from src.evaluation.library import library_evaluator
@@ -70,7 +71,8 @@ def test_metrics_equal_those_of_the_librarys_evaluators(examples: Dataset, encod
     expected = library_evaluator(examples, "dev", 200)(encoder)
     found = evaluated(encoder, examples).metrics
     assert list(found) == [metric.name for metric in metrics_of(shape_of(examples).name)]
-    assert found == pytest.approx({name: expected[f"dev_{name}"] for name in found}, abs=1e-6)
+    # cosines between 0.93 and 1 amplify the rounding of packed batches in Pearson to 1.4e-6
+    assert found == pytest.approx({name: expected[f"dev_{name}"] for name in found}, abs=3e-6)
     assert 0 < found[next(iter(found))] <= 1
 
 
@@ -126,7 +128,7 @@ def test_a_query_without_wrong_candidates_has_none(encoder: SentenceTransformer)
 def test_metrics_of_equal_or_non_finite_embeddings_are_nan(
     value: float, examples: Dataset, encoder: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder, "encode", lambda texts, **_: torch.full((len(texts), 4), value))
+    monkeypatch.setattr(embedding, "encode", lambda encoder, texts, *_: torch.full((len(texts), 4), value))
     assert np.isnan(list(evaluated(encoder, examples, dims=(2,)).metrics.values())).all()
 
 
@@ -166,9 +168,9 @@ def test_evaluations_are_the_same_and_draw_no_random_number(examples: Dataset, e
 
 def test_equal_sentences_are_encoded_once(encoder: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    encode = encoder.encode
+    encode = embedding.encode
     monkeypatch.setattr(
-        encoder, "encode", lambda sentences, **kwargs: seen.extend(sentences) or encode(sentences, **kwargs)
+        embedding, "encode", lambda encoder, texts, *options: seen.extend(texts) or encode(encoder, texts, *options)
     )
     embedded = embed(encoder, SCORED, 8)
     assert seen == list(dict.fromkeys([*SCORED["sentence1"], *SCORED["sentence2"]]))
@@ -179,14 +181,14 @@ def test_equal_sentences_are_encoded_once(encoder: SentenceTransformer, monkeypa
 def test_each_column_is_encoded_with_its_prompt(encoder: SentenceTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder.prompts = {"query": "질문: ", "passage": "본문: "}
     seen: list[tuple[str, str]] = []
-    encode = encoder.encode
+    encode = embedding.encode
 
-    def encoded(texts: list[str], prompt: str, **options: Any) -> Any:
+    def encoded(encoder: SentenceTransformer, texts: list[str], prompt: str, *options: Any) -> Any:
         seen.extend((prompt, text) for text in texts)
-        return encode(texts, prompt=prompt, **options)
+        return encode(encoder, texts, prompt, *options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(encoder, "encode", encoded)
+        patch.setattr(embedding, "encode", encoded)
         found = evaluated(encoder, SEVERAL).metrics
     queries = {("질문: ", text) for text in SEVERAL["anchor"]}
     documents = {("본문: ", text) for name in SEVERAL.column_names[1:] for text in SEVERAL[name]}

@@ -18,6 +18,7 @@ from src.config import Config
 from src.config.training import TrainerConfig
 from src.data import ExampleSet, load_examples
 from src.encoder import base_of, load_encoder
+from src.evaluation import embedding
 from src.evaluation.evaluate import evaluate
 from src.evaluation.metrics import SPEARMAN
 from src.report.card import init_model_card
@@ -141,13 +142,14 @@ def test_evaluations_are_no_part_of_the_time_of_training(
         return timed
 
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now))
-    owners = {
-        "training_step": ExampleTrainer,
-        "encode": SentenceTransformer,
-        "_load_best_model": SentenceTransformerTrainer,
-    }
-    for name, seconds in {"training_step": 1, "encode": 1000, "_load_best_model": 1000}.items():
-        monkeypatch.setattr(owners[name], name, taking(seconds, getattr(owners[name], name)))
+    steps = [
+        (ExampleTrainer, "training_step", 1),
+        (embedding, "encode", 1000),
+        (SentenceTransformer, "encode", 1000),
+        (SentenceTransformerTrainer, "_load_best_model", 1000),
+    ]
+    for owner, name, seconds in steps:
+        monkeypatch.setattr(owner, name, taking(seconds, getattr(owner, name)))
     config = tiny_config(f"trainer={trainer}", f"trainer.keep={keep}", "trainer.eval_steps=4")
     training, _ = train(config)
     assert (training.train_seconds, training.pairs_per_second) == (10, 4)

@@ -9,7 +9,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from src.config.training import LOSS_NAMES, LossConfig
 from src.data.shapes import SHAPES
-from src.training.attention import packed_attention
+from src.packing.attention import packed_attention
 from src.training.losses import LOSSES, build_loss
 from src.training.support import check_losses
 from src.utils.errors import UserError
