@@ -2,31 +2,33 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from src.evaluation.statistics import (
+    OF_COUNTS,
     Floats,
     Interval,
     Rows,
     Statistic,
     average_precision,
-    average_precision_of,
     best_f1,
-    best_f1_of,
-    codes_of,
     counts_above,
+    label_codes,
     pearson,
     spearman,
 )
 
 log = logging.getLogger(__name__)
 
-CHUNK = 400_000
-"""Resampled rows at a time: bounds memory at 100 MB or at 0.1 GB for each million rows, and fits the CPU's cache."""
+CHUNK = 100_000
+"""Resampled rows at a time: bounds memory at 50 MB or at 0.1 GB for each million rows, and fits the CPU's cache."""
 LONG = 500_000_000
-"""Resampled rows in all, from which a computation takes more than about 15 s and is announced."""
+"""Resampled rows in all, from which a computation takes more than about 10 s and is announced."""
+
+Sampler = Callable[[Rows], Floats]
+"""A function of rows of indices, each row a resample: a statistic on them, shape (resamples, trainings)."""
 
 
 def bootstrap_interval(
@@ -55,83 +57,76 @@ def resample(statistic: Statistic, gold: Floats, predicted: Floats, seed: int, r
     paired. Means resample rows and trainings together, so that their spread covers both the choice of the rows and the
     variance between seeds, the latter reduced by (n - 1) / n for n trainings.
     """
-    rng = np.random.default_rng(seed)
-    drawn = _bootstrap(statistic, gold, predicted, rng, resamples)
-    trainings = len(predicted)
+    trainings, rng = len(predicted), np.random.default_rng(seed)
+    sizes = chunks(resamples, len(gold), trainings)
+    sample = SAMPLERS.get(statistic, _of_values)(statistic, gold, predicted)
+    with np.errstate(invalid="ignore"):  # a resample with constant scores has no correlation
+        drawn = np.concatenate([sample(rng.integers(len(gold), size=size)) for size in sizes])
     weights = rng.multinomial(trainings, np.full(trainings, 1 / trainings), size=resamples) / trainings
     return Resamples(drawn, (drawn * weights).sum(axis=1))
-
-
-def _bootstrap(
-    statistic: Statistic, gold: Floats, predicted: Floats, rng: np.random.Generator, resamples: int
-) -> Floats:
-    """Return a statistic of `gold` and each training on resampled rows, shape (resamples, trainings)."""
-    sampling = SAMPLING.get(statistic, Sampling(_sample_values, _sample_values, statistic))
-    sample_gold, samples = sampling.gold(gold), [sampling.predicted(one) for one in predicted]
-    found = []
-    with np.errstate(invalid="ignore"):  # a resample with constant scores has no correlation
-        for size in chunks(resamples, len(gold), len(predicted)):
-            rows = rng.integers(len(gold), size=size)
-            drawn = sample_gold(rows)
-            found.append(np.stack([sampling.compute(drawn, each(rows)) for each in samples], axis=1))
-    return np.concatenate(found)
 
 
 def chunks(resamples: int, rows: int, trainings: int = 1) -> Iterator[tuple[int, int]]:
     """Yield the shapes of consecutive groups of resamples; random numbers drawn in groups are those drawn at once."""
     if resamples * rows * trainings > LONG:
         log.info(f"computing {resamples:,} resamples of {rows:,} rows{f' for {trainings} seeds' * (trainings > 1)}")
+    # glibc keeps up to twice the size of the largest array freed so far, here 48 MB, for the next arrays; otherwise the
+    # system takes the memory back and clears it for every group, which is more than half of the time
+    np.empty(30 * CHUNK)
     each = max(1, CHUNK // rows)
     for first in range(0, resamples, each):
         yield min(each, resamples - first), rows
 
 
-def _sample_values(values: Floats) -> Callable[[Rows], Floats]:
-    """Return a function that returns the values at each of several rows of indices."""
-    return lambda rows: values[rows]
+def _of_values(statistic: Statistic, gold: Floats, predicted: Floats) -> Sampler:
+    """Return a statistic of the values themselves."""
+
+    def sample(rows: Rows) -> Floats:
+        drawn = gold[rows]
+        return np.stack([statistic(drawn, one[rows]) for one in predicted], axis=1)
+
+    return sample
+
+
+def _of_ranks(statistic: Statistic, gold: Floats, predicted: Floats) -> Sampler:
+    """Return Spearman's correlation, for which the values are sorted only once."""
+    ranks_of_gold, *ranks = (_sample_ranks(values) for values in (gold, *predicted))
+
+    def sample(rows: Rows) -> Floats:
+        drawn = ranks_of_gold(rows)
+        return np.stack([pearson(drawn, each(rows)) for each in ranks], axis=1)
+
+    return sample
 
 
 def _sample_ranks(values: Floats) -> Callable[[Rows], Floats]:
     """Return a function that returns the mean ranks within each of several rows of indices into `values`.
 
-    The values are sorted only once, and counted in each row, which is 7 times as fast for 100,000 pairs as sorting.
+    The values are counted in each row, which is 7 times as fast for 100,000 pairs as sorting.
     """
     distinct, codes = np.unique(values, return_inverse=True)
 
     def ranks(rows: Rows) -> Floats:
-        drawn = codes[rows]
-        cells = (drawn + len(distinct) * np.arange(len(rows))[:, None]).ravel()
-        counts = np.bincount(cells, minlength=len(rows) * len(distinct)).reshape(len(rows), -1)
-        found: Floats = np.take_along_axis(counts.cumsum(axis=1) - (counts - 1) / 2, drawn, axis=1)
+        cells = codes[rows] + len(distinct) * np.arange(len(rows))[:, None]
+        counts = np.bincount(cells.ravel(), minlength=len(rows) * len(distinct)).reshape(len(rows), -1)
+        found: Floats = (counts.cumsum(axis=1) - (counts - 1) / 2).take(cells)
         return found
 
     return ranks
 
 
-def _sample_codes(values: Floats) -> Callable[[Rows], Rows]:
-    """Return a function that returns the codes of the values at each of several rows of indices."""
-    codes = codes_of(values)
-    return lambda rows: codes[rows]
+def _of_labels(statistic: Statistic, gold: Floats, predicted: Floats) -> Sampler:
+    """Return a statistic of the labels above each similarity, for which the similarities are sorted only once."""
+    of_counts, codes = OF_COUNTS[statistic], [label_codes(gold, one) for one in predicted]
+    return lambda rows: np.stack([of_counts(*counts_above(one[rows], int(one.max()))) for one in codes], axis=1)
 
 
-class Sampling(NamedTuple):
-    """How a statistic is computed on many resamples: from what is drawn of gold and predicted values."""
-
-    gold: Callable[[Floats], Callable[[Rows], Any]]
-    """Returns a function of rows of indices."""
-    predicted: Callable[[Floats], Callable[[Rows], Any]]
-    compute: Callable[[Any, Any], Floats]
-    """The statistic of what is drawn, along the last axis."""
-
-
-SAMPLING: dict[Statistic, Sampling] = {
-    spearman: Sampling(_sample_ranks, _sample_ranks, pearson),
-    average_precision: Sampling(
-        _sample_values, _sample_codes, lambda gold, codes: average_precision_of(*counts_above(gold, codes))
-    ),
-    best_f1: Sampling(_sample_values, _sample_codes, lambda gold, codes: best_f1_of(*counts_above(gold, codes))),
+SAMPLERS: dict[Statistic, Callable[[Statistic, Floats, Floats], Sampler]] = {
+    spearman: _of_ranks,
+    average_precision: _of_labels,
+    best_f1: _of_labels,
 }
-"""Statistics that depend on the order of the predictions only, which is determined once."""
+"""Samplers of statistics that depend on the order of the predictions only; `_of_values` for all others."""
 
 
 def percentile_interval(values: Floats) -> Interval:

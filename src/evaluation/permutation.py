@@ -8,13 +8,12 @@ from scipy.stats import rankdata, zscore
 from src.evaluation.bootstrap import chunks
 from src.evaluation.metrics import Metric
 from src.evaluation.statistics import (
+    OF_COUNTS,
     ROUNDING,
     Floats,
     Statistic,
     average_precision,
-    average_precision_of,
     best_f1,
-    best_f1_of,
     mean,
     pearson,
     ratio_of_sums,
@@ -72,7 +71,7 @@ def _of_thresholds(statistic: Statistic, gold: Floats, a: Floats, b: Floats) -> 
 
     The ranks of both models are sorted once. What swaps take from one model above a threshold, they give to the other.
     """
-    of_counts = average_precision_of if statistic is average_precision else best_f1_of
+    of_counts = OF_COUNTS[statistic]
     ranks = np.concatenate([rankdata(a), rankdata(b)])
     order = np.argsort(-ranks, kind="stable")
     rows, of_second = order % len(gold), order >= len(gold)

@@ -86,12 +86,12 @@ def ratio_of_sums(gold: Floats, predicted: Floats) -> Floats:
 
 def average_precision(gold: Floats, predicted: Floats) -> Floats:
     """Return the average precision of labels 0 and 1 ranked by similarity, along the last axis; NaN without a 1."""
-    return average_precision_of(*counts_above(gold, codes_of(predicted)))
+    return average_precision_of(*_counts(gold, predicted))
 
 
 def best_f1(gold: Floats, predicted: Floats) -> Floats:
     """Return the highest F1 of labels 0 and 1 over all thresholds of similarity, along the last axis."""
-    return best_f1_of(*counts_above(gold, codes_of(predicted)))
+    return best_f1_of(*_counts(gold, predicted))
 
 
 def average_precision_of(right: Floats, taken: Floats) -> Floats:
@@ -104,6 +104,10 @@ def best_f1_of(right: Floats, taken: Floats) -> Floats:
     """Return the highest F1, given the number of labels 1 and of all labels above each threshold."""
     found: Floats = _f1_of(right, taken).max(axis=-1)
     return found
+
+
+OF_COUNTS: dict[Statistic, Statistic] = {average_precision: average_precision_of, best_f1: best_f1_of}
+"""Statistics of labels, as functions of what `counts_above` returns."""
 
 
 def _f1_of(right: Floats, taken: Floats) -> Floats:
@@ -121,26 +125,34 @@ class Threshold(NamedTuple):
 
 def best_threshold(gold: Floats, predicted: Floats) -> Threshold:
     """Return the lowest threshold of similarity with the highest F1 of label 1."""
-    right, taken = counts_above(gold, codes_of(predicted))
+    right, taken = _counts(gold, predicted)
     f1 = _f1_of(right, taken)
     best = int(np.flatnonzero(f1 == f1.max())[-1])
     found = np.unique(predicted)[::-1][best], right[best] / taken[best], right[best] / right[-1], f1[best]
     return Threshold(*map(float, found))
 
 
-def codes_of(values: Floats) -> Rows:
-    """Return whole numbers from 0 in the order of the values along the last axis, equal ones for equal values."""
-    found: Rows = rankdata(values, method="dense", axis=-1).astype(np.int64) - 1
-    return found
+def _counts(gold: Floats, predicted: Floats) -> tuple[Floats, Floats]:
+    codes = label_codes(gold, predicted)
+    return counts_above(codes, int(codes.max()))
 
 
-def counts_above(gold: Floats, codes: Rows) -> tuple[Floats, Floats]:
-    """Return the number of labels 1, and of all, at each code and above it along the last axis, the highest first."""
-    width, shape = int(codes.max()) + 1, codes.shape[:-1]
-    cells = (codes + width * np.arange(int(np.prod(shape))).reshape(*shape, 1)).ravel()
-    counts = [np.bincount(cells, weights, width * int(np.prod(shape))) for weights in (gold.ravel(), None)]
-    right, taken = (count.reshape(*shape, width)[..., ::-1].cumsum(axis=-1, dtype=np.float64) for count in counts)
-    return right, taken
+def label_codes(gold: Floats, predicted: Floats) -> Rows:
+    """Return whole numbers that order similarities along the last axis, the highest first: even for 0, odd for 1."""
+    codes: Rows = 2 * rankdata(-predicted, method="dense", axis=-1).astype(np.int64) - 2 + gold.astype(np.int64)
+    return codes
+
+
+def counts_above(codes: Rows, last: int) -> tuple[Floats, Floats]:
+    """Return the number of labels 1, and of all, at each similarity and above it along the last axis.
+
+    `codes` are some of those of `label_codes`, of which `last` is the highest. The highest similarity comes first.
+    """
+    samples, width = codes.reshape(-1, codes.shape[-1]), last // 2 * 2 + 2
+    cells = samples + width * np.arange(len(samples))[:, None]
+    counts = np.bincount(cells.ravel(), minlength=width * len(samples)).reshape(*codes.shape[:-1], -1, 2)
+    wrong, right = np.moveaxis(counts, -1, 0)
+    return right.cumsum(axis=-1).astype(np.float64), (wrong + right).cumsum(axis=-1).astype(np.float64)
 
 
 def tie_ceiling(gold: Floats) -> float:

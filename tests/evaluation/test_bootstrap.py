@@ -8,11 +8,26 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
+import src.evaluation.bootstrap
 from src.evaluation.bootstrap import bootstrap_interval, percentile_interval, resample
 from src.evaluation.metrics import RETRIEVAL
 from src.evaluation.retrieval import retrieval_values
 from src.evaluation.statistics import Interval, average_precision, best_f1, mean, pearson, ratio_of_sums, spearman
 from tests.evaluation.test_statistics import GOLD, PREDICTED, labelled
+
+STATISTICS = [spearman, pearson, average_precision, best_f1, mean, ratio_of_sums]
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_resamples_do_not_depend_on_their_number_at_a_time(
+    statistic: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = [labelled(np.random.default_rng(seed), 255) for seed in (8, 9)]
+    gold, predicted = samples[0][0], np.stack([values for _, values in samples])
+    expected = resample(statistic, gold, predicted, seed=3, resamples=50)
+    monkeypatch.setattr(src.evaluation.bootstrap, "CHUNK", 3 * 255)
+    for found, value in zip(resample(statistic, gold, predicted, seed=3, resamples=50), expected, strict=True):
+        assert found.tolist() == value.tolist()
 
 
 @pytest.mark.parametrize("statistic", [average_precision, best_f1, mean, ratio_of_sums])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, permutation_test, rankdata, zscore
 
+import src.evaluation.bootstrap
 from src.evaluation.metrics import Metric, metrics_of
 from src.evaluation.permutation import permutation_p_value
 from src.evaluation.statistics import mean, pearson, ratio_of_sums, spearman
@@ -76,6 +77,16 @@ def test_p_value_does_not_depend_on_the_scale_of_a_model(name: str) -> None:
     gold, a, b = two_models(METRICS[name], np.random.default_rng(2), 80, 0.2)
     found = [permutation_p_value(METRICS[name], gold, a, second, seed=1) for second in (b, rankdata(b) ** 3)]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_p_value_does_not_depend_on_the_number_of_permutations_at_a_time(
+    metric: Metric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = two_models(metric, np.random.default_rng(2), 255, 0.2)
+    expected = permutation_p_value(metric, *models, seed=1, resamples=99)
+    monkeypatch.setattr(src.evaluation.bootstrap, "CHUNK", 3 * 255)
+    assert permutation_p_value(metric, *models, seed=1, resamples=99) == expected
 
 
 @pytest.mark.parametrize("metric", LEADING, ids=lambda metric: metric.name)
