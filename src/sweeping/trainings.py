@@ -34,12 +34,9 @@ from src.utils.errors import TrainingDiverged
 from src.utils.files import remove
 
 OF_STEPS = [
-    *(
-        f"trainer.{key}"
-        for key in ("epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_ratio", "seed")
-    ),
+    *(f"trainer.{key}" for key in ("epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_ratio")),
     *(f"trainer.{key}" for key in ("layer_decay", "weight_decay", "max_grad_norm", "gradient_accumulation_steps")),
-    *(f"trainer.{key}" for key in ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs")),
+    *(f"trainer.{key}" for key in ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs", "seed")),
 ]
 """Settings that the evaluation of the base encoder does not depend on."""
 
