@@ -269,11 +269,13 @@ def test_the_next_best_trial_wins_if_the_winner_diverges_on_all_of_train(
     config = sweep_config(trials=2, validation=0.4, pruner="none", confirm=ConfirmConfig(top_k=1, seeds=0))
     run_training, excluded = trainings.run_training, []
 
-    def diverging(config: Config, pairs: Any, encoder: Any, callbacks: Any, tags: dict[str, str]) -> Result:
+    def diverging(
+        config: Config, pairs: Any, encoder: Any, callbacks: Any, tags: dict[str, str], *others: Any
+    ) -> Result:
         if tags["role"] == "winner" and not excluded:
             excluded.append(tags["trial.number"])
             raise TrainingDiverged("step 3: expected finite weights, found some that are not", "train more gently")
-        return run_training(config, pairs, encoder, callbacks, tags)
+        return run_training(config, pairs, encoder, callbacks, tags, *others)
 
     monkeypatch.setattr(trainings, "run_training", diverging)
     result = src.sweep.run(config)

@@ -28,6 +28,7 @@ from src.tracking import RECIPE, Run, run_tags, start_run
 from src.training import CurveRow, Training, TrainingCallback, TrainingClock, fine_tune
 from src.training.callbacks import check_similarities
 from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, has_checkpoint
+from src.training.fine_tune import BaseEvaluator
 from src.training.losses import ExampleLoss
 from src.training.support import check_losses
 from src.training.texts import check_texts
@@ -45,6 +46,7 @@ def run_training(
     encoder: SentenceTransformer,
     callbacks: Sequence[TrainingCallback] = (),
     tags: dict[str, str] | None = None,
+    evaluate_base: BaseEvaluator = evaluate_sets,
 ) -> Result:
     """Train this encoder in place on these examples and return the result.
 
@@ -76,7 +78,9 @@ def run_training(
             init_model_card(encoder, config.name, pairs, base, config.selection)
             check_texts(encoder, pairs, config.trainer)
             before = base_on_test(encoder, pairs, losses, config)
-            training = fine_tune(encoder, pairs, losses, config.trainer, checkpoints, [view, run, *callbacks], clock)
+            training = fine_tune(
+                encoder, pairs, losses, config.trainer, checkpoints, [view, run, *callbacks], clock, evaluate_base
+            )
             after = evaluate_reported(encoder, pairs, losses, config)
             finalize_model_card(encoder, training, pairs, after.metrics)
             gain = paired_gain(before or training.before, after, config.trainer.seed)

@@ -5,8 +5,6 @@ from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
-from fontTools import subset
-
 
 def korean_font() -> Path | None:
     """Return the font file of the package koreanize-matplotlib, None if the package is missing.
@@ -22,6 +20,8 @@ def font_face(text: str, family: str) -> str:
     path = korean_font()
     if path is None:
         return ""
+    from fontTools import subset  # takes 0.1 s
+
     options = subset.Options(hinting=False, notdef_outline=True)
     options.drop_tables += [f"TSI{number}" for number in range(6)]  # tables of the font editor, which cannot be subset
     font = subset.load_font(str(path), options)

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from src.evaluation.metrics import CUTOFF
 from src.evaluation.statistics import best_threshold
 from src.report.figures import finish_axes, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BANDS = 5
 """Number of equal ranges of gold scores, for each of which a mean is plotted."""
@@ -106,7 +109,7 @@ def plot_answers(queries: pd.DataFrame, path: Path) -> None:
     save_figure(figure, path)
 
 
-def _histograms(axes: Axes, parts: Mapping[str, pd.Series], span: tuple[float, float] | None = None) -> None:
+def _histograms(axes: "Axes", parts: Mapping[str, pd.Series], span: tuple[float, float] | None = None) -> None:
     """Draw histograms with equal bars, which cover all values and `span`."""
     values = pd.concat([*parts.values(), pd.Series(span or [], dtype=float)])
     bins = [float(edge) for edge in np.linspace(values.min(), values.max(), BINS + 1)]

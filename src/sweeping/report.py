@@ -15,11 +15,12 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.trial import FrozenTrial, TrialState
 
 from src.evaluation.metrics import Metric
+from src.report.figures import save_figure, use_korean_font
 from src.sweeping.finalists import Finalist, compare_with_recipe
 from src.sweeping.study import STATES, SweepStudy
 from src.sweeping.view import format_ties, last_evaluation, training_command
 from src.tracking import Run
-from src.utils.files import atomic_write, write_text
+from src.utils.files import write_text
 
 matplotlib.use("agg")
 from optuna.visualization import matplotlib as plots
@@ -90,6 +91,7 @@ def save_best(study: SweepStudy, ranking: list[Finalist], metric: Metric) -> Pat
 def save_report(study: SweepStudy, ranking: list[Finalist], metric: Metric) -> Path:
     """Write trials.csv, importances.csv, choice.json and the plots; return their folder."""
     folder, optuna_study = study.folder / "report", study.optuna_study()
+    use_korean_font()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         shares = importances(optuna_study)
@@ -101,19 +103,14 @@ def save_report(study: SweepStudy, ranking: list[Finalist], metric: Metric) -> P
     if not shares.dropna().empty:
         figures["importances"] = _figure(shares.plot.barh(title=f"Share of each key in the variance of {metric.label}"))
     for name, figure in figures.items():
-        _save(figure, folder / "plots" / f"{name}.png")
+        save_figure(figure, folder / "plots" / f"{name}.png", dpi=120, bbox_inches="tight")
+        matplotlib.pyplot.close(figure)
     return folder
 
 
 def _figure(axes: Any) -> Figure:
     first = axes.flat[0] if hasattr(axes, "flat") else axes
     return first.figure  # type: ignore[no-any-return]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
-    matplotlib.pyplot.close(figure)
 
 
 def log_report(parent: Run, study: SweepStudy, ranking: list[Finalist], folder: Path, best: Path) -> None:

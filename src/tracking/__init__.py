@@ -1,14 +1,17 @@
 """Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow."""
 
-from src.tracking.champion import registered_model
-from src.tracking.exports import record_export
-from src.tracking.opening import known_run
-from src.tracking.provenance import run_tags
-from src.tracking.recipes import find_recipe
-from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
-from src.tracking.run import Run, start_run
-from src.tracking.store import MERGE, PARENT, RECIPE, experiments_of, list_experiments
-from src.tracking.sync import SyncReport, sync_journals
+from src.utils.imports import heavy_imports
+
+with heavy_imports():  # of mlflow
+    from src.tracking.champion import registered_model
+    from src.tracking.exports import record_export
+    from src.tracking.opening import known_run
+    from src.tracking.provenance import run_tags
+    from src.tracking.recipes import find_recipe
+    from src.tracking.registry import EXAMPLE, download_model, download_result, log_files, recorded_provenance
+    from src.tracking.run import Run, start_run
+    from src.tracking.store import MERGE, PARENT, RECIPE, experiments_of, list_experiments
+    from src.tracking.sync import SyncReport, sync_journals
 
 __all__ = [
     "EXAMPLE",

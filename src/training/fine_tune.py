@@ -1,12 +1,15 @@
 """In-place fine-tuning of an encoder: the training run, its trainer arguments, and its intervals in steps."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback
 
@@ -15,7 +18,7 @@ from src.data import ExampleSet
 from src.data.shapes import text_columns
 from src.encoder.inputs import transformer_of
 from src.encoder.prompts import prompt_for
-from src.evaluation.evaluate import Evaluation, evaluate_sets
+from src.evaluation.evaluate import Evaluation, PairLoss, evaluate_sets
 from src.evaluation.metrics import leading_metric
 from src.packing.attention import check_packing, packed_attention
 from src.packing.dropout import fast_dropout
@@ -40,6 +43,15 @@ from src.training.sampling import NO_DUPLICATES, keeps_texts_apart, steps_per_ep
 from src.training.support import supported
 from src.training.trainer import ExampleTrainer, remove_autocast
 from src.utils.processes import broadcast, world_size
+
+BaseEvaluator = Callable[
+    [SentenceTransformer, Mapping[str, Dataset], Mapping[str, PairLoss], TrainerConfig], Evaluation
+]
+"""Evaluation of an encoder before it is trained, as by `evaluate_sets`."""
+
+_checked: WeakKeyDictionary[Dataset, dict[str, Any]] = WeakKeyDictionary()
+"""Configuration of the transformer that has passed the packing check on each set of tokenised examples: the trials of a
+sweep train copies of one encoder on the same examples."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +86,11 @@ def fine_tune(
     checkpoints: Path,
     callbacks: Sequence[TrainingCallback],
     clock: TrainingClock,
+    evaluate_base: BaseEvaluator = evaluate_sets,
 ) -> Training:
     """Train the encoder in place, from the last complete checkpoint in `checkpoints` if any; return the outcome.
 
-    The curve starts with the encoder as it is given. `clock` is paused during every evaluation.
+    The curve starts with the encoder as it is given, by `evaluate_base`. `clock` is paused during every evaluation.
 
     `losses` has the loss of each set of `data` by name, built on this encoder; `config.precision` must be fp32 or bf16,
     not auto.
@@ -88,7 +101,7 @@ def fine_tune(
     config = supported(config, encoder, data, losses)
     dev = {name: each.dev for name, each in data.sets.items()}
     with clock.paused():
-        before = evaluate_sets(encoder, dev, dict(losses), config)
+        before = evaluate_base(encoder, dev, dict(losses), config)
     check_similarities(before, "the base encoder")
     threads = use_threads(config.threads)
     with training_modules(encoder, data, config):
@@ -135,7 +148,9 @@ def training_modules(encoder: SentenceTransformer, data: ExampleSet, config: Tra
     packed, transformer = config.batching == "packed", transformer_of(encoder)
     tokenized = [tokenize(each.train, encoder) for each in data.sets.values()] if packed else []
     for examples in tokenized:
-        check_packing(encoder, examples)
+        if _checked.get(examples) != (architecture := encoder[0].model.config.to_dict()):
+            check_packing(encoder, examples)
+            _checked[examples] = architecture
     with ExitStack() as replaced:
         replaced.enter_context(frozen_embeddings(transformer, config.freeze_embeddings))
         replaced.enter_context(fast_dropout(encoder, config.fast_dropout))

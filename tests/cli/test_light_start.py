@@ -109,3 +109,9 @@ def test_help_is_shown_without_a_heavy_import(command: str, tmp_path: Path) -> N
     done = start([f"src.{command}", "--help"], tmp_path)
     assert done.returncode in (0, None), done.stderr
     assert f"src.{command}" in done.stdout or "sweep" in done.stdout or "Config" in done.stdout
+
+
+def test_a_training_starts_without_what_draws_figures(tmp_path: Path) -> None:
+    code = "import sys, src.pipeline; assert not {'matplotlib', 'fontTools'} & set(sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
