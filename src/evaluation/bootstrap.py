@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from src.evaluation.statistics import (
+    UNKNOWN,
     Floats,
     Interval,
     Rows,
@@ -136,5 +137,7 @@ SAMPLING: dict[Statistic, Sampling] = {
 
 def percentile_interval(values: Floats) -> Interval:
     """Return the 95 % percentile interval of bootstrap values, without NaN (from resamples with constant scores)."""
+    if np.isnan(values).all():
+        return UNKNOWN
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return Interval(float(low), float(high))
