@@ -19,7 +19,7 @@ from src.prediction.encoder import REGISTRY, SETTINGS, experiment_of, load_model
 from src.suite.models import base_loader, seen_by, settings_of
 from src.suite.sets import load_sets
 from src.utils.console import log_to_file
-from src.utils.errors import UserError
+from src.utils.errors import UserError, shorten
 from src.utils.files import exclusive_lock
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run_merge(config: MergeConfig) -> Result:
         examples = load_examples(settings.data)
         results = [Result.load(each) for each in folders]
         _check_examples(folders[0], results[0], examples)
-        return _merge(config, settings, examples, folders, results)
+        return _merge(config, settings, examples, folders, results, _read_curve(folders[0], results[0]))
 
 
 def _experiment(model: str) -> Path:
@@ -73,8 +73,24 @@ def _check_examples(folder: Path, result: Result, examples: ExampleSet) -> None:
         )
 
 
+def _read_curve(folder: Path, result: Result) -> pd.DataFrame:
+    """Return the curve of a result; raise `UserError` if its file is damaged."""
+    path = folder / "curve.csv"
+    try:
+        curve = pd.read_csv(path)
+        curve[["epoch", "step", "training_loss", "validation_loss", result.metric.name]].astype(float)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: expected the curve of a training, found {shorten(error)}: train it again.") from error
+    return curve
+
+
 def _merge(
-    config: MergeConfig, settings: Config, examples: ExampleSet, folders: list[Path], results: list[Result]
+    config: MergeConfig,
+    settings: Config,
+    examples: ExampleSet,
+    folders: list[Path],
+    results: list[Result],
+    curve: pd.DataFrame,
 ) -> Result:
     # these import torch, which takes seconds: mistakes are reported before that
     from src.encoder.averaging import average_encoders
@@ -85,7 +101,6 @@ def _merge(
     model = average_encoders([folder / "model" for folder in folders], [1.0] * len(folders))
     seen = _seen_by(config)
     encoder, words, choice = _weigh(model, config, examples, trained_on(examples) if seen is None else seen)
-    curve = pd.read_csv(folders[0] / "curve.csv")
     with log_to_file(Path(settings.folder) / LOG_FILE):  # what is refused before leaves no file
         table = choice.table if choice else None
         if table is not None:

@@ -272,6 +272,13 @@ def test_dimensions_that_the_graph_does_not_have_are_a_sentence(export: Export) 
         load_model(str(path.parent), "").encode(["방"])
 
 
+def test_predictions_without_all_evaluated_pairs_are_refused(export: Export, project: Path) -> None:
+    path = project / "result" / "predictions.parquet"
+    pd.read_parquet(path).head(30).to_parquet(path)
+    with pytest.raises(UserError, match=r"predictions\.parquet: expected the evaluated pairs, found 30 of 40"):
+        export()
+
+
 def test_an_export_is_evaluated_beside_its_model(export: Export, project: Path) -> None:
     folder = export()
     settings = EvaluateConfig(str(folder), "result", SuiteConfig(sets=["pairs.csv"]), output="report", threads=1)

@@ -185,6 +185,11 @@ def test_mistakes_are_told_before_anything_is_written(
     (copy / "metrics.json").write_text(json.dumps(values))
     with pytest.raises(UserError, match=r"copy: expected the dev examples of its result \(files\), found others"):
         run_merge(settings(model=str(copy)))
+    shutil.copy(Path(trained[0].folder) / "metrics.json", copy)
+    for content in (b"", b"a,b\n1,2\n", b"\xff\xfe", (copy / "curve.csv").read_bytes().replace(b"1.0", b"x")):
+        (copy / "curve.csv").write_bytes(content)
+        with pytest.raises(UserError, match=r"curve\.csv: expected the curve of a training, found"):
+            run_merge(settings(model=str(copy)))
     with pytest.raises(UserError, match="expected different experiments, found one twice"):
         run_merge(settings(model=[trained[0].folder, f"{trained[0].folder}/model"], base=None))
     with pytest.raises(UserError, match="weight must be between 0 and 1, or auto, found True"):
