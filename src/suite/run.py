@@ -4,7 +4,6 @@ import logging
 import re
 import shlex
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +85,7 @@ def evaluate_on_suite(config: EvaluateConfig) -> "Report":
     # these import torch, which takes seconds: a wrong address is reported before that
     from src.report.blocks import print_blocks
     from src.suite.evaluation import evaluate_models
-    from src.suite.report import FILES, Report, report_blocks, summary, write_report
+    from src.suite.report import Report, report_blocks, summary, write_report
 
     start = time.perf_counter()
     found, precision, mteb = evaluate_models(models, sets, config)
@@ -95,24 +94,25 @@ def evaluate_on_suite(config: EvaluateConfig) -> "Report":
     report = Report(config.suite.name, names, found, left_out, precision, seconds, mteb, run_id)
     print_blocks(report_blocks(report))
     console.print(f"\n{summary(report)}")
-    if folder := Path(config.output) if config.output else experiment:
+    folder = Path(config.output) if config.output else experiment
+    if folder:
         write_report(report, folder)
         log.info(f"{relative_to_cwd(folder / 'evaluation.md')}, computed in {report.seconds:.0f} s")
-    if result and settings:
-        record(report, sets, result, settings, [] if config.output else FILES)
+    if folder and result and settings:
+        record(report, sets, result, settings, folder)
     return report
 
 
-def record(report: "Report", sets: list[LoadedSet], result: Result, settings: Config, files: Sequence[str]) -> None:
+def record(report: "Report", sets: list[LoadedSet], result: Result, settings: Config, folder: Path) -> None:
     """Write the report into the card of an experiment's model, and its metrics into the run and the logged model.
 
-    `settings`: those of the experiment; `files`: those of the report in its folder.
+    `settings`: those of the experiment; `folder`: that of the report.
     """
     from src.suite.card import update_card
+    from src.suite.report import FILES
     from src.tracking import known_run, start_run  # imports mlflow, which takes seconds
 
-    experiment = Path(settings.folder)
-    update_card(experiment / "model", report)
+    update_card(Path(settings.folder) / "model", report)
     known = known_run(settings, result.run_id)
     if known is None:
         log.warning(f"  note: run {result.run_id} is not in the tracking store, so its metrics are not recorded")
@@ -125,7 +125,7 @@ def record(report: "Report", sets: list[LoadedSet], result: Result, settings: Co
         for task, values in report.mteb.items():
             measured = {f"mteb/{task}/{_part(name)}": value for name, value in values[report.model].items()}
             run.log_measured(measured, result.steps, None, f"MTEB {task}")
-        run.log_files(experiment, [name for name in files if (experiment / name).is_file()])
+        run.log_files(folder, [name for name in FILES if (folder / name).is_file()])
     if run.behind:
         log.warning(f"  note: tracking is behind: {run.behind}")
 

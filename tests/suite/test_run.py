@@ -82,7 +82,7 @@ def test_training_sentences_in_a_set_are_counted_and_told(
     assert "Which sentences old was trained on is not known." in (old / "evaluation.md").read_text()
 
 
-def test_files_card_and_store_have_the_report(sets: list, settings: Settings, trained: Config) -> None:
+def test_files_card_and_store_have_the_report(sets: list, settings: Settings, trained: Config, tmp_path: Path) -> None:
     folder, client = Path(trained.folder), MlflowClient(trained.tracking.uri)
     result = Result.load(folder)
     ended = client.get_run(result.run_id).info.end_time
@@ -112,6 +112,11 @@ def test_files_card_and_store_have_the_report(sets: list, settings: Settings, tr
     assert "mine nli" in {each.tags[0].value for each in run.inputs.dataset_inputs}
     assert "evaluation.png" in {each.path for each in client.list_artifacts(result.run_id)}
     assert not (folder / "journal").exists()
+
+    elsewhere = run_evaluation(settings(sets[:1], output=str(tmp_path / "elsewhere")))
+    client.download_artifacts(result.run_id, "evaluation.json", str(tmp_path))
+    stored = json.loads((tmp_path / "evaluation.json").read_text())
+    assert len(elsewhere.sets) == len(stored["sets"]) == 1
 
 
 def test_an_outage_of_the_store_loses_nothing(
