@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -156,6 +157,18 @@ def test_nothing_that_is_reported_is_chosen_on(settings: Callable[..., MergeConf
         assert not np.isin(sentence_digests([part.examples]), reported).any()
     again = parts_to_choose_on(examples, sets, seen, settings(weight="auto", choose_pairs=40))
     assert [one.examples[:] for one in parts] == [one.examples[:] for one in again]
+
+
+def test_a_part_without_a_metric_chooses_nothing(
+    settings: Callable[..., MergeConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def collapsed(encoder: SentenceTransformer, parts: list, *_: object) -> dict[str, object]:
+        return {one.name: SimpleNamespace(leading=0.5 if one.name == OWN else np.nan) for one in parts}
+
+    monkeypatch.setattr("src.merging.weights.score", collapsed)
+    with pytest.raises(UserError, match=r"part of every train split, found none on \['project_match'\]"):
+        run_merge(settings(weight="auto", suite=SuiteConfig(sets=[OTHER]), choose_pairs=40))
+    assert not (tmp_path / "merged").exists()
 
 
 def test_a_set_that_the_model_was_trained_on_decides_nothing(
