@@ -1,5 +1,6 @@
 """Overrides on the command line: the values of text settings reach Hydra as they were typed."""
 
+import re
 from collections.abc import Iterable
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,6 +13,8 @@ FOLDER, HYDRA_FOLDER = "folder", "hydra.run.dir"
 """The folder of the result, and Hydra's name for it; Hydra would make it before anything is checked."""
 GROUPING = set("'\"[]{}()\\")
 """Characters between which a comma separates nothing."""
+ITEM = re.compile(r"""("[^"]*"|'[^']*')|[^\s,:\[\]{}'"][^,:\[\]{}'"]*""")
+"""A quoted text, which is the group, or another item of a list or mapping."""
 
 
 def prepare_overrides(arguments: Iterable[str]) -> list[str]:
@@ -32,11 +35,17 @@ def quote_value(argument: str, multirun: bool = False) -> str:
     null where a text belongs, as in name=1.10, and a text in a mapping, such as a prompt, which may end with a blank.
     """
     key, _, value = argument.partition("=")
+    if value[:1] in ("[", "{") and _parse(argument) is None:  # as with the text of another script in it
+        return f"{key}={ITEM.sub(lambda item: item[0] if item[1] else _quote_item(item[0]), value)}"
     if argument.startswith(("-", "~")) or value[:1] in ("", *"'\"[{"):
         return argument
     if multirun and "," in value and not GROUPING & set(value):
         return f"{key}={','.join(_value(quote_value(f'{key}={one}')) for one in value.split(','))}"
     return f"{key}={QuotedString(value, Quote.double).with_quotes()}" if _is_misread(argument) else argument
+
+
+def _quote_item(text: str) -> str:
+    return text if text.isascii() else QuotedString(text.rstrip(), Quote.double).with_quotes()
 
 
 def _add_entries(argument: str) -> str:

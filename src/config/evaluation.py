@@ -84,6 +84,7 @@ class EvaluateConfig:
         self.against = _names("against", self.against)
         checks = [("model", bool(self.model.strip()), MODELS), *_common_checks(self)]
         require_fields(self, "", checks)
+        require(self.model not in self.against, "against", "models other than model", self.against)
         require(bool(self.suite.sets or self.mteb), "suite.sets", "a list with at least one set", self.suite.sets)
 
 
@@ -120,7 +121,7 @@ class MergeConfig:
 
     def __post_init__(self) -> None:
         self.model = _names("model", self.model)
-        share = self.weight if isinstance(self.weight, int | float) else -1.0
+        share = self.weight if isinstance(self.weight, int | float) and not isinstance(self.weight, bool) else -1.0
         checks = [
             ("model", bool(self.model), "an experiment folder, or a list of several"),
             ("weight", self.weight == AUTO or 0 <= share <= 1, f"between 0 and 1, or {AUTO}"),
@@ -160,6 +161,8 @@ def _set(given: Any) -> SuiteSet:
     rest: dict[str, Any] = {key: value for key, value in settings.items() if key not in own}
     choices = rest.pop("first_of", [{}])
     require(isinstance(choices, list) and bool(choices), "suite.sets", "a list of settings in first_of", choices)
+    valid = all(choice is None or isinstance(choice, dict) for choice in choices)
+    require(valid, "suite.sets", "mappings of settings in first_of", choices)
     sources = [{**rest, **(choice or {})} for choice in choices]
     name = own["name"] or _default_name(sources[0])
     valid = isinstance(name, str) and NAME.fullmatch(name) is not None

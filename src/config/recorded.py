@@ -30,8 +30,8 @@ def recorded_config(path: Path, folder: Path, tracking: TrackingConfig) -> Confi
         )
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"expected the settings of a run of this version, found {shorten(repr(error))}: check out the commit in its"
-            " tag git.commit."
+            f"{path}: expected the settings of a run of this version, found {shorten(repr(error))}: check out the"
+            " commit in its tag git.commit."
         ) from error
 
 

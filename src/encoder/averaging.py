@@ -44,7 +44,7 @@ def weighted_mean(encoders: Iterable[tuple[str, SentenceTransformer]], weights: 
 
 
 def _check_alike(first: SentenceTransformer, other: SentenceTransformer, folder: str, other_folder: str) -> None:
-    """Raise `UserError` unless both have the same modules with the same settings, and parameters of the same shapes."""
+    """Raise `UserError` unless both have the same modules, settings, vocabulary and shapes of parameters."""
     shapes, others = ({name: tuple(value.shape) for name, value in one.state_dict().items()} for one in (first, other))
     differing = sorted(name for name in shapes.keys() | others.keys() if shapes.get(name) != others.get(name))
     if differing or str(first) != str(other):
@@ -54,3 +54,14 @@ def _check_alike(first: SentenceTransformer, other: SentenceTransformer, folder:
             f"{other_folder}: expected an encoder with the modules and the shapes of the one in {folder}, found"
             f" {found}: average only encoders that were trained from the same base."
         )
+    if _vocabulary(first) != _vocabulary(other):  # the rows of the embedding table stand for other tokens
+        raise UserError(
+            f"{other_folder}: expected an encoder with the vocabulary of the one in {folder}, found another: average"
+            " only encoders that were trained from the same base."
+        )
+
+
+def _vocabulary(encoder: SentenceTransformer) -> dict[str, int] | None:
+    """Return the ids of the tokens, None for an encoder whose tokenizer has none."""
+    vocabulary = getattr(getattr(encoder, "tokenizer", None), "get_vocab", None)
+    return vocabulary() if callable(vocabulary) else None

@@ -8,6 +8,7 @@ import numpy as np
 
 from src.evaluation.statistics import (
     OF_COUNTS,
+    UNKNOWN,
     Floats,
     Interval,
     Rows,
@@ -131,5 +132,7 @@ SAMPLERS: dict[Statistic, Callable[[Statistic, Floats, Floats], Sampler]] = {
 
 def percentile_interval(values: Floats) -> Interval:
     """Return the 95 % percentile interval of bootstrap values, without NaN (from resamples with constant scores)."""
+    if np.isnan(values).all():
+        return UNKNOWN
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return Interval(float(low), float(high))

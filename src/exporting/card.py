@@ -1,5 +1,6 @@
 """Section of the model card on the exports of an experiment's model; written again it is replaced."""
 
+import logging
 from pathlib import Path
 
 from src.exporting.folder import INFO, ExportInfo
@@ -7,7 +8,7 @@ from src.exporting.place import FOLDER
 from src.exporting.proof import Proof
 from src.exporting.speed import BATCH
 from src.report.sentence import signed
-from src.utils.errors import UserError
+from src.utils.errors import UserError, shorten
 from src.utils.files import write_text
 from src.utils.text import escape_markdown, replace_section
 
@@ -16,16 +17,26 @@ START, END = "<!-- exports -->", "<!-- end of exports -->"
 BEFORE = "\n## Citation\n"
 """Heading of the card before which a new section is put."""
 
+log = logging.getLogger(__name__)
+
 
 def write_section(experiment: Path, digest: str, latest: Path) -> None:
-    """Write the exports of the model with this digest into its card, if it has one; `latest` may lie elsewhere."""
+    """Write the exports of the model with this digest into its card, if it has one; `latest` may lie elsewhere.
+
+    A card that cannot be read is left as it is, with a warning.
+    """
     path = experiment / CARD
     if not path.is_file():
         return
     folders = dict.fromkeys([*sorted((experiment / FOLDER).glob("*")), latest])
     found = [(folder, info) for folder in folders if (info := _read(folder)) and info.digest == digest]
     section = f"{START}\n{_section(experiment, found)}\n{END}"
-    write_text(path, replace_section(path.read_text(encoding="utf-8"), section, (START, END), BEFORE))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        log.warning(f"  note: {path}: expected a model card, found {shorten(error)}: the exports are not written there")
+        return
+    write_text(path, replace_section(text, section, (START, END), BEFORE))
 
 
 def _read(folder: Path) -> ExportInfo | None:

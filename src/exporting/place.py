@@ -1,5 +1,6 @@
 """Where an export is written, and the checks of a command that need no library."""
 
+import os
 from pathlib import Path
 
 from src.config.export import ExportConfig
@@ -14,6 +15,8 @@ FOLDER = "export"
 def check_settings(config: ExportConfig) -> None:
     """Raise `UserError` if a package is missing, there is no such model, or nothing to compare the export on."""
     require_packages(["onnx", RUNTIMES[config.format]], config.format)
+    if (Path(config.model).expanduser() / INFO).is_file():
+        raise UserError(f"model={config.model}: expected a model to export, found an export: give the model it is of.")
     check_address(config.model)
     experiment = experiment_of(config.model)
     output_of(config, experiment)
@@ -43,4 +46,8 @@ def output_of(config: ExportConfig, experiment: Path | None) -> Path:
         )
     if path.exists() and not (path / INFO).is_file():
         raise UserError(f"output={path}: expected a former export or nothing, found something else: choose another.")
+    above = next(each for each in path.absolute().parents if each.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        found = "a folder that this user may not write" if above.is_dir() else "a file"
+        raise UserError(f"output={path}: expected a folder that can take it, found {found} at {above}: choose another.")
     return path

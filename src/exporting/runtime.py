@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from src.encoder.prompts import COLUMN_PROMPTS
-from src.exporting.folder import GRAPHS, TOKENIZER, ExportInfo
+from src.exporting.folder import GRAPHS, INFO, TOKENIZER, ExportInfo
 from src.utils.errors import UserError, shorten
 
 Session = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
@@ -96,7 +96,13 @@ class ExportedModule(InputModule):
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Return the features with the embeddings."""
         ids, mask = (features[name].numpy() for name in ("input_ids", "attention_mask"))
-        return features | {"sentence_embedding": torch.from_numpy(self.runtime.session(ids, mask))}
+        vectors = torch.from_numpy(self.runtime.session(ids, mask))
+        if vectors.shape[-1] != self.get_embedding_dimension():
+            raise UserError(
+                f"{self.runtime.folder / INFO}: expected dimensions {vectors.shape[-1]}, which the graph has, found"
+                f" {self.get_embedding_dimension()}: export the model again."
+            )
+        return features | {"sentence_embedding": vectors}
 
     def get_embedding_dimension(self) -> int:
         """Return the number of dimensions of an embedding."""

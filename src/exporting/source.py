@@ -113,7 +113,9 @@ def _predicted(folder: Path, result: Result) -> Dataset:
     path, shape = folder / "predictions.parquet", SHAPES[result.shape]
     try:
         table = pd.read_parquet(path).rename(columns={"gold": shape.label})[list(shape.columns)]
-        table = table.astype(dict.fromkeys(shape.texts, str) | {str(shape.label): "float64"})
+        table = table.astype(dict.fromkeys(shape.texts, str) | {str(shape.label): "float64"}).dropna()
+        if len(table) != result.evaluated_pairs:
+            raise ValueError(f"{len(table):,} of {result.evaluated_pairs:,}")
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: expected the evaluated pairs, found {shorten(error)}: train it again.") from error
     return Dataset.from_pandas(table, preserve_index=False)

@@ -16,7 +16,9 @@ from src.pipeline.losses import build_losses
 from src.pipeline.training import build_result, evaluate_reported, record_result
 from src.report.card import describe_merge, finalize_model_card, init_model_card
 from src.report.console import log_pages, log_summary
+from src.report.files import CHOICE
 from src.tracking import MERGE, run_tags, start_run
+from src.utils.files import write_text
 
 
 def record_merge(
@@ -28,12 +30,12 @@ def record_merge(
     seen: Digests | None,
     words: str,
     models: list[str],
-    files: list[str],
+    choice: pd.DataFrame | None,
 ) -> Result:
     """Evaluate the encoder, write it with its result into `config.folder`, record both in a run, return the result.
 
     `results`: of the trainings; `curve`: that of the first; `seen`: as in `record_result`; `words`: what the weights
-    are the mean of; `files`: further files of the folder to record.
+    are the mean of; `choice`: what these were chosen by.
     """
     before, on_test = evaluate_base(config, examples)
     losses, base = build_losses(encoder, config, examples), base_of(config.model)
@@ -47,7 +49,9 @@ def record_merge(
         gain = paired_gain(on_test or before, after, config.trainer.seed)
         result = build_result(config, examples, base, training, after, gain, run.run_id)
         result = record_result(run, encoder, config, examples, result, training.curve, after, seen)
-        run.log_files(Path(config.folder), files)
+        if choice is not None:
+            write_text(Path(config.folder) / CHOICE, choice.to_csv(float_format="%.6f"))
+            run.log_files(Path(config.folder), [CHOICE])
     log_summary(result, config, run.behind)
     log_pages(run)
     return result

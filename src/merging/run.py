@@ -13,22 +13,20 @@ from src.config import Config
 from src.config.evaluation import AUTO, BASE, MergeConfig
 from src.data import ExampleSet, load_examples
 from src.data.examples import unordered_digest
-from src.data.sentences import Digests, load_digests, trained_on
+from src.data.sentences import Digests, trained_on
 from src.evaluation.result import RESULT_FILE, Result
-from src.prediction.encoder import SETTINGS, experiment_of, load_model
-from src.suite.models import base_loader, settings_of
+from src.prediction.encoder import REGISTRY, SETTINGS, experiment_of, load_model
+from src.suite.models import base_loader, seen_by, settings_of
 from src.suite.sets import load_sets
 from src.utils.console import log_to_file
-from src.utils.errors import UserError
-from src.utils.files import atomic_write, exclusive_lock
+from src.utils.errors import UserError, shorten
+from src.utils.files import exclusive_lock
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from src.merging.weights import Choice
 
-CHOICE = "weights.csv"
-"""File of a result folder with what the weight was chosen by."""
 LOG_FILE = "train.log"
 
 log = logging.getLogger(__name__)
@@ -40,6 +38,8 @@ def run_merge(config: MergeConfig) -> Result:
     Raises `UserError` if a model is not known, cannot be merged, or was evaluated on other examples than are here.
     """
     folders = [_experiment(model) for model in config.model]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError(f"model={config.model}: expected different experiments, found one twice: name each once.")
     settings = settings_of(config.model[0], config.tracking)
     name = config.name or f"{settings.name}_merged"
     folder = Path(config.folder) if config.folder else folders[0].absolute().parent / name
@@ -51,8 +51,7 @@ def run_merge(config: MergeConfig) -> Result:
         examples = load_examples(settings.data)
         results = [Result.load(each) for each in folders]
         _check_examples(folders[0], results[0], examples)
-        stack.enter_context(log_to_file(folder / LOG_FILE))
-        return _merge(config, settings, examples, folders, results)
+        return _merge(config, settings, examples, folders, results, _read_curve(folders[0], results[0]))
 
 
 def _experiment(model: str) -> Path:
@@ -74,8 +73,24 @@ def _check_examples(folder: Path, result: Result, examples: ExampleSet) -> None:
         )
 
 
+def _read_curve(folder: Path, result: Result) -> pd.DataFrame:
+    """Return the curve of a result; raise `UserError` if its file is damaged."""
+    path = folder / "curve.csv"
+    try:
+        curve = pd.read_csv(path)
+        curve[["epoch", "step", "training_loss", "validation_loss", result.metric.name]].astype(float)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: expected the curve of a training, found {shorten(error)}: train it again.") from error
+    return curve
+
+
 def _merge(
-    config: MergeConfig, settings: Config, examples: ExampleSet, folders: list[Path], results: list[Result]
+    config: MergeConfig,
+    settings: Config,
+    examples: ExampleSet,
+    folders: list[Path],
+    results: list[Result],
+    curve: pd.DataFrame,
 ) -> Result:
     # these import torch, which takes seconds: mistakes are reported before that
     from src.encoder.averaging import average_encoders
@@ -84,21 +99,34 @@ def _merge(
 
     use_threads(config.threads)
     model = average_encoders([folder / "model" for folder in folders], [1.0] * len(folders))
-    found = [load_digests(folder) for folder in folders]
+    seen = _seen_by(config)
+    encoder, words, choice = _weigh(model, config, examples, trained_on(examples) if seen is None else seen)
+    with log_to_file(Path(settings.folder) / LOG_FILE):  # what is refused before leaves no file
+        table = choice.table if choice else None
+        if table is not None:
+            log.info(f"\nLeading metrics by weight, on parts of train\n{table.round(4).to_string()}")
+        log.info(f"The weights are {words}.")
+        return record_merge(encoder, settings, examples, results, curve, seen, words, config.model, table)
+
+
+def _seen_by(config: MergeConfig) -> Digests | None:
+    """Return the digests of the sentences that the models, and a trained one as base, were trained on, if known."""
+    trained = [config.base] if config.base and not _is_own_base(config) and _is_trained(config.base) else []
+    found = [seen_by(model, config.tracking) for model in (*config.model, *trained)]
     known = [each for each in found if each is not None]
-    seen = np.unique(np.concatenate(known)) if len(known) == len(found) else None
-    encoder, words, choice = _weigh(model, config, settings, examples, trained_on(examples) if seen is None else seen)
-    if choice:
-        with atomic_write(Path(settings.folder) / CHOICE) as temporary:
-            choice.table.to_csv(temporary, float_format="%.6f")
-    log.info(f"The weights are {words}.")
-    curve = pd.read_csv(folders[0] / "curve.csv")
-    files = [CHOICE] if choice else []
-    return record_merge(encoder, settings, examples, results, curve, seen, words, config.model, files)
+    return np.unique(np.concatenate(known)) if len(known) == len(found) else None
+
+
+def _is_own_base(config: MergeConfig) -> bool:
+    return config.base == BASE and not Path(BASE).exists()
+
+
+def _is_trained(model: str) -> bool:
+    return experiment_of(model) is not None or model.startswith(REGISTRY)
 
 
 def _weigh(
-    model: "SentenceTransformer", config: MergeConfig, settings: Config, examples: ExampleSet, seen: Digests
+    model: "SentenceTransformer", config: MergeConfig, examples: ExampleSet, seen: Digests
 ) -> tuple["SentenceTransformer", str, "Choice | None"]:
     """Return the merged encoder, its weights in words, and how they were chosen."""
     from src.merging.weights import OTHERS, choose_weight, merge, parts_to_choose_on
@@ -107,7 +135,7 @@ def _weigh(
     of_models = f"the mean of {' and '.join(config.model)}" if len(config.model) > 1 else config.model[0]
     if config.base is None:
         return model, of_models, None
-    is_own = config.base == BASE and not Path(BASE).exists()
+    is_own = _is_own_base(config)
     load = base_loader(config.model[0], config.tracking) if is_own else None
     base = (load() if load else load_model(config.base, config.tracking.uri)).to(model.device)
     base.max_seq_length = model.max_seq_length  # settings are those of the model
@@ -118,10 +146,8 @@ def _weigh(
             log.warning(f"  note: {name} is left out: {reason}")
         parts = parts_to_choose_on(examples, sets, seen, config)
         choice = choose_weight(model, base, parts, choose_precision(config.precision), config)
-        log.info(f"\nLeading metrics by weight, on parts of train\n{choice.table.round(4).to_string()}")
         weight, names = choice.weight, ", ".join(part.name for part in parts[1:])
         remark = f", chosen by the {OTHERS} on parts of the train splits of {names}, with {config.keep:.0%} of the gain"
-    words = (
-        f"{weight:g} times those of {of_models} plus {1 - weight:g} times those of its {config.base} encoder{remark}"
-    )
+    of_base = "its base encoder" if is_own else config.base
+    words = f"{weight:g} times those of {of_models} plus {1 - weight:g} times those of {of_base}{remark}"
     return merge(model, base, float(weight)), words, choice

@@ -87,12 +87,19 @@ def choose_weight(
     """Return the weight with the highest mean over the other sets of those that keep `config.keep` of the gain.
 
     Of equal ones it is the highest. `parts`: as `parts_to_choose_on` returns them.
+
+    Raises `UserError` if a metric is not defined, as of similarities that are all the same.
     """
     rows = []
     for weight in WEIGHTS:
         scored = score(merge(model, base, weight), parts, config.batch_size, precision)
         rows.append({name: evaluation.leading for name, evaluation in scored.items()})
     table = pd.DataFrame(rows, index=pd.Index(WEIGHTS, name="weight"))
+    if undefined := [name for name in table if table[name].isna().any()]:
+        raise UserError(
+            f"weight=auto: expected a metric on the part of every train split, found none on {undefined}: leave them"
+            " out of suite.sets, or give the weight as a number."
+        )
     gain = table[OWN] - table[OWN].iloc[0]
     kept = gain / gain.iloc[-1] if gain.iloc[-1] > 0 else pd.Series(1.0, table.index)
     table[OTHERS] = table.drop(columns=OWN).mean(axis=1)

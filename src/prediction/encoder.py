@@ -62,8 +62,9 @@ def experiment_of(model: str) -> Path | None:
 
 def check_address(model: str) -> None:
     """Raise `UserError` if `model` names a folder that does not exist or has no model; imports and reads nothing."""
-    if not model.startswith(REGISTRY) and _without_folder(model) is None:
-        _find_folder(Path(model).expanduser(), OTHERS)
+    path = Path(model).expanduser()
+    if not (path / EXPORT_INFO).is_file() and not model.startswith(REGISTRY) and _without_folder(model) is None:
+        _find_folder(path, OTHERS)
 
 
 def _without_folder(model: str) -> EmbeddedEncoder | HubEncoder | None:

@@ -19,7 +19,11 @@ from src.utils.files import remove
 from src.utils.processes import main_process_only
 from src.utils.staging import staged
 
-OF_FORMER_MODEL = ("evaluation.json", "evaluation.md", "evaluation.png")
+EVALUATION = ("evaluation.json", "evaluation.md", "evaluation.png")
+"""Report of an evaluation on a suite."""
+CHOICE = "weights.csv"
+"""What the weight of a merged model was chosen by."""
+OF_FORMER_MODEL = (*EVALUATION, CHOICE)
 """Reports about the model in a folder, which a new model in its place makes wrong."""
 
 

@@ -1,5 +1,7 @@
 """A result in one sentence, for the description of a run."""
 
+from math import isnan
+
 from src.data import ExampleSet
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
@@ -7,8 +9,8 @@ from src.report.words import WORDS
 
 
 def signed(gain: Estimate) -> str:
-    """Return a difference as `+0.0040 [+0.0012, +0.0067]`."""
-    return "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gain)
+    """Return a difference as `+0.0040 [+0.0012, +0.0067]`, as `not defined` if it is NaN."""
+    return "not defined" if isnan(gain.value) else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gain)
 
 
 def describe_result(result: Result, examples: ExampleSet) -> str:

@@ -1,6 +1,7 @@
 """Models of an evaluation: how each is loaded, and the sentences that it was trained on, if that is known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from src.config import Config
 from src.config.evaluation import BASE
 from src.config.recorded import recorded_config
 from src.config.tracking import TrackingConfig
+from src.data.sentences import FILE as SENTENCES
 from src.data.sentences import Digests, load_digests
 from src.evaluation.result import RESULT_FILE
 from src.prediction.encoder import MODEL_FILES, REGISTRY, SETTINGS, check_address, experiment_of, load_model
@@ -49,9 +51,26 @@ def _find(reference: str, model: str, tracking: TrackingConfig) -> SuiteModel:
     if reference == BASE and not Path(BASE).exists():
         return SuiteModel(BASE, f"{BASE} encoder of {model}", base_loader(model, tracking))
     check_address(reference)  # before the others are loaded
-    experiment = experiment_of(reference)
-    seen = load_digests(experiment) if experiment else None
+    seen = seen_by(reference, tracking)
     return SuiteModel(_short_name(reference), reference, lambda: load_model(reference, tracking.uri), seen)
+
+
+def seen_by(model: str, tracking: TrackingConfig) -> Digests | None:
+    """Return the digests of the sentences that a model was trained on, None if they are not known."""
+    with _result_of(model, tracking, SENTENCES) as folder:
+        return load_digests(folder) if folder else None
+
+
+@contextmanager
+def _result_of(model: str, tracking: TrackingConfig, file: str) -> Iterator[Path | None]:
+    """Yield a folder with this file of a model's result, if it has it; None for a model without a known result."""
+    if (experiment := experiment_of(model)) or not model.startswith(REGISTRY):
+        yield experiment
+        return
+    from src.tracking import download_result  # imports mlflow, which takes seconds
+
+    with TemporaryDirectory() as scratch:
+        yield download_result(model, tracking.uri, Path(scratch), (file,))
 
 
 def base_loader(model: str, tracking: TrackingConfig) -> Callable[[], "SentenceTransformer"]:
@@ -70,15 +89,9 @@ def base_loader(model: str, tracking: TrackingConfig) -> Callable[[], "SentenceT
 
 def settings_of(model: str, tracking: TrackingConfig) -> Config:
     """Return the settings that a model was trained with, in its own folder; raise `UserError` if they are not known."""
-    if experiment := experiment_of(model):
-        return recorded_config(experiment / SETTINGS, experiment, tracking)
-    if model.startswith(REGISTRY):
-        from src.tracking import download_result  # imports mlflow, which takes seconds
-
-        with TemporaryDirectory() as scratch:
-            folder = download_result(model, tracking.uri, Path(scratch), (SETTINGS,))
-            if (folder / SETTINGS).is_file():
-                return recorded_config(folder / SETTINGS, folder, tracking)
+    with _result_of(model, tracking, SETTINGS) as folder:
+        if folder and (folder / SETTINGS).is_file():
+            return recorded_config(folder / SETTINGS, folder, tracking)
     raise UserError(
         f"{model}: expected a folder of a finished experiment with {SETTINGS} and {RESULT_FILE}, or a version of"
         " models:/, whose settings name the base encoder, found neither: name the other model instead of base."

@@ -10,14 +10,14 @@ from typing import Any
 from src.evaluation.statistics import Estimate
 from src.report.blocks import Block, show_p_value, to_markdown
 from src.report.figures import finish_axes, new_figure, plot_interval, save_figure
-from src.report.files import OF_FORMER_MODEL
+from src.report.files import EVALUATION
 from src.report.sentence import signed
 from src.suite.evaluation import MtebScores, SetResult
 from src.suite.verdicts import GAIN, NO_DIFFERENCE, REGRESSION, Verdict
 from src.utils.files import write_text
 from src.utils.text import escape_markdown
 
-FILES = OF_FORMER_MODEL
+FILES = EVALUATION
 COLORS = {GAIN: "C2", NO_DIFFERENCE: "grey", REGRESSION: "C3"}
 
 

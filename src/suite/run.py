@@ -4,7 +4,7 @@ import logging
 import re
 import shlex
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from src.suite.report import Report
 
 SUITE = Path(__file__).parents[2] / "conf" / "suite" / "korean_sts.yaml"
-UNNAMEABLE = re.compile(r"[^\w./ :-]")
-"""Characters that the name of a metric cannot have in MLflow."""
+UNNAMEABLE = re.compile(r"[^\w. :-]")
+"""Characters that a part of the name of a metric cannot have in MLflow; a / would start a further part."""
+LONGEST = 100
+"""Characters of a model's name in that of a metric, of which MLflow accepts 250 in all."""
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,15 @@ log = logging.getLogger(__name__)
 def run_evaluation(config: EvaluateConfig) -> "Report":
     """Evaluate a model, and others beside it, on a suite; print the report, write and record it, and return it.
 
-    Raises `UserError` for invalid examples, an unknown model, or if no set can be reached.
+    Raises `UserError` for invalid examples, an unknown model, a folder that cannot be written, or if no set can be
+    reached.
     """
     experiment = experiment_of(config.model)
-    with exclusive_lock(experiment) if experiment and (config.record or not config.output) else nullcontext():
+    output = Path(config.output) if config.output else None
+    written = [folder for folder in (experiment if config.record or not output else None, output) if folder]
+    with ExitStack() as stack:
+        for folder in {folder.resolve(): folder for folder in written}.values():
+            stack.enter_context(exclusive_lock(folder))
         return evaluate_on_suite(config)
 
 
@@ -66,6 +73,10 @@ def evaluate_trained(config: Config) -> None:
 def evaluate_on_suite(config: EvaluateConfig) -> "Report":
     """Do as `run_evaluation` in an experiment's folder that the caller has locked."""
     experiment = experiment_of(config.model)
+    result = Result.load(experiment) if experiment else None
+    settings = None
+    if experiment and config.record:
+        settings = recorded_config(experiment / SETTINGS, experiment, replace(config.tracking, system_metrics=False))
     models = find_models(config.model, config.against, config.tracking)
     with console.status("Checking the sets"):
         sets, left_out = load_sets(config.suite)
@@ -79,27 +90,29 @@ def evaluate_on_suite(config: EvaluateConfig) -> "Report":
     start = time.perf_counter()
     found, precision, mteb = evaluate_models(models, sets, config)
     names = {one.name: one.reference for one in models}
-    run_id = Result.load(experiment).run_id if experiment else None
-    report = Report(config.suite.name, names, found, left_out, precision, time.perf_counter() - start, mteb, run_id)
+    seconds, run_id = time.perf_counter() - start, result.run_id if result else None
+    report = Report(config.suite.name, names, found, left_out, precision, seconds, mteb, run_id)
     print_blocks(report_blocks(report))
     console.print(f"\n{summary(report)}")
-    if folder := Path(config.output) if config.output else experiment:
+    folder = Path(config.output) if config.output else experiment
+    if folder:
         write_report(report, folder)
         log.info(f"{relative_to_cwd(folder / 'evaluation.md')}, computed in {report.seconds:.0f} s")
-    if experiment and config.record:
-        record(report, sets, experiment, config)
+    if folder and result and settings:
+        record(report, sets, result, settings, folder)
     return report
 
 
-def record(report: "Report", sets: list[LoadedSet], experiment: Path, config: EvaluateConfig) -> None:
-    """Write the report into the card of an experiment's model, and its metrics into the run and the logged model."""
+def record(report: "Report", sets: list[LoadedSet], result: Result, settings: Config, folder: Path) -> None:
+    """Write the report into the card of an experiment's model, and its metrics into the run and the logged model.
+
+    `settings`: those of the experiment; `folder`: that of the report.
+    """
     from src.suite.card import update_card
     from src.suite.report import FILES
     from src.tracking import known_run, start_run  # imports mlflow, which takes seconds
 
-    update_card(experiment / "model", report)
-    result = Result.load(experiment)
-    settings = recorded_config(experiment / SETTINGS, experiment, replace(config.tracking, system_metrics=False))
+    update_card(Path(settings.folder) / "model", report)
     known = known_run(settings, result.run_id)
     if known is None:
         log.warning(f"  note: run {result.run_id} is not in the tracking store, so its metrics are not recorded")
@@ -110,9 +123,9 @@ def record(report: "Report", sets: list[LoadedSet], experiment: Path, config: Ev
             examples = one.data.provenance, one.examples
             run.log_measured(_named(report, found), result.steps, examples, context)
         for task, values in report.mteb.items():
-            measured = {f"mteb/{task}/{name}": value for name, value in values[report.model].items()}
+            measured = {f"mteb/{task}/{_part(name)}": value for name, value in values[report.model].items()}
             run.log_measured(measured, result.steps, None, f"MTEB {task}")
-        run.log_files(experiment, [name for name in FILES if not config.output and (experiment / name).is_file()])
+        run.log_files(folder, [name for name in FILES if (folder / name).is_file()])
     if run.behind:
         log.warning(f"  note: tracking is behind: {run.behind}")
 
@@ -123,5 +136,10 @@ def _named(report: "Report", found: "SetResult") -> dict[str, float]:
     for name, estimate in found.scores[report.model].items():
         values |= estimate.to_dict(name)
     for each in found.verdicts:
-        values |= each.estimate.to_dict(f"{found.metric.name}_against_{UNNAMEABLE.sub('_', each.other)}")
+        values |= each.estimate.to_dict(f"{found.metric.name}_against_{_part(each.other)}")
     return {f"{report.suite}/{found.name}/{name}": value for name, value in values.items()}
+
+
+def _part(name: str) -> str:
+    """Return a name as part of that of a metric; of a long one, such as a path, the end."""
+    return UNNAMEABLE.sub("_", name)[-LONGEST:]

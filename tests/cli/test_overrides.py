@@ -49,3 +49,17 @@ def test_what_the_chosen_kind_does_not_have_is_refused(typed: str) -> None:
 
 def test_each_value_of_a_multirun_is_a_prompt() -> None:
     assert prepare_overrides(["model.prompts.query=a: ,b: ", "-m"]) == ['++model.prompts.query="a: ","b: "', "-m"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "prepared"),
+    {
+        "suite.sets=[문장 둘.csv,b.csv]": 'suite.sets=["문장 둘.csv",b.csv]',
+        "suite.sets=[{name: 한글, dev: '문장, 둘.csv'}]": "suite.sets=[{name: \"한글\", dev: '문장, 둘.csv'}]",
+        "against=[experiments/한글 ,base]": 'against=["experiments/한글",base]',
+        "suite.sets=[a.csv, {name: b}]": "suite.sets=[a.csv, {name: b}]",
+        "trainer.seeds=[1,2": "trainer.seeds=[1,2",
+    }.items(),
+)
+def test_korean_texts_in_lists_and_mappings_need_no_quotation_marks(typed: str, prepared: str) -> None:
+    assert prepare_overrides([typed]) == [prepared]

@@ -1,5 +1,6 @@
 """The weighted mean of encoders, and encoders that have none."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,16 @@ def test_an_encoder_unlike_the_first_is_refused(change: str, tiny_encoder_folder
     found = "other modules" if change == "pooling" else r"0\.model\.embeddings\.word_embeddings\.weight \(\d+, 32\) and"
     with pytest.raises(UserError, match=rf"other: expected an encoder with the modules .* found {found}"):
         average_encoders([tiny_encoder_folder, tmp_path / "other"], [1, 1])
+
+
+def test_an_encoder_with_another_vocabulary_of_the_same_size_is_refused(
+    tiny_encoder_folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_encoder_folder, other)
+    text = (other / "tokenizer.json").read_text("utf-8")
+    (other / "tokenizer.json").write_text(
+        text.replace('"가"', '"#"').replace('"나"', '"가"').replace('"#"', '"나"'), "utf-8"
+    )
+    with pytest.raises(UserError, match="other: expected an encoder with the vocabulary of the one in"):
+        average_encoders([tiny_encoder_folder, other], [1, 1])

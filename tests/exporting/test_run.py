@@ -19,6 +19,7 @@ import src.train
 from src.config import Config
 from src.config.commands import PredictConfig
 from src.config.data import PairFiles
+from src.config.evaluation import EvaluateConfig, SuiteConfig
 from src.config.export import ExportConfig, ExportOptions
 from src.config.tracking import TrackingConfig
 from src.evaluation.result import Result
@@ -26,6 +27,7 @@ from src.exporting import export_model
 from src.exporting.folder import INFO, README, TOKENIZER
 from src.prediction import run_prediction
 from src.prediction.encoder import load_model
+from src.suite import run_evaluation
 from src.sync import run as sync_command
 from src.tracking.journal_search import find_journals
 from src.utils.errors import UserError
@@ -117,6 +119,10 @@ def test_the_section_of_the_card_lists_the_exports_of_this_model_and_is_replaced
     head, _, rest = text.partition("\n<!-- exports -->")
     tail = rest.partition("<!-- end of exports -->\n")[2]
     assert (head.rstrip() + "\n" + tail).split() == before.split()
+    card.write_bytes(b"\xff" + card.read_bytes())
+    export(precision="fp32")
+    assert card.read_bytes() == b"\xff" + text.encode()
+    card.write_text(text, "utf-8")
     shutil.rmtree("result/export/onnx-fp16")
     info = json.loads(Path("result/export/onnx-fp32", INFO).read_text("utf-8"))
     shutil.copytree("result/export/onnx-fp32", "result/export/older")
@@ -259,6 +265,31 @@ def test_a_damaged_export_is_a_sentence(
         load_model(str(path.parent), "")
 
 
+def test_dimensions_that_the_graph_does_not_have_are_a_sentence(export: Export) -> None:
+    path = export() / INFO
+    path.write_text(path.read_text("utf-8").replace('"dimensions": 32', '"dimensions": 16'), "utf-8")
+    with pytest.raises(UserError, match=r"export\.json: expected dimensions 32, which the graph has, found 16"):
+        load_model(str(path.parent), "").encode(["방"])
+
+
+def test_predictions_without_all_evaluated_pairs_are_refused(export: Export, project: Path) -> None:
+    path = project / "result" / "predictions.parquet"
+    pd.read_parquet(path).head(30).to_parquet(path)
+    with pytest.raises(UserError, match=r"predictions\.parquet: expected the evaluated pairs, found 30 of 40"):
+        export()
+
+
+def test_an_export_is_evaluated_beside_its_model(export: Export, project: Path) -> None:
+    folder = export()
+    settings = EvaluateConfig(str(folder), "result", SuiteConfig(sets=["pairs.csv"]), output="report", threads=1)
+    report = run_evaluation(settings)
+    assert list(report.models) == ["onnx-fp32", "result"]
+    (estimate,) = [each.estimate for each in report.sets[0].verdicts]
+    assert estimate.value == pytest.approx(0, abs=1e-4)
+    with pytest.raises(UserError, match="expected a model to export, found an export"):
+        export(model=str(folder))
+
+
 def test_a_missing_extra_is_a_sentence(export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = export()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -277,6 +308,8 @@ def test_mistakes_are_sentences_and_leave_nothing(export: Export, project: Path)
         export(format="tflite")
     with pytest.raises(UserError, match=r"export\.tolerance must be at least 0 and finite"):
         export(tolerance=-1)
+    with pytest.raises(UserError, match=r"output=pairs\.csv/x: expected a folder that can take it, found a file at"):
+        export(output="pairs.csv/x")
     shutil.move("result/model", "plain")
     with pytest.raises(UserError, match=r"model=plain: expected an experiment, .* or output=FOLDER"):
         export(model="plain")

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from src.config import Config
 from src.config.evaluation import EvaluateConfig, MergeConfig, SuiteConfig
 from src.config.tracking import TrackingConfig
 from src.data import load_examples
-from src.data.sentences import load_digests, sentence_digests
+from src.data.sentences import FILE, load_digests, save_digests, sentence_digests
 from src.encoder import load_encoder
 from src.evaluation.result import Result
 from src.merging import run_merge
@@ -139,6 +140,10 @@ def test_the_weight_is_chosen_on_parts_of_train_and_the_choice_is_kept(
     assert table.loc[1.0, KEPT] == pytest.approx(1.0) and table.loc[0.0, KEPT] == pytest.approx(0.0)
     (run,) = [MlflowClient(config.tracking.uri).get_run(result.run_id)]
     assert run.data.tags["merge.weights"].startswith(f"{chosen:g} times those of")
+    assert "weights.csv" in {each.path for each in MlflowClient(config.tracking.uri).list_artifacts(result.run_id)}
+    assert "own train" in (Path(config.folder) / "train.log").read_text()
+    run_merge(settings(weight=0.5))
+    assert not (Path(config.folder) / "weights.csv").exists()
 
 
 def test_nothing_that_is_reported_is_chosen_on(settings: Callable[..., MergeConfig], trained: list[Config]) -> None:
@@ -152,6 +157,18 @@ def test_nothing_that_is_reported_is_chosen_on(settings: Callable[..., MergeConf
         assert not np.isin(sentence_digests([part.examples]), reported).any()
     again = parts_to_choose_on(examples, sets, seen, settings(weight="auto", choose_pairs=40))
     assert [one.examples[:] for one in parts] == [one.examples[:] for one in again]
+
+
+def test_a_part_without_a_metric_chooses_nothing(
+    settings: Callable[..., MergeConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def collapsed(encoder: SentenceTransformer, parts: list, *_: object) -> dict[str, object]:
+        return {one.name: SimpleNamespace(leading=0.5 if one.name == OWN else np.nan) for one in parts}
+
+    monkeypatch.setattr("src.merging.weights.score", collapsed)
+    with pytest.raises(UserError, match=r"part of every train split, found none on \['project_match'\]"):
+        run_merge(settings(weight="auto", suite=SuiteConfig(sets=[OTHER]), choose_pairs=40))
+    assert not (tmp_path / "merged").exists()
 
 
 def test_a_set_that_the_model_was_trained_on_decides_nothing(
@@ -181,4 +198,30 @@ def test_mistakes_are_told_before_anything_is_written(
     (copy / "metrics.json").write_text(json.dumps(values))
     with pytest.raises(UserError, match=r"copy: expected the dev examples of its result \(files\), found others"):
         run_merge(settings(model=str(copy)))
+    shutil.copy(Path(trained[0].folder) / "metrics.json", copy)
+    for content in (b"", b"a,b\n1,2\n", b"\xff\xfe", (copy / "curve.csv").read_bytes().replace(b"1.0", b"x")):
+        (copy / "curve.csv").write_bytes(content)
+        with pytest.raises(UserError, match=r"curve\.csv: expected the curve of a training, found"):
+            run_merge(settings(model=str(copy)))
+    with pytest.raises(UserError, match="expected different experiments, found one twice"):
+        run_merge(settings(model=[trained[0].folder, f"{trained[0].folder}/model"], base=None))
+    with pytest.raises(UserError, match="weight must be between 0 and 1, or auto, found True"):
+        settings(weight=True)
+    with pytest.raises(UserError, match="of the suite that the model was not trained on"):
+        run_merge(settings(weight="auto", suite=SuiteConfig(sets=[trained[0].data.train])))
     assert not (tmp_path / "merged").exists()
+
+
+def test_a_merge_with_another_training_has_seen_what_both_have(
+    settings: Callable[..., MergeConfig], trained: list[Config], tmp_path: Path
+) -> None:
+    other, digests = tmp_path / "other", np.array([7, 8], dtype=np.uint64)
+    shutil.copytree(trained[1].folder, other)
+    (other / FILE).unlink()
+    save_digests(digests, other / FILE)
+    config = settings(base=str(other))
+    run_merge(config)
+    own = load_digests(Path(trained[0].folder))
+    assert np.array_equal(load_digests(Path(config.folder)), np.union1d(own, digests))
+    card = (Path(config.folder) / "model" / "README.md").read_text()
+    assert "plus 0.5 times those of /" in card

@@ -38,3 +38,16 @@ def test_the_section_is_added_once_to_any_card(text: str, tmp_path: Path) -> Non
 def test_a_folder_without_a_card_stays_without_one(tmp_path: Path) -> None:
     update_card(tmp_path, report())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"---\na: [\n---\n# x", b"---\n- 1\n---\n# x", b"---\nmodel-index: 3\n---\n"]
+)
+def test_a_damaged_card_is_named_and_stays_as_it_is(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "README.md"
+    path.write_bytes(content)
+    update_card(tmp_path, report())
+    assert path.read_bytes() == content
+    assert "README.md: expected a model card, found" in " ".join(capsys.readouterr().out.split())

@@ -18,6 +18,7 @@ from src.config.evaluation import EvaluateConfig, SuiteConfig
 from src.data import load_examples
 from src.data.examples import digest
 from src.encoder import load_encoder
+from src.evaluation import embedding
 from src.evaluation.library import library_evaluator
 from src.evaluation.result import Result
 from src.prediction.encoder import load_model
@@ -54,18 +55,15 @@ def test_scores_equal_those_of_the_library_on_all_shapes(sets: list, settings: S
 def test_each_distinct_sentence_is_encoded_once_for_each_model(
     sets: list, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sentence_transformers import SentenceTransformer
+    encode, seen = embedding.encode, []
 
-    encode, seen = SentenceTransformer.encode, []
+    def counted(encoder: object, texts: list[str], *options: object) -> object:
+        seen.append(texts)
+        return encode(encoder, texts, *options)
 
-    def counted(self: SentenceTransformer, texts: object, **options: object) -> object:
-        seen.append(list(texts) if not isinstance(texts, str) else [])
-        return encode(self, texts, **options)
-
-    monkeypatch.setattr(SentenceTransformer, "encode", counted)
+    monkeypatch.setattr(embedding, "encode", counted)
     run_evaluation(settings([*sets, {"name": "again", "dev": sets[0]}], record=False))
-    calls = [texts for texts in seen if texts]
-    assert len(calls) == 2 and all(len(texts) == len(set(texts)) for texts in calls)
+    assert len(seen) == 2 and all(len(texts) == len(set(texts)) for texts in seen)
 
 
 def test_training_sentences_in_a_set_are_counted_and_told(
@@ -82,7 +80,7 @@ def test_training_sentences_in_a_set_are_counted_and_told(
     assert "Which sentences old was trained on is not known." in (old / "evaluation.md").read_text()
 
 
-def test_files_card_and_store_have_the_report(sets: list, settings: Settings, trained: Config) -> None:
+def test_files_card_and_store_have_the_report(sets: list, settings: Settings, trained: Config, tmp_path: Path) -> None:
     folder, client = Path(trained.folder), MlflowClient(trained.tracking.uri)
     result = Result.load(folder)
     ended = client.get_run(result.run_id).info.end_time
@@ -112,6 +110,11 @@ def test_files_card_and_store_have_the_report(sets: list, settings: Settings, tr
     assert "mine nli" in {each.tags[0].value for each in run.inputs.dataset_inputs}
     assert "evaluation.png" in {each.path for each in client.list_artifacts(result.run_id)}
     assert not (folder / "journal").exists()
+
+    elsewhere = run_evaluation(settings(sets[:1], output=str(tmp_path / "elsewhere")))
+    client.download_artifacts(result.run_id, "evaluation.json", str(tmp_path))
+    stored = json.loads((tmp_path / "evaluation.json").read_text())
+    assert len(elsewhere.sets) == len(stored["sets"]) == 1
 
 
 def test_an_outage_of_the_store_loses_nothing(
@@ -168,3 +171,68 @@ def test_a_training_evaluates_its_result_and_survives_a_failure(
     evaluate_trained(config)
     printed = " ".join(capsys.readouterr().out.split())
     assert "was not evaluated on korean_sts: division by zero; run python -m src.evaluate model=" in printed
+
+
+def test_any_name_of_another_model_can_be_part_of_a_metric(
+    sets: list, settings: Settings, trained: Config, tiny_encoder_folder: Path, tmp_path: Path
+) -> None:
+    copy, first, second = tmp_path / "copy", tmp_path / "runs1" / "same", tmp_path / ("2" * 240) / "same"
+    shutil.copytree(trained.folder, copy)
+    for folder in (first, second):
+        shutil.copytree(tiny_encoder_folder, folder)
+    against = [f"{first}/", f"{second}//"]
+    report = run_evaluation(settings([{"name": "named", "dev": sets[0]}], model=str(copy), against=against))
+    assert list(report.models) == ["copy", *against]
+    recorded = MlflowClient(trained.tracking.uri).get_run(Result.load(copy).run_id).data.metrics
+    found = {name for name in recorded if name.startswith("mine/named/spearman_cosine_against")}
+    assert len(found) == 6 and all(len(name) < 250 and name.count("/") == 2 for name in found)
+    assert not (copy / "journal").exists()
+
+
+def test_what_is_wrong_is_told_before_any_model_is_loaded(
+    sets: list, settings: Settings, trained: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.suite.models.load_model", lambda *_: pytest.fail("a model was loaded"))
+    copy = tmp_path / "copy"
+    for name, content, found in (
+        ("metrics.json", "{", "metrics.json: expected a result"),
+        ("config.yaml", "name: x", r"config.yaml: expected the settings of a run .* found KeyError\('data'\)"),
+    ):
+        shutil.copytree(trained.folder, copy)
+        (copy / name).write_text(content)
+        with pytest.raises(UserError, match=found):
+            run_evaluation(settings(sets[:1], model=str(copy), against=None))
+        shutil.rmtree(copy)
+    with pytest.raises(UserError, match=r"scored\.csv: expected a folder"):
+        run_evaluation(settings(sets[:1], output=sets[0]))
+    with pytest.raises(UserError, match=r"models:/tiny/9: expected .* Model Version .* not found"):
+        run_evaluation(settings(sets[:1], against=["models:/tiny/9"]))
+    with pytest.raises(UserError, match="against must be models other than model"):
+        settings(sets, against=[trained.folder])
+    with pytest.raises(UserError, match=r"suite.sets must be mappings of settings in first_of, found \[3\]"):
+        settings([{"name": "x", "first_of": [3]}])
+
+
+def test_the_training_sentences_of_a_registered_version_are_known(sets: list, settings: Settings) -> None:
+    report = run_evaluation(settings(sets, model="models:/tiny/1", against=None))
+    assert [one.seen for one in report.sets] == [2, 0, 0]
+
+
+def test_a_metric_that_is_not_defined_is_left_out_of_card_and_store(
+    settings: Settings,
+    trained: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    copy, same = tmp_path / "copy", tmp_path / "same.csv"
+    shutil.copytree(trained.folder, copy)
+    same.write_text("sentence1,sentence2,score\n" + "\n".join(f"방,방,{i / 9}" for i in range(10)))
+    report = run_evaluation(settings([str(same)], model=str(copy)))
+    assert report.sets[0].verdicts[0].word == "no difference shown"
+    assert "not defined" in capsys.readouterr().out
+    assert not [each for each in recwarn if "NaN" in str(each.message)]
+    values = json.loads((copy / "evaluation.json").read_text())["sets"][0]
+    assert values["scores"]["copy"]["spearman_cosine"] is None and values["against"]["base"]["difference"] is None
+    card = ModelCard.load(copy / "model" / "README.md")
+    assert "suite-same" not in {each.dataset_type for each in card.data.eval_results}
