@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from src.benchmark.ablation import measure_ablation
 from src.benchmark.growth import measure_growth
 from src.benchmark.speed import measure_speed
 from src.cli import hydra_command
@@ -20,13 +21,14 @@ log = logging.getLogger("src.bench")
 
 
 def run(config: BenchSettings, overrides: list[str] | None = None) -> dict[str, Any]:
-    """Train with each trainer, or on increasing numbers of pairs; store and return the table.
+    """Train with each trainer, without each speed-up or on increasing numbers of pairs; store and return the table.
 
     `overrides`: Hydra overrides for src.train, by default those of the command line without `bench.` keys.
     """
     if overrides is None:
         overrides = [one for one in HydraConfig.get().overrides.task if not one.startswith("bench.")]
-    name, measure = ("growth", measure_growth) if config.bench.growth else ("speed", measure_speed)
+    name = "growth" if config.bench.growth else "ablation" if config.bench.ablation else "speed"
+    measure = {"growth": measure_growth, "ablation": measure_ablation, "speed": measure_speed}[name]
     pairs = load_examples(config.data)
     with tempfile.TemporaryDirectory() as scratch:
         table, markdown = measure(config, overrides, pairs, Path(scratch))

@@ -59,19 +59,27 @@ def measure_speed(
     """Train with every variant in turn, with another seed in each round; return the table, also as Markdown."""
     variants = select_variants(config)
     workload = measure_workload(config, pairs)
+    rounds = train_rounds(config, variants, overrides, workload.eval_interval, scratch)
+    peak = {"data_source": pairs.source, "bf16_peak_gflops": workload.peak_flops / 1e9}
+    table = {**summarize(rounds, workload), **peak}
+    return table, to_markdown(table, pairs.shape.name)
+
+
+def train_rounds(
+    config: BenchSettings, variants: dict[str, list[str]], overrides: list[str], interval: int, scratch: Path
+) -> list[Round]:
+    """Return the results of all rounds; `interval`: steps of the recipe from one evaluation to the next."""
     steps = {name: max_steps(name, config.bench.max_steps) for name in variants}
     rounds: list[Round] = []
     for number in range(config.bench.rounds):
         rounds.append({})
-        for name, own in variants.items():
+        for index, (name, own) in enumerate(variants.items()):
             settings = [*own, f"trainer.max_steps={steps[name]}", f"trainer.seed={config.trainer.seed + number}"]
-            result = train_in_subprocess([*overrides, *settings], scratch / f"{name}-{number}")
+            result = train_in_subprocess([*overrides, *settings], scratch / f"{index}-{number}")
             rounds[-1][name] = result
-            seconds = seconds_per_step(result, workload.eval_interval)
+            seconds = seconds_per_step(result, interval)
             log.info(f"round {number + 1}: {name:12} {result.steps:5} steps, {seconds:.3f} s a step")
-    peak = {"data_source": pairs.source, "bf16_peak_gflops": workload.peak_flops / 1e9}
-    table = {**summarize(rounds, workload), **peak}
-    return table, to_markdown(table, pairs.shape.name)
+    return rounds
 
 
 def select_variants(config: BenchSettings) -> dict[str, list[str]]:

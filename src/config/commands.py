@@ -113,6 +113,8 @@ class BenchConfig:
     """Trainers to compare with: the stock one in fp32, in bf16, and in fp32 on the encoder's whole vocabulary."""
     max_steps: int = -1
     """Stop each training after this many steps; -1: the whole recipe."""
+    ablation: bool = False
+    """Measure what each speed-up of our trainer is worth, instead of the comparison with other trainers."""
     growth: bool = False
     """Measure start-up time, speed and memory by the number of pairs, instead of the comparison."""
     sizes: list[int] = field(default_factory=lambda: [10_000, 100_000, 1_000_000])
@@ -128,6 +130,7 @@ class BenchConfig:
             ("rounds", self.rounds >= 1, "at least 1"),
             ("rivals", known, f"some of {list(RIVALS)}"),
             ("max_steps", self.max_steps == -1 or self.max_steps >= 1, "at least 1, or -1"),
+            ("growth", not (self.growth and self.ablation), "false with bench.ablation"),
             ("sizes", bool(self.sizes) and min(self.sizes) >= 100, "a non-empty list of numbers of at least 100"),
             ("growth_steps", self.growth_steps >= 1, "at least 1"),
         ]

@@ -149,8 +149,8 @@ def test_each_round_trains_every_variant_with_a_seed_of_its_own(
     monkeypatch.setattr(speed, "train_in_subprocess", trained)
     config = settings(tiny_config(), rounds=2, rivals=["stock_fp32"], max_steps=5)
     table, markdown = speed.measure_speed(config, ["name=x"], load_examples(config.data), tmp_path)
-    assert commands["ours-0"] == ["name=x", "trainer.max_steps=5", "trainer.seed=42"]
-    assert commands["stock_fp32-1"] == ["name=x", "trainer=stock", "trainer.max_steps=5", "trainer.seed=43"]
+    assert commands["0-0"] == ["name=x", "trainer.max_steps=5", "trainer.seed=42"]
+    assert commands["1-1"] == ["name=x", "trainer=stock", "trainer.max_steps=5", "trainer.seed=43"]
     assert len(commands) == 4 and list(table["variants"]) == [OURS, "stock_fp32"]
     assert table["data_source"] == "files" and table["bf16_peak_gflops"] > 0
     assert "| ours, fp32 | 10 |" in markdown

@@ -83,7 +83,7 @@ def test_a_later_text_longer_than_the_window_of_an_encoder_is_encoded_by_the_lib
 ) -> None:
     sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
     special = dict.fromkeys(("cls_token_id", "bos_token_id"), 0) | dict.fromkeys(("sep_token_id", "eos_token_id"), 2)
-    config = ModernBertConfig(len(encoder.tokenizer), local_attention=32, pad_token_id=1, **sizes, **special)
+    config = ModernBertConfig(vocab_size=len(encoder.tokenizer), local_attention=32, pad_token_id=1, **sizes, **special)
     torch.manual_seed(0)
     encoder[0].model = ModernBertModel(config).eval()
     for texts in (["위치", "방이 깨끗해요"], TEXTS):

@@ -219,7 +219,7 @@ def test_every_sentence_lies_in_one_bin_and_no_bin_is_too_long(lengths: list[int
 
 
 def test_the_bins_are_as_long_as_the_longest_text_and_filled_with_the_others() -> None:
-    assert pack([10, 200, 150, 50, 10]) == ([[1, 0], [2, 3], [4]], 224)
+    assert pack([10, 200, 150, 50, 10]) == ([[1, 0, 4], [2, 3]], 224)
 
 
 @pytest.mark.parametrize("include_prompt", [True, False])

@@ -1,0 +1,67 @@
+"""What each speed-up of our trainer is worth: trainings in which one of them at a time is turned off."""
+
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from src.benchmark.speed import OURS, Round, measure_workload, score_difference, seconds_per_step, train_rounds
+from src.config import BenchSettings
+from src.data import ExampleSet
+from src.evaluation.metrics import leading_metric
+
+ABLATIONS: dict[str, list[str]] = {
+    OURS: [],
+    # padded batches have a forward pass for each column, and train the whole table of embeddings
+    "packed batches, one forward pass and the embedding subset": ["trainer.batching=padded", "trainer.used_rows=false"],
+    "embedding subset": ["trainer.used_rows=false"],
+    "fused QKV": ["trainer.joint_projections=false"],
+    "fast dropout": ["trainer.fast_dropout=false"],
+    "bf16": ["trainer.precision=fp32"],
+    "direct evaluation": ["trainer.evaluation=dataloader"],
+}
+"""Overrides that turn off each speed-up."""
+
+
+def measure_ablation(
+    config: BenchSettings, overrides: list[str], pairs: ExampleSet, scratch: Path
+) -> tuple[dict[str, Any], str]:
+    """Train without each speed-up in turn, with another seed in each round; return the table, also as Markdown."""
+    interval = measure_workload(config, pairs).eval_interval
+    rounds = train_rounds(config, ABLATIONS, overrides, interval, scratch)
+    table = {"data_source": pairs.source, "ours_seconds": _median_seconds(rounds, OURS, interval)}
+    table |= {"without": {name: worth(rounds, name, interval) for name in ABLATIONS if name != OURS}}
+    return table, to_markdown(table, pairs.shape.name)
+
+
+def worth(rounds: list[Round], name: str, interval: int) -> dict[str, Any]:
+    """Return what a speed-up saves of a step without it, in seconds and as a share, and the gain of its metric."""
+    saved = [seconds_per_step(each[name], interval) - seconds_per_step(each[OURS], interval) for each in rounds]
+    shares = [part / seconds_per_step(each[name], interval) for part, each in zip(saved, rounds, strict=True)]
+    found = {"seconds": _median_seconds(rounds, name, interval), "saved": median(saved), "share": median(shares)}
+    return found | {"difference": score_difference(rounds, name), "score": mean(_scores(rounds, name))}
+
+
+def to_markdown(table: dict[str, Any], shape: str) -> str:
+    """Return the table as Markdown."""
+    label = leading_metric(shape).label
+    lines = [
+        f"Ours takes {table['ours_seconds']:.3f} s a step, with its share of an evaluation.\n",
+        f"| without | s a step | worth, s a step | of the step | {label} | ours minus it |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in table["without"].items():
+        found = row["difference"]
+        interval = " [{low:+.4f}, {high:+.4f}]".format(**found) if "low" in found else ""
+        lines.append(
+            f"| {name} | {row['seconds']:.3f} | {row['saved']:+.3f} | {row['share']:+.0%} | {row['score']:.4f} |"
+            f" {found['mean']:+.4f}{interval} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _median_seconds(rounds: list[Round], name: str, interval: int) -> float:
+    return median(seconds_per_step(each[name], interval) for each in rounds)
+
+
+def _scores(rounds: list[Round], name: str) -> list[float]:
+    return [each[name].leading.value for each in rounds]
