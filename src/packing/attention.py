@@ -26,9 +26,9 @@ from src.utils.errors import UserError
 PACKED = "packed"
 CHECKED = 8
 """Number of texts in the equivalence check, the first ones, besides the longest."""
-TOLERANCE = 1e-4
-"""Largest accepted distance of the embeddings relative to their norm; rounding gives 1e-6, and a sliding window of 4
-tokens, in a tiny encoder, 8e-4."""
+TOLERANCE = 2e-5
+"""Largest accepted distance of the embeddings relative to their norm; rounding gives 1e-6, and a sliding window that is
+shorter than a text 1e-4 even in an encoder with random weights. TF32 products, which torch leaves off, give more."""
 
 
 def move_rows(rows: Tensor, sources: Tensor, places: Tensor) -> Tensor:
