@@ -24,7 +24,7 @@ from src.packing.dropout import dropout
 from src.utils.errors import UserError
 
 PACKED = "packed"
-CHECKED = 8
+CHECKED = 3
 """Number of texts in the equivalence check, the first ones, besides the longest."""
 TOLERANCE = 2e-5
 """Largest accepted distance of the embeddings relative to their norm; rounding gives 1e-6, and a sliding window that is
