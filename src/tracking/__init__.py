@@ -1,5 +1,7 @@
 """Runs in MLflow: parameters, curves, data sets, artifacts and models. The only package that imports mlflow."""
 
+import signal
+
 from src.utils.imports import heavy_imports
 
 with heavy_imports():  # of mlflow
@@ -12,6 +14,10 @@ with heavy_imports():  # of mlflow
     from src.tracking.run import Run, start_run
     from src.tracking.store import MERGE, PARENT, RECIPE, experiments_of, list_experiments
     from src.tracking.sync import SyncReport, sync_journals
+
+# MLflow imports Polars where it is installed (the extra mteb), whose handler of Ctrl-C lets the system restart a call
+# that waits for a process, and Python would not raise KeyboardInterrupt before that process ends
+signal.siginterrupt(signal.SIGINT, True)
 
 __all__ = [
     "EXAMPLE",
