@@ -36,7 +36,9 @@ def predict(tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.Monke
     """Predict with the tiny encoder; file names are relative to tmp_path."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("src.training.precision.use_threads", lambda _: 1)
-    return lambda **settings: run_prediction(PredictConfig(**{"model": str(tiny_encoder_folder), **settings}))
+    # the figures below are those of fp32, whatever precision this machine is faster in
+    given = {"model": str(tiny_encoder_folder), "precision": "fp32"}
+    return lambda **settings: run_prediction(PredictConfig(**{**given, **settings}))
 
 
 @pytest.fixture(scope="module")
