@@ -13,7 +13,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 # OpenMP threads wait actively for 2,000 turns, not 300,000: beside another busy process, which delays one of them, a
-# step takes twice its time on an idle machine instead of twenty times, and on an idle machine no longer than before
+# step takes twice its time on an idle machine instead of twenty times; alone it takes about as long as before
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 # tokenise on all cores; unset, tokenizers warns when a process is started (safe, as none forks after tokenising)
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
