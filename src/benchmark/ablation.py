@@ -4,7 +4,15 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from src.benchmark.speed import OURS, Round, measure_workload, score_difference, seconds_per_step, train_rounds
+from src.benchmark.speed import (
+    OURS,
+    Round,
+    difference_text,
+    measure_workload,
+    score_difference,
+    seconds_per_step,
+    train_rounds,
+)
 from src.config import BenchSettings
 from src.data import ExampleSet
 from src.evaluation.metrics import leading_metric
@@ -28,17 +36,22 @@ def measure_ablation(
     """Train without each speed-up in turn, with another seed in each round; return the table, also as Markdown."""
     interval = measure_workload(config, pairs).eval_interval
     rounds = train_rounds(config, ABLATIONS, overrides, interval, scratch)
-    table = {"data_source": pairs.source, "ours_seconds": _median_seconds(rounds, OURS, interval)}
+    table = {"data_source": pairs.source, "ours_seconds": median(_step_seconds(rounds, OURS, interval))}
     table |= {"without": {name: worth(rounds, name, interval) for name in ABLATIONS if name != OURS}}
     return table, to_markdown(table, pairs.shape.name)
 
 
 def worth(rounds: list[Round], name: str, interval: int) -> dict[str, Any]:
     """Return what a speed-up saves of a step without it, in seconds and as a share, and the gain of its metric."""
-    saved = [seconds_per_step(each[name], interval) - seconds_per_step(each[OURS], interval) for each in rounds]
-    shares = [part / seconds_per_step(each[name], interval) for part, each in zip(saved, rounds, strict=True)]
-    found = {"seconds": _median_seconds(rounds, name, interval), "saved": median(saved), "share": median(shares)}
-    return found | {"difference": score_difference(rounds, name), "score": mean(_scores(rounds, name))}
+    without, ours = (_step_seconds(rounds, each, interval) for each in (name, OURS))
+    both = list(zip(without, ours, strict=True))
+    return {
+        "seconds": median(without),
+        "saved": median(slow - fast for slow, fast in both),
+        "share": median((slow - fast) / slow for slow, fast in both),
+        "score": mean(each[name].leading.value for each in rounds),
+        "difference": score_difference(rounds, name),
+    }
 
 
 def to_markdown(table: dict[str, Any], shape: str) -> str:
@@ -50,18 +63,12 @@ def to_markdown(table: dict[str, Any], shape: str) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, row in table["without"].items():
-        found = row["difference"]
-        interval = " [{low:+.4f}, {high:+.4f}]".format(**found) if "low" in found else ""
         lines.append(
             f"| {name} | {row['seconds']:.3f} | {row['saved']:+.3f} | {row['share']:+.0%} | {row['score']:.4f} |"
-            f" {found['mean']:+.4f}{interval} |"
+            f" {difference_text(row['difference'])} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _median_seconds(rounds: list[Round], name: str, interval: int) -> float:
-    return median(seconds_per_step(each[name], interval) for each in rounds)
-
-
-def _scores(rounds: list[Round], name: str) -> list[float]:
-    return [each[name].leading.value for each in rounds]
+def _step_seconds(rounds: list[Round], name: str, interval: int) -> list[float]:
+    return [seconds_per_step(each[name], interval) for each in rounds]

@@ -208,9 +208,13 @@ def to_markdown(table: dict[str, Any], shape: str) -> str:
     scores = {name: mean(row[f"{metric.name}_by_round"]) for name, row in table["variants"].items()}
     lines.append(f"\nMean {metric.label} of the rounds: ours {scores[OURS]:.4f}.")
     for name, found in table[f"{metric.name}_differences"].items():
-        interval = " [{low:+.4f}, {high:+.4f}]".format(**found) if "low" in found else ""
-        lines.append(f"{name.replace('_', ' ')} {scores[name]:.4f}, ours minus it {found['mean']:+.4f}{interval}.")
+        lines.append(f"{name.replace('_', ' ')} {scores[name]:.4f}, ours minus it {difference_text(found)}.")
     return "\n".join(lines) + "\n"
+
+
+def difference_text(found: dict[str, float]) -> str:
+    """Return a difference of `score_difference` with its interval, if it has one."""
+    return "{mean:+.4f}".format(**found) + (" [{low:+.4f}, {high:+.4f}]".format(**found) if "low" in found else "")
 
 
 def _markdown_row(name: str, row: dict[str, Any], metric: Metric, ratio: float | None) -> str:
