@@ -1,8 +1,9 @@
 """Embeddings of texts computed in packed batches, for evaluation and prediction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from weakref import WeakKeyDictionary
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,13 +11,12 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from src.encoder.coverage import TextCoverage
-from src.encoder.inputs import transformer_of
 from src.encoder.prompts import unpooled_with
-from src.packing.attention import is_packable, packed_attention
+from src.packing.attention import packed_attention
 from src.packing.batches import PackedCollator
+from src.packing.check import is_packable
 
-_packable: WeakKeyDictionary[SentenceTransformer, tuple[int, bool]] = WeakKeyDictionary()
-"""For each encoder the longest text checked, and whether packed texts had the embeddings of padded ones."""
+T = TypeVar("T")
 
 
 @torch.no_grad()
@@ -39,37 +39,59 @@ def encode(
         return torch.empty(0, encoder.get_embedding_dimension(), device=encoder.device)
     ids = (coverage or TextCoverage(encoder)).cut_ids(texts, prompt)
     unpooled = unpooled_with(encoder, prompt)
-    packed = _is_packable(encoder, ids, unpooled)
-    with torch.autocast(encoder.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        if packed:
-            return _encode_packed(encoder, ids, unpooled, batch_size, precision)
+    if is_packable(encoder, ids, unpooled):
+        return _encode_packed(encoder, ids, unpooled, batch_size, precision)
+    with _autocast(encoder, precision):
         found: Tensor = encoder.encode(
             list(texts), prompt=prompt, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
         )
     return found.float()
 
 
-def _is_packable(encoder: SentenceTransformer, ids: list[list[int]], unpooled: int) -> bool:
-    """Return whether packing keeps the embeddings, checked again for a longer text than any before."""
-    longest, packable = max(map(len, ids)), transformer_of(encoder) is not None
-    checked, former = _packable.get(encoder, (0, True))
-    if packable and former and longest > checked:
-        _packable[encoder] = longest, is_packable(encoder, ids, unpooled)
-    return packable and _packable[encoder][1]
+def _autocast(encoder: SentenceTransformer, precision: str) -> torch.autocast:
+    return torch.autocast(encoder.device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def _encode_packed(
     encoder: SentenceTransformer, ids: list[list[int]], unpooled: int, batch_size: int, precision: str
 ) -> Tensor:
     collator = PackedCollator.for_encoder(encoder, torch.bfloat16 if precision == "bf16" else torch.float32)
-    order, parts = [], []
+    passes = list(_passes([len(tokens) for tokens in ids], batch_size))
+    left = iter(passes)
+
+    @torch.no_grad()
+    def take_passes() -> list[tuple[list[int], Tensor]]:
+        found = []
+        with _autocast(encoder, precision):
+            for rows in left:
+                features = collator.pack_texts([ids[row] for row in rows], unpooled)
+                moved = {name: values.to(encoder.device) for name, values in features.items()}
+                embeddings = encoder(moved)["sentence_embedding"][: len(rows), : encoder.truncate_dim]
+                found.append((rows, embeddings.float()))
+        return found
+
     with packed_attention(encoder, True):
-        for rows in _passes([len(tokens) for tokens in ids], batch_size):
-            features = collator.pack_texts([ids[row] for row in rows], unpooled)
-            moved = {name: values.to(encoder.device) for name, values in features.items()}
-            parts.append(encoder(moved)["sentence_embedding"][: len(rows), : encoder.truncate_dim].float())
-            order += rows
-    return torch.cat(parts)[torch.tensor(order).argsort().to(encoder.device)]
+        done = _in_threads(take_passes, len(passes)) if encoder.device.type == "cpu" else take_passes()
+    order = torch.tensor([row for rows, _ in done for row in rows])
+    return torch.cat([embeddings for _, embeddings in done])[order.argsort().to(encoder.device)]
+
+
+def _in_threads(work: Callable[[], list[T]], most: int) -> list[T]:
+    """Return what `work` returns in several threads, at most `most`, among which torch's threads are divided.
+
+    Two passes at a time with a thread each take 5 % less time in fp32 than one after the other with two threads, and
+    10 % less in bf16: only products use two threads fully.
+    """
+    cores = torch.get_num_threads()
+    threads = min(cores, most)
+    if threads == 1:
+        return work()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(cores // threads,)) as pool:
+            futures = [pool.submit(work) for _ in range(threads)]
+            return [each for future in futures for each in future.result()]
+    finally:
+        torch.set_num_threads(cores)
 
 
 def _passes(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
@@ -78,7 +100,7 @@ def _passes(lengths: list[int], batch_size: int) -> Iterator[list[int]]:
     Passes of an equal number of tokens need the same few kernels of the matrix library.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    before = np.cumsum([lengths[row] for row in order]) - lengths[order[0]]
-    numbers = before // (batch_size * np.mean(lengths))
+    ordered = np.array(lengths)[order]
+    numbers = (ordered.cumsum() - ordered) // (batch_size * ordered.mean())
     for _, rows in groupby(zip(order, numbers, strict=True), key=lambda each: each[1]):
         yield [row for row, _ in rows]

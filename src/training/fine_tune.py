@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from datasets import Dataset
@@ -17,10 +15,11 @@ from src.config.training import DEFAULT_EVAL_EVERY_EPOCHS, TrainerConfig
 from src.data import ExampleSet
 from src.data.shapes import text_columns
 from src.encoder.inputs import transformer_of
-from src.encoder.prompts import prompt_for
+from src.encoder.prompts import prompt_for, unpooled_for
 from src.evaluation.evaluate import Evaluation, PairLoss, evaluate_sets
 from src.evaluation.metrics import leading_metric
-from src.packing.attention import check_packing, packed_attention
+from src.packing.attention import packed_attention
+from src.packing.check import check_packing
 from src.packing.dropout import fast_dropout
 from src.packing.projections import fused_qkv
 from src.packing.tokens import tokenize
@@ -48,10 +47,6 @@ BaseEvaluator = Callable[
     [SentenceTransformer, Mapping[str, Dataset], Mapping[str, PairLoss], TrainerConfig], Evaluation
 ]
 """Evaluation of an encoder before it is trained, as by `evaluate_sets`."""
-
-_checked: WeakKeyDictionary[Dataset, dict[str, Any]] = WeakKeyDictionary()
-"""Configuration of the transformer that has passed the packing check on each set of tokenised examples: the trials of a
-sweep train copies of one encoder on the same examples."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +143,8 @@ def training_modules(encoder: SentenceTransformer, data: ExampleSet, config: Tra
     packed, transformer = config.batching == "packed", transformer_of(encoder)
     tokenized = [tokenize(each.train, encoder) for each in data.sets.values()] if packed else []
     for examples in tokenized:
-        if _checked.get(examples) != (architecture := encoder[0].model.config.to_dict()):
-            check_packing(encoder, examples)
-            _checked[examples] = architecture
+        for column in text_columns(examples.column_names):
+            check_packing(encoder, list(examples[column]), unpooled_for(encoder, column))
     with ExitStack() as replaced:
         replaced.enter_context(frozen_embeddings(transformer, config.freeze_embeddings))
         replaced.enter_context(fast_dropout(encoder, config.fast_dropout))

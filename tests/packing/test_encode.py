@@ -41,6 +41,35 @@ def test_no_text_is_padded_for_the_linear_layers(encoder: SentenceTransformer) -
     assert len(lengths) > 2
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_passes_in_several_threads_have_the_embeddings_of_one(encoder: SentenceTransformer, threads: int) -> None:
+    former = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        found = [encode(encoder, TEXTS, "", 4, precision) for precision in ("fp32", "bf16")]
+        assert torch.get_num_threads() == threads
+        assert not found[0].requires_grad
+        torch.set_num_threads(1)
+        expected = [encode(encoder, TEXTS, "", 4, precision) for precision in ("fp32", "bf16")]
+    finally:
+        torch.set_num_threads(former)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_an_error_in_a_thread_is_raised(encoder: SentenceTransformer) -> None:
+    former = torch.get_num_threads()
+    encode(encoder, TEXTS, "", 4, "fp32")
+    encoder[0].model.embeddings.word_embeddings = torch.nn.Embedding(3, 32)
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(IndexError):
+            encode(encoder, TEXTS, "", 4, "fp32")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(former)
+
+
 def test_in_bf16_embeddings_differ_by_rounding_only(encoder: SentenceTransformer) -> None:
     exact, rounded = (encode(encoder, TEXTS, "", 8, precision) for precision in ("fp32", "bf16"))
     assert rounded.dtype == torch.float32

@@ -1,6 +1,5 @@
 """A packed batch gives what a padded one gives, in one forward pass with next to no padding."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,18 +11,14 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import (
-    ModernBertConfig,
-    ModernBertModel,
     MPNetConfig,
     MPNetModel,
     PreTrainedModel,
-    T5Config,
-    T5EncoderModel,
     XLMRobertaConfig,
     XLMRobertaModel,
 )
 
-from src.packing.attention import attend_by_bin, check_packing, packed_attention
+from src.packing.attention import attend_by_bin, packed_attention
 from src.packing.batches import PackedCollator, embed_packed, features_of, pack
 from src.packing.tokens import tokenize
 from src.utils.errors import UserError
@@ -135,20 +130,6 @@ def tiny_roberta(encoder: SentenceTransformer) -> XLMRobertaModel:
     return XLMRobertaModel(XLMRobertaConfig(vocab_size=len(encoder.tokenizer), **sizes, **special))
 
 
-def tiny_t5(encoder: SentenceTransformer) -> T5EncoderModel:
-    torch.manual_seed(0)
-    sizes = {"d_model": 32, "d_kv": 16, "num_layers": 2, "num_heads": 2, "d_ff": 64}
-    return T5EncoderModel(T5Config(vocab_size=len(encoder.tokenizer), **sizes))
-
-
-def tiny_modernbert(encoder: SentenceTransformer) -> ModernBertModel:
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
-    special = dict.fromkeys(("cls_token_id", "bos_token_id"), 0) | dict.fromkeys(("sep_token_id", "eos_token_id"), 2)
-    config = ModernBertConfig(vocab_size=len(encoder.tokenizer), local_attention=4, pad_token_id=1, **sizes, **special)
-    return ModernBertModel(config)
-
-
 @pytest.mark.parametrize("count", [1, 16])
 def test_positions_of_the_roberta_family_start_behind_the_padding_index(
     encoder: SentenceTransformer, count: int
@@ -187,29 +168,6 @@ def test_heads_that_share_a_key_and_a_value_attend_as_in_the_library() -> None:
     torch.testing.assert_close(found.transpose(1, 2), expected)
 
 
-def test_sentences_longer_than_the_longest_bin_are_packed_too(encoder: SentenceTransformer) -> None:
-    encoder.max_seq_length = 300
-    long = Dataset.from_dict({"sentence1": ["방" * 200, "침대"], "sentence2": ["집", "이불" * 70], "score": [0.0, 1.0]})
-    check_packing(encoder, tokenize(long, encoder))
-
-
-@pytest.mark.parametrize("transformer", [tiny_t5, tiny_modernbert])
-def test_an_encoder_that_packing_cannot_compute_is_refused(
-    encoder: SentenceTransformer, transformer: Callable[[SentenceTransformer], PreTrainedModel]
-) -> None:
-    with_transformer(encoder, transformer(encoder))
-    with pytest.raises(UserError, match=r"relative distance of .*: set trainer=stock"):
-        check_packing(encoder, tokenize(PAIRS, encoder))
-
-
-def test_the_check_leaves_mode_and_random_numbers_as_they_are(encoder: SentenceTransformer) -> None:
-    encoder.train()
-    state = torch.random.get_rng_state()
-    check_packing(encoder, tokenize(PAIRS, encoder))
-    assert encoder.training
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
 @given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=64))
 def test_every_sentence_lies_in_one_bin_and_no_bin_is_too_long(lengths: list[int]) -> None:
     bins, width = pack(lengths)
@@ -229,7 +187,6 @@ def test_the_default_prompt_is_packed_as_it_is_encoded(encoder: SentenceTransfor
     encoder[1] = Pooling(32, include_prompt=include_prompt)
     expected = encoder.encode([*PAIRS["sentence1"], *PAIRS["sentence2"]])
     pairs = tokenize(PAIRS, encoder)
-    check_packing(encoder, pairs)
     batch = PackedCollator.for_encoder(encoder, torch.float32)(list(pairs))
     with packed_attention(encoder, enabled=True):
         packed = torch.cat(embed_packed(encoder, features_of(batch))).detach().numpy()
@@ -249,7 +206,6 @@ def test_every_column_is_packed_with_its_own_prompt(
         for column in triplets.column_names
     ]
     tokenized = tokenize(triplets, encoder)
-    check_packing(encoder, tokenized)
     batch = PackedCollator.for_encoder(encoder, torch.float32)(list(tokenized))
     assert len(features_of(batch)) == sequences
     with packed_attention(encoder, enabled=True):

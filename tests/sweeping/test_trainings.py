@@ -1,6 +1,5 @@
 """Trainings of a sweep in one process share what is the same for all of them, and have the results of single ones."""
 
-import importlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,30 +33,28 @@ def make_trainings(sweep_config: Callable[..., SweepSettings]) -> Callable[[], T
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Numbers of evaluations of a base encoder and of packing checks."""
+    """Number of evaluations of a base encoder."""
     counts: Counter[str] = Counter()
 
     def counted(function: Callable[..., Any], *arguments: Any) -> Any:
         counts[function.__name__] += 1
         return function(*arguments)
 
-    fine_tune = importlib.import_module("src.training.fine_tune")
     monkeypatch.setattr(module, "evaluate_sets", partial(counted, module.evaluate_sets))
-    monkeypatch.setattr(fine_tune, "check_packing", partial(counted, fine_tune.check_packing))
     return counts
 
 
-def test_trials_share_the_evaluation_and_the_packing_check_of_their_base_encoder(
+def test_trials_share_the_evaluation_of_their_base_encoder(
     make_trainings: Callable[[], Trainings], calls: Counter[str], tmp_path: Path
 ) -> None:
     trainings = make_trainings()
     trainings.run(GENTLE, tmp_path / "first", {"trial.number": "0"})
     trainings.run(STRONG, tmp_path / "second", {"trial.number": "1"}, seed=43)
-    assert calls == {"evaluate_sets": 1, "check_packing": 1}
+    assert calls == {"evaluate_sets": 1}
     first, second = (pd.read_csv(tmp_path / name / "curve.csv") for name in ("first", "second"))
     pd.testing.assert_series_equal(first.iloc[0], second.iloc[0])
     trainings.run(GENTLE | {"trainer.batch_size": 8}, tmp_path / "third", {"trial.number": "2"})
-    assert calls == {"evaluate_sets": 2, "check_packing": 1}  # the batches of the validation loss are others
+    assert calls == {"evaluate_sets": 2}  # the batches of the validation loss are others
 
 
 def test_a_trial_after_another_has_the_result_of_a_single_one(
