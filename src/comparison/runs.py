@@ -15,7 +15,7 @@ from src.config.schema import LOCATIONS, settings_without
 from src.config.tracking import is_missing, redact
 from src.evaluation.metrics import Metric, as_labels, metrics_of
 from src.evaluation.names import rows_of
-from src.evaluation.result import RUN_FILES, Result, missing_file
+from src.evaluation.result import RUN_FILES, Result, missing_file, read_curve
 from src.evaluation.seeds import SeedScores, seed_scores
 from src.evaluation.statistics import Floats
 from src.utils.errors import UserError, shorten
@@ -156,7 +156,7 @@ def read_run(letter: str, reference: str, folder: Path) -> ComparedRun:
             # rounded as for the metrics; earlier versions stored the scores in that precision
             table["gold"] = as_labels(table["gold"].to_numpy())
         table = table.sort_values(identity, kind="stable", ignore_index=True)
-        return ComparedRun(letter, reference, [result], parameters, [pd.read_csv(folder / "curve.csv")], [table])
+        return ComparedRun(letter, reference, [result], parameters, [read_curve(folder, result.metric.name)], [table])
     except (ValueError, KeyError, OSError) as error:
         raise UserError(
             f"{reference}: expected a complete result in {folder}, found {shorten(error)}: train it again."

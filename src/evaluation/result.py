@@ -7,6 +7,8 @@ from math import nan
 from pathlib import Path
 from typing import Any, Self
 
+import pandas as pd
+
 from src.evaluation.metrics import PEARSON, SPEARMAN, VALIDATION_LOSS, Metric, leading_metric
 from src.evaluation.names import check_names, own
 from src.evaluation.statistics import Estimate
@@ -206,6 +208,20 @@ class Result:
             raise UserError(f"{path}: expected a readable file, found {error.strerror}: change its mode.") from error
         except (ValueError, TypeError, AttributeError, OSError) as error:
             raise UserError(f"{path}: expected a result, found {shorten(error)}: train it again.") from error
+
+
+def read_curve(folder: Path, metric: str) -> pd.DataFrame:
+    """Return the curve of a result with this leading metric.
+
+    Raises `UserError` if its file is missing or damaged.
+    """
+    path = folder / "curve.csv"
+    try:
+        curve = pd.read_csv(path)
+        curve[["epoch", "step", "training_loss", "validation_loss", metric]].astype(float)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: expected the curve of a training, found {shorten(error)}: train it again.") from error
+    return curve
 
 
 def missing_file(folder: Path) -> str | None:

@@ -14,12 +14,12 @@ from src.config.evaluation import AUTO, BASE, MergeConfig
 from src.data import ExampleSet, load_examples
 from src.data.examples import unordered_digest
 from src.data.sentences import Digests, trained_on
-from src.evaluation.result import RESULT_FILE, Result
+from src.evaluation.result import RESULT_FILE, Result, read_curve
 from src.prediction.encoder import REGISTRY, SETTINGS, experiment_of, load_model
 from src.suite.models import base_loader, seen_by, settings_of
 from src.suite.sets import load_sets
 from src.utils.console import log_to_file
-from src.utils.errors import UserError, shorten
+from src.utils.errors import UserError
 from src.utils.files import exclusive_lock
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run_merge(config: MergeConfig) -> Result:
         examples = load_examples(settings.data)
         results = [Result.load(each) for each in folders]
         _check_examples(folders[0], results[0], examples)
-        return _merge(config, settings, examples, folders, results, _read_curve(folders[0], results[0]))
+        return _merge(config, settings, examples, folders, results, read_curve(folders[0], results[0].metric.name))
 
 
 def _experiment(model: str) -> Path:
@@ -71,17 +71,6 @@ def _check_examples(folder: Path, result: Result, examples: ExampleSet) -> None:
             f"{folder}: expected the {result.evaluated_on} examples of its result ({result.data_source}), found others"
             f" ({examples.source}): restore the data, such as KLUE_STS_DIR."
         )
-
-
-def _read_curve(folder: Path, result: Result) -> pd.DataFrame:
-    """Return the curve of a result; raise `UserError` if its file is damaged."""
-    path = folder / "curve.csv"
-    try:
-        curve = pd.read_csv(path)
-        curve[["epoch", "step", "training_loss", "validation_loss", result.metric.name]].astype(float)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: expected the curve of a training, found {shorten(error)}: train it again.") from error
-    return curve
 
 
 def _merge(

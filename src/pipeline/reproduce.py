@@ -10,7 +10,7 @@ from src.config.recorded import recorded_config
 from src.config.tracking import SQLITE, TrackingConfig
 from src.data import ExampleSet, digest, load_examples
 from src.evaluation.metrics import TRAINING_LOSS
-from src.evaluation.result import RESULT_FILE, Result
+from src.evaluation.result import RESULT_FILE, Result, read_curve
 from src.pipeline.seeds import run_experiment
 from src.tracking import MERGE, download_result, recorded_provenance
 from src.utils.environment import library_versions
@@ -45,7 +45,7 @@ def reproduce(reference: str, uri: str) -> float:
         examples = load_examples(config.data)
         check_provenance(reference, provenance, examples)
         result = run_experiment(config, examples)
-        curves = (pd.read_csv(folder / "curve.csv") for folder in (stored, Path(config.folder)))
+        curves = (read_curve(each, result.metric.name) for each in (stored, Path(config.folder)))
         return max(curve_difference(*curves), score_difference(Result.load(stored), result))
 
 

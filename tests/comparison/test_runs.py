@@ -142,5 +142,5 @@ def test_an_unfinished_run_is_refused(name: str, make_run: MakeRun) -> None:
 def test_a_damaged_run_is_refused(name: str, make_run: MakeRun) -> None:
     complete, broken = make_run("complete", 0.3), make_run("broken", 0.3)
     (broken / name).write_text("")
-    with pytest.raises(UserError, match=r"broken.*expected a .*result.*, found .*: train it again"):
+    with pytest.raises(UserError, match=r"broken.*expected .*, found .*: train it again"):
         read(complete, broken)
