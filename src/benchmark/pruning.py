@@ -1,111 +1,122 @@
-"""Measure the savings by pruning: python -m src.benchmark.pruning +experiment=review_sts.
+"""What each pruner would have saved in a sweep, by the learning curves of its completed trials.
 
-The same search runs with and without pruning, then the recipe itself on the same pairs, each in a process of its own.
-The same command resumes an interrupted benchmark.
+    python -m src.benchmark.pruning experiments/review_sts/sweep/study.db
+
+replays the trials in the order in which they ended, as if one had run after the other. The curves of trials that the
+sweep itself has pruned have no end: they are left out.
 """
 
-import json
-import logging
 import shutil
-import subprocess
-import sys
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-import pandas as pd
-from hydra.core.hydra_config import HydraConfig
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
-from src.benchmark.speed import train_in_subprocess
-from src.cli import hydra_command
-from src.config import SweepSettings
-from src.evaluation.metrics import Metric
-from src.evaluation.result import RESULT_FILE, Result
-from src.evaluation.statistics import Estimate
-from src.utils.environment import device_name
-from src.utils.errors import UserError
-from src.utils.files import write_text
+from src.cli import Parser, parser_command
+from src.config.commands import PRUNERS
+from src.config.tracking import SQLITE
+from src.sweeping.search import build_pruner
+from src.utils.console import log_table
+from src.utils.errors import UserError, shorten
 
-log = logging.getLogger("src.benchmark.pruning")
-
-FOLDER = Path("experiments/bench")
-WORK = FOLDER / "pruning"
-PLAIN = ("tracking.models=false", "tracking.system_metrics=false")
-"""Overrides that turn off everything outside the comparison."""
+STARTS = {"half": 50, "the first evaluation": 0}
+"""Progress in per cent from which a pruner is asked; the sweep asks from half of a training on."""
 
 
-def run(config: SweepSettings, overrides: list[str] | None = None) -> dict[str, Any]:
-    """Search with and without pruning, train by the recipe, store the comparison and return it.
+@dataclass(frozen=True)
+class Replay:
+    """The trials that a pruner would have stopped."""
 
-    `overrides` are those of src.sweep, by default those of the command line.
+    stopped: int
+    saved: float
+    """Share of the steps of all trials that would not have been trained."""
+    best_stopped: float | None
+    """How far the best stopped trial is behind the best of all; None if none was stopped."""
+
+    def __str__(self) -> str:
+        if self.best_stopped is None:
+            return "none stopped"
+        saved = f"{self.stopped} stopped, {self.saved:.0%} of the steps saved"
+        return f"{saved}, the best of them {self.best_stopped:.4f} behind the best"
+
+
+def read_trials(path: Path) -> list[FrozenTrial]:
+    """Return the completed trials of the study in an SQLite file, in the order in which they ended.
+
+    Raises `UserError` if the file has no study with completed trials.
     """
-    own = [*(HydraConfig.get().overrides.task if overrides is None else overrides), *PLAIN]
-    without = sweep_in_subprocess([*own, "sweep.pruner=none", "sweep.confirm.seeds=0"], WORK / "none")
-    pruned = sweep_in_subprocess([*own, f"sweep.pruner={config.sweep.pruner}"], WORK / config.sweep.pruner)
-    recipe = train_recipe(own, WORK / "recipe")
-    table = {
-        "machine": device_name(),
-        "pairs": recipe.train_pairs,
-        "data_source": recipe.data_source,
-        "trials": config.sweep.trials,
-        "pruner": config.sweep.pruner,
-        **{f"cost_ratio_{unit}": pruned[unit] / without[unit] for unit in ("steps", "seconds")},
-        "without_pruning": without,
-        "with_pruning": pruned,
-        "recipe": recipe.leading.to_dict(recipe.metric.name),
+    if not path.is_file():
+        raise UserError(f"{path}: expected the study.db of a sweep, found no file: correct the path.")
+    with TemporaryDirectory() as folder:  # Optuna creates its tables in any database
+        try:
+            study = optuna.load_study(study_name=None, storage=f"{SQLITE}{shutil.copyfile(path, f'{folder}/study.db')}")
+            trials = study.get_trials(states=[TrialState.COMPLETE])
+        except (SQLAlchemyError, ValueError, RuntimeError, KeyError) as error:
+            raise UserError(
+                f"{path}: expected the study.db of a sweep, found {shorten(error)}: name another."
+            ) from error
+    if not any(trial.intermediate_values for trial in trials):
+        raise UserError(f"{path}: expected completed trials with their evaluations, found none: run the sweep first.")
+    return sorted(trials, key=lambda trial: (str(trial.datetime_complete), trial.number))
+
+
+def replay(trials: Sequence[FrozenTrial], pruner: str, start: int) -> Replay:
+    """Return which trials a pruner stops that is asked from `start` per cent of each training on."""
+    study = optuna.create_study(direction="maximize", study_name="replay", pruner=build_pruner(pruner))
+    stopped: list[FrozenTrial] = []
+    saved = 0.0
+    for former in trials:
+        if (progress := _stop(study.ask(), former, start)) is None:
+            study.tell(study.trials[-1].number, former.value)
+        else:
+            study.tell(study.trials[-1].number, state=TrialState.PRUNED)
+            stopped.append(former)
+            saved += _steps(former) * (1 - progress / 100)
+    best = max(_value(trial) for trial in trials)
+    behind = best - max(map(_value, stopped)) if stopped else None
+    return Replay(len(stopped), saved / sum(map(_steps, trials)), behind)
+
+
+def run(study: Path) -> None:
+    """Print for each pruner what it would have stopped and saved."""
+    trials = read_trials(study)
+    found = {
+        f"{pruner}, from {name}": str(replay(trials, pruner, start))
+        for pruner in PRUNERS
+        if pruner != "none"
+        for name, start in STARTS.items()
     }
-    text = to_markdown(table, recipe.metric)
-    write_text(FOLDER / "pruning.json", json.dumps(table, indent=2) + "\n")
-    write_text(FOLDER / "pruning.md", text)
-    log.info(text)
-    shutil.rmtree(WORK)
-    return table
+    log_table(f"{study}: {len(trials)} completed trials", found)
 
 
-def sweep_in_subprocess(overrides: list[str], folder: Path) -> dict[str, Any]:
-    """Run `python -m src.sweep` in a new process; return the cost of its trials and the score of its winner on dev.
-
-    Raises `UserError` if the sweep failed or was interrupted.
-    """
-    locations = [
-        f"folder={folder}",
-        f"tracking.uri=sqlite:///{WORK}/mlflow.db",
-        f"tracking.artifacts={WORK}/mlruns",
-    ]
-    code = subprocess.run([sys.executable, "-m", "src.sweep", *overrides, *locations]).returncode
-    if code:
-        raise UserError(
-            f"expected the sweep in {folder} to succeed, found exit code {code}: run the same command again to resume."
-        )
-    winner = Result.load(folder / "sweep" / "winner")
-    trials = pd.read_csv(folder / "sweep" / "report" / "trials.csv")
-    return {
-        "steps": int(trials["steps"].sum()),
-        "seconds": float(trials["seconds"].sum()),
-        "pruned": int((trials["state"] == "pruned").sum()),
-        **winner.leading.to_dict(winner.metric.name),
-    }
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser("python -m src.benchmark.pruning", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="study.db of a sweep")
+    return parser
 
 
-def train_recipe(overrides: list[str], folder: Path) -> Result:
-    """Return the result of the recipe in `folder`; train in a new process if there is none."""
-    if (folder / RESULT_FILE).exists():
-        return Result.load(folder)
-    return train_in_subprocess([one for one in overrides if not one.lstrip("+~").startswith("sweep.")], folder)
+def _stop(trial: optuna.Trial, former: FrozenTrial, start: int) -> int | None:
+    """Report the evaluations of a former trial; return the progress in per cent at which it is pruned, or None."""
+    for progress, value in sorted(former.intermediate_values.items()):
+        trial.report(value, progress)
+        if start <= progress < 100 and trial.should_prune():
+            return progress
+    return None
 
 
-def to_markdown(table: dict[str, Any], metric: Metric) -> str:
-    """Return the comparison as Markdown; `metric`: the leading one."""
-    lines = [f"| | steps | seconds of trials | pruned | {metric.label} on dev |", "|---|---|---|---|---|"]
-    for name in ("without_pruning", "with_pruning", "recipe"):
-        row = table[name]
-        cost = f"{row['steps']:,} | {row['seconds']:.0f} | {row['pruned']}" if "steps" in row else "– | – | –"
-        lines.append(f"| {name.replace('_', ' ')} | {cost} | {Estimate.from_dict(row, metric.name)} |")
-    steps, seconds = table["cost_ratio_steps"], table["cost_ratio_seconds"]
-    lines.append(
-        f"\nPruning ({table['pruner']}) reduced the cost to {steps:.0%} of the steps and {seconds:.0%} of the time."
-    )
-    return "\n".join(lines) + "\n"
+def _steps(trial: FrozenTrial) -> float:
+    return float(trial.user_attrs.get("steps", 1))
+
+
+def _value(trial: FrozenTrial) -> float:
+    return trial.value or 0.0
 
 
 if __name__ == "__main__":
-    hydra_command(run, "sweep")()
+    parser_command(run, parser())()

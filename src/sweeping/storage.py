@@ -4,14 +4,13 @@ import logging
 import os
 import sqlite3
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -36,8 +35,6 @@ REPEATED = (
     "_get_stale_trial_ids",
 )  # fmt: skip
 """Methods of `RDBStorage` that are one transaction each, with the private ones that Optuna's cache calls."""
-
-warnings.filterwarnings("ignore", category=ExperimentalWarning)  # Optuna's heartbeats and some pruners
 
 
 class DatabaseUnreachable(UserError):

@@ -36,8 +36,6 @@ OPERATIONAL_KEYS = ("trials", "workers", "engine", "storage", "heartbeat", "fail
 MUTABLE_SETTINGS = (*LOCATIONS, "published", "trainer.threads", *(f"sweep.{key}" for key in OPERATIONAL_KEYS))
 """Settings that may differ from one start of a sweep to the next."""
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
 
 class SweepStudy:
     """The Optuna study of one sweep, in its database."""
