@@ -14,6 +14,7 @@ from src.encoder.hub import load_hub
 from src.evaluation.names import headline, label_of, rows_of
 from src.evaluation.result import RESULT_FILE, RUN_FILES, Result
 from src.pipeline.average import average_seeds
+from src.pipeline.base import BaseEvaluations
 from src.pipeline.losses import resolve_losses
 from src.pipeline.promotion import promote_trained
 from src.pipeline.recipe import recipe_of
@@ -73,9 +74,10 @@ def run_seeds(config: Config, pairs: ExampleSet) -> Result:
             parent.log_sources(pairs, base_of(config.model))
             if averages:
                 parent.set_tags({RECIPE: recipe_of(config, plan.fingerprint, pairs.shape)})
+            base = BaseEvaluations()
             for number, seed in enumerate(config.trainer.seeds, start=1):
                 log.info("\nSeed %d, %d of %d", seed, number, len(config.trainer.seeds), extra=BOLD)
-                train_seed(seed_config(config, seed), pairs, parent)
+                train_seed(seed_config(config, seed), pairs, parent, base)
             trained = SeedResults.load(folder, config.trainer.seeds)
             result = (average_seeds if averages else keep_first)(config, pairs, trained, parent)
             trained.write(folder, result)
@@ -105,15 +107,17 @@ def seed_config(config: Config, seed: int) -> Config:
     )
 
 
-def train_seed(config: Config, pairs: ExampleSet, parent: Run) -> None:
+def train_seed(config: Config, pairs: ExampleSet, parent: Run, base: BaseEvaluations) -> None:
     """Train with one seed as a child run of `parent`, unless its training is complete already."""
-    result = load_completed(Path(config.folder), fingerprint_of(config, pairs))
+    fingerprint = fingerprint_of(config, pairs)
+    result = load_completed(Path(config.folder), fingerprint)
     if result and has_usable_model(Path(config.folder)):
         log.info("already trained")
         adopt(config, pairs, result, parent)
         return
     tags = {"role": "seed", PARENT: parent.run_id}
-    run_training(config, pairs, load_encoder(config.model), tags=tags)
+    evaluate_base = base.evaluator(fingerprint)
+    run_training(config, pairs, load_encoder(config.model), tags=tags, evaluate_base=evaluate_base)
 
 
 def has_usable_model(folder: Path) -> bool:

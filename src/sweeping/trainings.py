@@ -6,39 +6,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
 from src.config import Config, SweepSettings
-from src.config.schema import settings_without
 from src.config.words import describe
 from src.data import ExampleSet, split_folds, split_off
 from src.data.examples import to_table
 from src.data.relations import first_shared
 from src.encoder import load_encoder
-from src.evaluation.evaluate import Evaluation, evaluate_sets
 from src.evaluation.metrics import leading_metric
 from src.evaluation.result import Result
+from src.pipeline.base import BaseEvaluations
 from src.pipeline.losses import resolve_losses
-from src.pipeline.state import Fingerprint, fingerprint_of, load_completed
+from src.pipeline.state import fingerprint_of, load_completed
 from src.pipeline.training import run_training
 from src.sweeping.space import Params, training_config, with_params
 from src.sweeping.study import SweepStudy, remove_checkpoints
 from src.training import TrainingCallback
-from src.training.fine_tune import BaseEvaluator, total_steps
+from src.training.fine_tune import total_steps
 from src.utils.console import quiet_console
 from src.utils.errors import TrainingDiverged
 from src.utils.files import remove
-
-OF_STEPS = [
-    *(f"trainer.{key}" for key in ("epochs", "max_steps", "learning_rate", "lr_scheduler_type", "warmup_ratio")),
-    *(f"trainer.{key}" for key in ("layer_decay", "weight_decay", "max_grad_norm", "gradient_accumulation_steps")),
-    *(f"trainer.{key}" for key in ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs", "seed")),
-]
-"""Settings that the evaluation of the base encoder does not depend on."""
 
 
 def split_validation(config: SweepSettings, pairs: ExampleSet) -> list[ExampleSet]:
@@ -131,8 +122,7 @@ class Trainings:
         self.metric = leading_metric(parts[0].shape.name)
         """The leading metric, which trials maximise."""
         self.encoders: dict[str, SentenceTransformer] = {}
-        self.evaluated: dict[str, tuple[Fingerprint, Evaluation]] = {}
-        """Last evaluation of the base encoder by digests of the examples, with the settings that it depends on."""
+        self.base = BaseEvaluations()
 
     def encoder(self, config: Config) -> SentenceTransformer:
         """Return a copy of the base encoder to be trained; all copies share one tokenizer."""
@@ -178,19 +168,7 @@ class Trainings:
         fingerprint = fingerprint_of(config, pairs)
         if completed := load_completed(Path(config.folder), fingerprint):
             return completed
-        return run_training(config, pairs, self.encoder(config), callbacks, tags, self.base_evaluator(fingerprint))
-
-    def base_evaluator(self, fingerprint: Fingerprint) -> BaseEvaluator:
-        """Return `evaluate_sets` for copies of the base encoder, which gives the last evaluation again if it can."""
-        examples, decisive = fingerprint["pairs"], settings_without(fingerprint, OF_STEPS)
-
-        def evaluate(*arguments: Any) -> Evaluation:
-            known = self.evaluated.get(examples)
-            if known is None or known[0] != decisive:
-                known = self.evaluated[examples] = (decisive, evaluate_sets(*arguments))
-            return known[1]
-
-        return evaluate
+        return run_training(config, pairs, self.encoder(config), callbacks, tags, self.base.evaluator(fingerprint))
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from mlflow.entities import Run
 
 import src.train
 from src.config import BenchSettings, Config, SweepSettings
-from src.pipeline import seeds
+from src.evaluation.evaluate import Evaluation
+from src.pipeline import base, seeds
 from src.tracking import PARENT, RECIPE
 from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
@@ -128,6 +129,23 @@ def test_a_seed_among_others_gives_what_it_gives_alone(finished: Finished, tiny_
     alone = src.train.run(tiny_config("trainer.seed=2", "tracking.models=false", FP32))
     again = read(finished, 2)
     assert (alone.leading.value, alone.validation_loss) == (again["spearman_cosine"], again["validation_loss"])
+
+
+def test_the_base_encoder_is_evaluated_once_for_all_seeds(
+    tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate, calls = base.evaluate_sets, []
+
+    def counted(*arguments: Any) -> Evaluation:
+        calls.append(arguments)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(base, "evaluate_sets", counted)
+    config = tiny_config(SEEDS, "tracking.models=false")
+    src.train.run(config)
+    assert len(calls) == 1
+    first, second = (pd.read_csv(Path(config.folder) / "seeds" / seed / "curve.csv").iloc[0] for seed in "12")
+    pd.testing.assert_series_equal(first, second)
 
 
 def test_a_finished_seed_is_not_trained_again_where_another_store_knows_nothing_of_it(

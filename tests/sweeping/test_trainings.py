@@ -12,7 +12,7 @@ import pytest
 
 from src.config import SweepSettings
 from src.data import load_examples
-from src.sweeping import trainings as module
+from src.pipeline import base
 from src.sweeping.space import Params
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, split_validation
@@ -40,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counts[function.__name__] += 1
         return function(*arguments)
 
-    monkeypatch.setattr(module, "evaluate_sets", partial(counted, module.evaluate_sets))
+    monkeypatch.setattr(base, "evaluate_sets", partial(counted, base.evaluate_sets))
     return counts
 
 
