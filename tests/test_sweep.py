@@ -209,9 +209,12 @@ def test_the_database_has_one_study(finished: Finished) -> None:
 
 def test_the_console_shows_a_line_for_each_trial(finished: Finished) -> None:
     lines = re.findall(
-        r"^trial +\d+  (?:finished|pruned) .* best .*(\d)/5 done, .* left  lr [\d.e-]+, ", finished.printed, re.M
+        r"^trial +\d+  (?:finished|pruned) .* best .*(\d)/5 done(?:, .* left)?  lr [\d.e-]+, ", finished.printed, re.M
     )
     assert lines == ["1", "2", "3", "4", "5"]
+    assert "5/5 done  lr" in finished.printed
+    announced = re.search(r"Confirming the best 2 trials.* with 2 further seeds: (\d) trainings", finished.printed)
+    assert announced and int(announced[1]) == finished.printed.count("confirmed with seed")
     assert "24 pairs to train on, 16 held out for validation; 0 of 5 trials done" in finished.printed
     cost = "at most 5 trials, and 2 finalists and the recipe × 2 seeds, and the winner: 12 trainings of up to 2 epochs"
     assert f"Cost: {cost}" in finished.printed

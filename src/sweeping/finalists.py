@@ -71,6 +71,8 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Finalist]:
         raise UserError(_none_finished(study))
     seeds = settings.seeds if min(settings.top_k, len(finished)) > 1 else 0
     recipe = next((trial.number for trial in finished if trial.params == study.recipe), None) if seeds else None
+    if seeds:
+        _log_confirmation([trial.number for trial in finished[: settings.top_k]], recipe, seeds)
     finalists: list[Finalist] = []
     for trial in finished:
         if len(finalists) >= settings.top_k and trial.number != recipe:
@@ -86,6 +88,13 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Finalist]:
             " search lower learning rates (sweep.space) under another name=NAME."
         )
     return finalists
+
+
+def _log_confirmation(best: list[int], recipe: int | None, seeds: int) -> None:
+    added = recipe is not None and recipe not in best
+    trials = f"{len(best)} trials{' and the recipe' if added else ''}"
+    trainings = (len(best) + added) * seeds
+    log.info(f"Confirming the best {trials} with {seeds} further seed{'s' * (seeds > 1)}: {trainings} trainings")
 
 
 def _none_finished(study: SweepStudy) -> str:

@@ -35,11 +35,12 @@ class TrialView:
         self.seconds.append(seconds)
         trials, done, sweep = self.study.trials(), self.study.done, self.study.config.sweep
         trial, best = trials[number], next(iter(self.study.best_trials()), None)
-        left = (sweep.trials - done) * sum(self.seconds) / len(self.seconds) / sweep.workers
+        seconds = (sweep.trials - done) * sum(self.seconds) / len(self.seconds) / sweep.workers
+        left = f", {format_duration(seconds)} left" if done < sweep.trials else ""
         log.info(
             f"trial {number:3d}  {STATES.get(trial.state, 'interrupted'):8} {_format_value(trial):>7}"
             f"  best {_format_value(best) if best else '–':>7} {f'(trial {best.number})' if best else '':11}"
-            f"  {done}/{sweep.trials} done, {format_duration(left)} left  {describe(params)}"
+            f"  {done}/{sweep.trials} done{left}  {describe(params)}"
         )
 
 
