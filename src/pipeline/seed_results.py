@@ -9,7 +9,7 @@ import pandas as pd
 
 from src.evaluation.metrics import VALIDATION_LOSS, Metric, metrics_of
 from src.evaluation.names import by_dimension
-from src.evaluation.result import Result, SeedSummary
+from src.evaluation.result import Result, SeedSummary, read_curve
 from src.evaluation.seeds import seed_scores
 from src.evaluation.statistics import UNKNOWN, Estimate
 from src.report.figures import finish_axes, new_figure, save_figure
@@ -35,11 +35,12 @@ class SeedResults:
     def load(cls, folder: Path, seeds: list[int]) -> Self:
         """Return the results in the folders of these seeds, below the result folder `folder`."""
         folders = [folder / SEEDS / str(seed) for seed in seeds]
+        results = [Result.load(each) for each in folders]
         return cls(
             seeds,
             folders,
-            [Result.load(each) for each in folders],
-            [pd.read_csv(each / "curve.csv") for each in folders],
+            results,
+            [read_curve(each, result.metric.name) for each, result in zip(folders, results, strict=True)],
             [pd.read_parquet(each / "predictions.parquet") for each in folders],
         )
 
