@@ -36,15 +36,15 @@ def tiny_t5(words: int) -> T5EncoderModel:
     return T5EncoderModel(T5Config(vocab_size=words, **sizes))
 
 
-def tiny_modernbert(words: int) -> ModernBertModel:
+def tiny_modernbert(words: int, window: int = 4) -> ModernBertModel:
     sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
     special = dict.fromkeys(("cls_token_id", "bos_token_id"), 0) | dict.fromkeys(("sep_token_id", "eos_token_id"), 2)
-    config = ModernBertConfig(vocab_size=words, local_attention=8, pad_token_id=1, **sizes, **special)
+    config = ModernBertConfig(vocab_size=words, local_attention=window, pad_token_id=1, **sizes, **special)
     return ModernBertModel(config)
 
 
 def test_texts_longer_than_the_shortest_bin_are_packed_too(encoder: SentenceTransformer) -> None:
-    check_packing(encoder, ids_of(encoder, ["방" * 100, "침대", "집", "이불" * 30]), 0)
+    check_packing(encoder, ids_of(encoder, ["방" * 200, "침대", "집", "이불" * 70]), 0)
 
 
 @pytest.mark.parametrize("transformer", [tiny_t5, tiny_modernbert])
@@ -62,7 +62,7 @@ def test_an_encoder_that_packing_cannot_compute_is_refused(
 
 def test_a_window_is_found_as_soon_as_a_text_is_longer(encoder: SentenceTransformer) -> None:
     torch.manual_seed(0)
-    encoder[0].model = tiny_modernbert(len(encoder.tokenizer)).eval()
+    encoder[0].model = tiny_modernbert(len(encoder.tokenizer), window=8).eval()
     assert is_packable(encoder, ids_of(encoder, ["위치", "방"]), 0)
     assert not is_packable(encoder, ids_of(encoder, ["위치", "방", *TEXTS]), 0)
 

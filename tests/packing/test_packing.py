@@ -18,8 +18,11 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from src.data.shapes import text_columns
+from src.encoder.prompts import unpooled_for
 from src.packing.attention import attend_by_bin, packed_attention
 from src.packing.batches import PackedCollator, embed_packed, features_of, pack
+from src.packing.check import check_packing
 from src.packing.tokens import tokenize
 from src.utils.errors import UserError
 from tests.training.examples import make_set
@@ -46,6 +49,11 @@ def embed(encoder: SentenceTransformer) -> torch.Tensor:
 
 def embed_padded(encoder: SentenceTransformer) -> torch.Tensor:
     return encoder(encoder.preprocess([*PAIRS["sentence1"], *PAIRS["sentence2"]]))["sentence_embedding"]
+
+
+def check_columns(encoder: SentenceTransformer, tokenized: Dataset) -> None:
+    for column in text_columns(tokenized.column_names):
+        check_packing(encoder, list(tokenized[column]), unpooled_for(encoder, column))
 
 
 def gradients(encoder: SentenceTransformer, embeddings: torch.Tensor) -> list[torch.Tensor]:
@@ -187,6 +195,7 @@ def test_the_default_prompt_is_packed_as_it_is_encoded(encoder: SentenceTransfor
     encoder[1] = Pooling(32, include_prompt=include_prompt)
     expected = encoder.encode([*PAIRS["sentence1"], *PAIRS["sentence2"]])
     pairs = tokenize(PAIRS, encoder)
+    check_columns(encoder, pairs)
     batch = PackedCollator.for_encoder(encoder, torch.float32)(list(pairs))
     with packed_attention(encoder, enabled=True):
         packed = torch.cat(embed_packed(encoder, features_of(batch))).detach().numpy()
@@ -206,6 +215,7 @@ def test_every_column_is_packed_with_its_own_prompt(
         for column in triplets.column_names
     ]
     tokenized = tokenize(triplets, encoder)
+    check_columns(encoder, tokenized)
     batch = PackedCollator.for_encoder(encoder, torch.float32)(list(tokenized))
     assert len(features_of(batch)) == sequences
     with packed_attention(encoder, enabled=True):
