@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from src.benchmark.speed import train_in_subprocess
+from src.benchmark.turns import train_in_turns
 from src.config import BenchSettings
 from src.data import ExampleSet
 
@@ -31,7 +31,8 @@ def measure_growth(
     data = ["data=pairs", f"data.train={scratch}/train.parquet", f"data.dev={scratch}/dev.parquet"]
     for size in config.bench.sizes:
         write_pairs(pairs.train, size, scratch / "train.parquet")
-        result = train_in_subprocess([*overrides, *data, *intervals], scratch / f"growth-{size}")
+        name = f"growth-{size}"
+        result = train_in_turns({name: [*overrides, *data, *intervals]}, scratch)[name]
         rows.append({"pairs": size, **{key: getattr(result, key) for key in KEYS}})
         log.info(f"{size:9,} pairs: start-up {result.startup_seconds:.0f} s")
     return {"rows": rows, "data_source": pairs.source}, to_markdown(rows)

@@ -1,9 +1,7 @@
-"""Speed of our trainer against the stock one on the same recipe, each training in a process of its own."""
+"""Speed of our trainer against the stock one on the same recipe, in trainings that take turns."""
 
 import logging
 import math
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -11,6 +9,7 @@ from typing import Any
 
 from scipy.stats import ttest_rel
 
+from src.benchmark.turns import train_in_turns
 from src.config import BenchSettings
 from src.config.model import EmbeddedEncoder
 from src.data import ExampleSet, text_columns
@@ -18,7 +17,8 @@ from src.data.shapes import SHAPES
 from src.evaluation.metrics import Metric, leading_metric
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate
-from src.utils.errors import UserError, require
+from src.utils.console import console
+from src.utils.errors import require
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,6 @@ VARIANTS: dict[str, list[str]] = {
 """Overrides of each trainer."""
 SLOW_FORMAT_STEPS = 10
 """Steps of `stock_bf16` on a machine that computes bf16 slower than fp32, where the full recipe takes hours."""
-PLAIN = ("tracking.models=false", "tracking.system_metrics=false", "trainer.checkpoints=false", "trainer.resume=never")
-"""Overrides that turn off everything outside the comparison."""
 
 Round = dict[str, Result]
 """Result of each variant, all trained with the same seed."""
@@ -48,7 +46,9 @@ class Workload:
     flops_per_token: float
     """Matrix products of the layers, forward and backward: six operations for each weight."""
     peak_flops: float
-    """Operations a second that this machine reached in a bf16 matrix product."""
+    """Operations a second that this machine reached in a matrix product in its faster format."""
+    peak_precision: str
+    """That format: bf16 or fp32."""
     eval_interval: int
     """Steps of the recipe from one evaluation to the next."""
 
@@ -56,13 +56,13 @@ class Workload:
 def measure_speed(
     config: BenchSettings, overrides: list[str], pairs: ExampleSet, scratch: Path
 ) -> tuple[dict[str, Any], str]:
-    """Train with every variant in turn, with another seed in each round; return the table, also as Markdown."""
+    """Train with every variant, with another seed in each round; return the table, also as Markdown."""
     variants = select_variants(config)
     workload = measure_workload(config, pairs)
     rounds = train_rounds(config, variants, overrides, workload.eval_interval, scratch)
-    peak = {"data_source": pairs.source, "bf16_peak_gflops": workload.peak_flops / 1e9}
-    table = {**summarize(rounds, workload), **peak}
-    return table, to_markdown(table, pairs.shape.name)
+    peak = {f"{workload.peak_precision}_peak_gflops": workload.peak_flops / 1e9}
+    table = {**summarize(rounds, workload), "data_source": pairs.source, **peak}
+    return table, to_markdown(table, pairs.shape.name, workload.peak_precision)
 
 
 def train_rounds(
@@ -72,11 +72,13 @@ def train_rounds(
     steps = {name: max_steps(name, config.bench.max_steps) for name in variants}
     rounds: list[Round] = []
     for number in range(config.bench.rounds):
-        rounds.append({})
-        for index, (name, own) in enumerate(variants.items()):
-            settings = [*own, f"trainer.max_steps={steps[name]}", f"trainer.seed={config.trainer.seed + number}"]
-            result = train_in_subprocess([*overrides, *settings], scratch / f"{index}-{number}")
-            rounds[-1][name] = result
+        trainings = {
+            name: [*overrides, *own, f"trainer.max_steps={steps[name]}", f"trainer.seed={config.trainer.seed + number}"]
+            for name, own in variants.items()
+        }
+        with console.status(f"Round {number + 1} of {config.bench.rounds}: {len(trainings)} trainings in turns"):
+            rounds.append(train_in_turns(trainings, scratch / f"round{number + 1}"))
+        for name, result in rounds[-1].items():
             seconds = seconds_per_step(result, interval)
             log.info(f"round {number + 1}: {name:12} {result.steps:5} steps, {seconds:.3f} s a step")
     return rounds
@@ -97,7 +99,7 @@ def measure_workload(config: BenchSettings, pairs: ExampleSet) -> Workload:
     from src.encoder import load_encoder
     from src.packing.tokens import tokenize
     from src.training.fine_tune import eval_interval
-    from src.training.precision import peak_flops, use_threads
+    from src.training.precision import choose_precision, peak_flops, use_threads
 
     use_threads(config.trainer.threads)
     encoder = load_encoder(config.model)
@@ -105,7 +107,8 @@ def measure_workload(config: BenchSettings, pairs: ExampleSet) -> Workload:
     tokens = sum(len(row[name]) for each in sets for row in tokenize(each, encoder) for name in text_columns(list(row)))
     weights = sum(weight.numel() for name, weight in encoder.named_parameters() if ".layer." in name)
     interval = eval_interval(config.trainer, *map(len, sets))
-    return Workload(tokens / sum(map(len, sets)), 6.0 * weights, peak_flops(), interval)
+    precision = choose_precision("auto")
+    return Workload(tokens / sum(map(len, sets)), 6.0 * weights, peak_flops(precision), precision, interval)
 
 
 def max_steps(variant: str, limit: int) -> int:
@@ -115,24 +118,6 @@ def max_steps(variant: str, limit: int) -> int:
     if variant != "stock_bf16" or choose_precision("auto") == "bf16":
         return limit
     return min(limit, SLOW_FORMAT_STEPS) if limit > 0 else SLOW_FORMAT_STEPS
-
-
-def train_in_subprocess(overrides: list[str], folder: Path) -> Result:
-    """Run `python -m src.train` with these overrides in a new process, and return its result in `folder`.
-
-    Raises `UserError` with the last line of the error output if the training fails.
-    """
-    locations = [
-        f"folder={folder}",
-        f"tracking.uri=sqlite:///{folder.parent.resolve()}/mlflow.db",
-        f"tracking.artifacts={folder.parent}/artifacts",
-    ]
-    command = [sys.executable, "-m", "src.train", *overrides, *PLAIN, *locations]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise UserError(f"expected {' '.join(command)} to succeed, found exit code {done.returncode}: {last}")
-    return Result.load(folder)
 
 
 def seconds_per_step(result: Result, interval: int) -> float:
@@ -186,7 +171,7 @@ def _variant(results: list[Result], workload: Workload) -> dict[str, Any]:
         "evaluation_seconds": _spread([result.evaluation_seconds for result in results]),
         "pairs_per_second": _spread(speeds),
         "tokens_per_second": _spread(tokens),
-        "share_of_bf16_peak": median(tokens) * workload.flops_per_token / workload.peak_flops,
+        f"share_of_{workload.peak_precision}_peak": median(tokens) * workload.flops_per_token / workload.peak_flops,
         "peak_memory_mb": max(result.peak_memory_mb for result in results),
         f"{last.metric.name}_by_round": [result.leading.value for result in results],
         **last.leading.to_dict(last.metric.name),
@@ -197,13 +182,16 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": median(values), "min": min(values), "max": max(values)}
 
 
-def to_markdown(table: dict[str, Any], shape: str) -> str:
-    """Return the table of trainings on examples of this shape as Markdown."""
+def to_markdown(table: dict[str, Any], shape: str, peak: str) -> str:
+    """Return the table of trainings on examples of this shape as Markdown; `peak`: the format of `Workload`'s peak."""
     metric, speeds = leading_metric(shape), f"{SHAPES[shape].noun}/s | tokens/s"
     lines = [
-        f"| trainer | steps | training s | evaluation s | {speeds} | of bf16 peak | MB | {metric.label} | ours is |",
+        f"| trainer | steps | training s | evaluation s | {speeds} | of {peak} peak | MB | {metric.label} | ours is |",
         "|---|---|---|---|---|---|---|---|---|---|",
-        *(_markdown_row(name, row, metric, table.get(f"ratio_vs_{name}")) for name, row in table["variants"].items()),
+        *(
+            _markdown_row(name, row, row[f"share_of_{peak}_peak"], metric, table.get(f"ratio_vs_{name}"))
+            for name, row in table["variants"].items()
+        ),
     ]
     scores = {name: mean(row[f"{metric.name}_by_round"]) for name, row in table["variants"].items()}
     lines.append(f"\nMean {metric.label} of the rounds: ours {scores[OURS]:.4f}.")
@@ -217,12 +205,12 @@ def difference_text(found: dict[str, float]) -> str:
     return "{mean:+.4f}".format(**found) + (" [{low:+.4f}, {high:+.4f}]".format(**found) if "low" in found else "")
 
 
-def _markdown_row(name: str, row: dict[str, Any], metric: Metric, ratio: float | None) -> str:
+def _markdown_row(name: str, row: dict[str, Any], share: float, metric: Metric, ratio: float | None) -> str:
     seconds = [
         "{median:.0f} ({min:.0f}–{max:.0f})".format(**row[key]) for key in ("train_seconds", "evaluation_seconds")
     ]
     speeds = [f"{row['pairs_per_second']['median']:.1f}", f"{row['tokens_per_second']['median']:.0f}"]
-    cost = [f"{row['share_of_bf16_peak']:.0%}", f"{row['peak_memory_mb']:.0f}"]
+    cost = [f"{share:.0%}", f"{row['peak_memory_mb']:.0f}"]
     ours_is = "–" if ratio is None else f"{ratio:.2f} times as fast"
     trainer, score = f"{name.replace('_', ' ')}, {row['precision']}", str(Estimate.from_dict(row, metric.name))
     return f"| {' | '.join([trainer, str(row['steps']), *seconds, *speeds, *cost, score, ours_is])} |"

@@ -139,14 +139,16 @@ def validation_loss(
 
 def estimates(evaluation: Evaluation, seed: int) -> dict[str, Estimate]:
     """Return all metrics by name with their 95 % bootstrap intervals; `seed`: that of the bootstrap."""
-    found = {}
-    for metric in evaluation.of_shape:
-        gold, predicted = metric.values(evaluation.predictions)
-        interval = bootstrap_interval(metric.statistic, gold, predicted, seed)
-        found[metric.name] = Estimate(evaluation.metrics[metric.name], *interval)
+    found = {metric.name: estimate(evaluation, metric, seed) for metric in evaluation.of_shape}
     for name, other in evaluation.others.items():
-        found |= {f"{name}/{key}": estimate for key, estimate in estimates(other, seed).items()}
+        found |= {f"{name}/{key}": value for key, value in estimates(other, seed).items()}
     return found
+
+
+def estimate(evaluation: Evaluation, metric: Metric, seed: int) -> Estimate:
+    """Return one of the metrics with its 95 % bootstrap interval."""
+    gold, predicted = metric.values(evaluation.predictions)
+    return Estimate(evaluation.metrics[metric.name], *bootstrap_interval(metric.statistic, gold, predicted, seed))
 
 
 def paired_gain(before: Evaluation, after: Evaluation, seed: int) -> Estimate:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+import pyarrow.compute as pc
 import torch
+from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
@@ -40,6 +42,14 @@ def check_packing(encoder: SentenceTransformer, texts: Sequence[list[int]], unpo
             f" does padded ones, found a relative distance of {distance:.2g}: set trainer=stock."
         )
     _passed[architecture] = longest
+
+
+def texts_to_check(examples: Dataset, column: str) -> list[list[int]]:
+    """Return those of a column of tokenised texts that `check_packing` looks at."""
+    texts = examples.with_format("arrow")[:][column]
+    longest = int(pc.list_value_length(texts).to_numpy().argmax())
+    found: list[list[int]] = texts.take([*range(min(CHECKED, len(texts))), longest]).to_pylist()
+    return found
 
 
 def is_packable(encoder: SentenceTransformer, texts: Sequence[list[int]], unpooled: int) -> bool:

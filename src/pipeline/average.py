@@ -24,6 +24,8 @@ from src.pipeline.training import base_on_test, build_result, evaluate_reported,
 from src.report.card import describe_average, finalize_model_card, init_model_card
 from src.tracking import Run
 from src.training import CurveRow, Training
+from src.training.checkpoints import CHECKPOINTS
+from src.training.fine_tune import build_arguments
 from src.training.precision import use_threads
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,8 @@ def average_seeds(config: Config, pairs: ExampleSet, trained: SeedResults, run: 
     encoder = average_models(trained.folders)
     losses, base = build_losses(encoder, config, pairs), base_of(config.model)
     init_model_card(encoder, config.name, pairs, base, config.selection)
-    describe_average(encoder, pairs, {name: loss.module for name, loss in losses.items()}, trained.seeds)
+    arguments = build_arguments(config.trainer, encoder, pairs, losses, Path(config.folder) / CHECKPOINTS)
+    describe_average(encoder, pairs, {name: loss.module for name, loss in losses.items()}, trained.seeds, arguments)
     after, training = (
         evaluate_reported(encoder, pairs, losses, config),
         summed_up(trained.results, trained.mean_curve(), before),

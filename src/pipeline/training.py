@@ -12,7 +12,7 @@ from src.data import ExampleSet
 from src.data.examples import unordered_digest
 from src.data.sentences import Digests, trained_on
 from src.encoder import BaseModel, base_of
-from src.evaluation.evaluate import Evaluation, estimates, evaluate, evaluate_sets, paired_gain
+from src.evaluation.evaluate import Evaluation, estimate, estimates, evaluate, evaluate_sets, paired_gain
 from src.evaluation.metrics import as_labels, leading_metric
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate, tie_ceiling
@@ -163,7 +163,7 @@ def build_result(
         spearman_ceiling=None if gold is None else tie_ceiling(gold),
         base_model=base.name,
         scores=estimates(after, seed),
-        before=estimates(training.before, seed)[leading_metric(after.shape).name],
+        before=estimate(training.before, leading_metric(after.shape), seed),
         validation_loss=after.loss,
         steps=training.steps,
         warmup_steps=training.warmup_steps,

@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerModelCardData,
+    SentenceTransformerTrainingArguments,
+)
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.model_card import format_duration, get_losses
 from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
+from sentence_transformers.sentence_transformer.model_card import SentenceTransformerModelCardCallback
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
+from transformers import TrainerControl, TrainerState
 
 from src.data import ExampleSet
 from src.encoder import BaseModel
@@ -129,11 +135,24 @@ def init_model_card(
 
 
 def describe_average(
-    encoder: SentenceTransformer, examples: ExampleSet, losses: Mapping[str, nn.Module], seeds: list[int]
+    encoder: SentenceTransformer,
+    examples: ExampleSet,
+    losses: Mapping[str, nn.Module],
+    seeds: list[int],
+    arguments: SentenceTransformerTrainingArguments,
 ) -> None:
-    """Say in the card that the weights are the mean over these seeds, and add what else a trainer fills in."""
-    encoder.model_card_data.averaged_seeds = seeds
+    """Say in the card that the weights are the mean over these seeds, and add what else a trainer fills in.
+
+    `arguments`: those of the trainings, which have a seed each.
+    """
+    card = encoder.model_card_data
+    card.averaged_seeds = seeds
     _describe_training(encoder, examples, losses)
+    defaults = type(arguments)(output_dir=arguments.output_dir).to_dict()
+    callback = SentenceTransformerModelCardCallback(defaults)
+    callback.on_train_begin(arguments, TrainerState(), TrainerControl(), encoder)
+    for values in (card.all_hyperparameters, card.non_default_hyperparameters):
+        values.pop("seed", None)
 
 
 def describe_merge(

@@ -19,7 +19,7 @@ from src.encoder.prompts import prompt_for, unpooled_for
 from src.evaluation.evaluate import Evaluation, PairLoss, evaluate_sets
 from src.evaluation.metrics import leading_metric
 from src.packing.attention import packed_attention
-from src.packing.check import check_packing
+from src.packing.check import check_packing, texts_to_check
 from src.packing.dropout import fast_dropout
 from src.packing.projections import fused_qkv
 from src.packing.tokens import tokenize
@@ -144,7 +144,7 @@ def training_modules(encoder: SentenceTransformer, data: ExampleSet, config: Tra
     tokenized = [tokenize(each.train, encoder) for each in data.sets.values()] if packed else []
     for examples in tokenized:
         for column in text_columns(examples.column_names):
-            check_packing(encoder, list(examples[column]), unpooled_for(encoder, column))
+            check_packing(encoder, texts_to_check(examples, column), unpooled_for(encoder, column))
     with ExitStack() as replaced:
         replaced.enter_context(frozen_embeddings(transformer, config.freeze_embeddings))
         replaced.enter_context(fast_dropout(encoder, config.fast_dropout))

@@ -42,7 +42,7 @@ def use_threads(wanted: int) -> int:
     return threads
 
 
-def peak_flops() -> float:
-    """Return the floating-point operations per second that a bf16 matrix product of `SHAPE` reaches on the CPU."""
+def peak_flops(precision: str) -> float:
+    """Return the floating-point operations per second that a matrix product of `SHAPE` reaches on the CPU."""
     rows, inputs, outputs = SHAPE
-    return 2 * rows * inputs * outputs / seconds_per_product(torch.bfloat16)
+    return 2 * rows * inputs * outputs / seconds_per_product(torch.bfloat16 if precision == "bf16" else torch.float32)

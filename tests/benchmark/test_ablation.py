@@ -51,17 +51,18 @@ def test_a_speed_up_is_worth_what_a_step_takes_longer_without_it(make: Make) -> 
 def test_one_thing_is_turned_off_in_each_training(
     tiny_config: Callable[..., Config], make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands: list[list[str]] = []
+    started: list[dict[str, list[str]]] = []
 
-    def trained(overrides: list[str], folder: Path) -> Result:
-        commands.append(overrides)
-        return make(1.0)
+    def trained(trainings: dict[str, list[str]], folder: Path) -> Round:
+        started.append(trainings)
+        return {name: make(1.0) for name in trainings}
 
-    monkeypatch.setattr(speed, "train_in_subprocess", trained)
+    monkeypatch.setattr(speed, "train_in_turns", trained)
     config: Any = BenchSettings(**vars(tiny_config()), bench=BenchConfig(rounds=1, ablation=True, max_steps=3))
     table, markdown = measure_ablation(config, ["name=x"], load_examples(config.data), tmp_path)
-    assert commands[0] == ["name=x", "trainer.max_steps=3", "trainer.seed=42"]
-    assert [command[1:-2] for command in commands] == list(ABLATIONS.values())
+    [commands] = started
+    assert commands[OURS] == ["name=x", "trainer.max_steps=3", "trainer.seed=42"]
+    assert {name: command[1:-2] for name, command in commands.items()} == ABLATIONS
     assert list(table["without"]) == list(ABLATIONS)[1:]
     assert markdown.count("\n| ") == len(ABLATIONS)
 

@@ -40,11 +40,12 @@ def test_each_number_of_pairs_is_trained_for_the_same_steps_with_one_evaluation(
 ) -> None:
     commands: list[list[str]] = []
 
-    def trained(overrides: list[str], folder: Path) -> Result:
-        commands.append(overrides)
-        return make_result(startup_seconds=len(pd.read_parquet(tmp_path / "train.parquet")) / 100)
+    def trained(trainings: dict[str, list[str]], folder: Path) -> dict[str, Result]:
+        commands.extend(trainings.values())
+        result = make_result(startup_seconds=len(pd.read_parquet(tmp_path / "train.parquet")) / 100)
+        return dict.fromkeys(trainings, result)
 
-    monkeypatch.setattr(growth, "train_in_subprocess", trained)
+    monkeypatch.setattr(growth, "train_in_turns", trained)
     settings = BenchSettings(**vars(tiny_config()), bench=BenchConfig(sizes=[100, 300], growth_steps=7))
     data = ExampleSet(PAIRS, PAIRS, None, "files", Provenance("pairs", None, None, "ko", None), ())
     table, markdown = growth.measure_growth(settings, ["+experiment=review_sts"], data, tmp_path)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 from transformers import ModernBertConfig, ModernBertModel, PreTrainedModel, T5Config, T5EncoderModel
 
 from src.encoder.inputs import token_ids
 from src.packing import check
-from src.packing.check import check_packing, is_packable
+from src.packing.check import check_packing, is_packable, texts_to_check
 from src.utils.errors import UserError
 
 TEXTS = ["방이 깨끗해요", "위치", "호스트가 아주 친절했고 침대도 편했습니다", "역에서 조금 멀어요"]
@@ -65,6 +66,21 @@ def test_a_window_is_found_as_soon_as_a_text_is_longer(encoder: SentenceTransfor
     encoder[0].model = tiny_modernbert(len(encoder.tokenizer), window=8).eval()
     assert is_packable(encoder, ids_of(encoder, ["위치", "방"]), 0)
     assert not is_packable(encoder, ids_of(encoder, ["위치", "방", *TEXTS]), 0)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ([[0], [1, 1], [2], [3], [4, 4, 4], [5]], [[0], [1, 1], [2], [4, 4, 4]]),
+        ([[0, 0]], [[0, 0], [0, 0]]),
+    ],
+)
+def test_of_a_data_set_the_first_texts_and_the_longest_are_checked(
+    texts: list[list[int]], expected: list[list[int]]
+) -> None:
+    examples = Dataset.from_dict({"sentence1": texts, "sentence2": [[9] * 9] * len(texts)})
+    assert texts_to_check(examples, "sentence1") == expected
+    assert texts_to_check(examples.select(range(len(texts))), "sentence1") == expected
 
 
 def test_copies_of_an_encoder_are_checked_once_and_again_for_a_longer_text(encoder: SentenceTransformer) -> None:

@@ -204,12 +204,21 @@ def test_every_command_takes_the_folder_and_the_version(
     assert reproduce(str(folder), uri) == 0
 
 
+def hyperparameters(card: str) -> set[str]:
+    """Return the lines of a card's hyperparameters."""
+    section = card.partition("#### Non-Default Hyperparameters")[2].partition("\n### ")[0]
+    return {line for line in section.splitlines() if line.startswith("- ")}
+
+
 def test_its_card_says_what_its_weights_are(finished: Finished) -> None:
     card = (finished.folder / "model" / "README.md").read_text(encoding="utf-8")
     assert "the mean of those of 2 trainings, with the seeds 1, 2; the metrics below are those of this mean." in card
     assert f"| **spearman_cosine** | **{finished.result.leading.value:.4f}** |" in card
     assert "* Loss: `CosineSimilarityLoss`" in card and "Means over the 2 trainings." in card
-    assert "### Training Hyperparameters\n\nChosen.\n" in card and "All Hyperparameters" not in card
+    assert "### Training Hyperparameters\n\nChosen.\n" in card
+    seed = (finished.seeds[0] / "model" / "README.md").read_text(encoding="utf-8")
+    without_seed = hyperparameters(seed) - {"- `seed`: 1"}
+    assert hyperparameters(card) == without_seed and "- `learning_rate`: 0.001" in without_seed
     assert "* Columns: <code>sentence1</code>" in card
 
 
