@@ -22,7 +22,6 @@ ABLATIONS: dict[str, list[str]] = {
     # padded batches have a forward pass for each column, and train the whole table of embeddings
     "packed batches, one forward pass and the embedding subset": ["trainer.batching=padded", "trainer.used_rows=false"],
     "embedding subset": ["trainer.used_rows=false"],
-    "fused QKV": ["trainer.joint_projections=false"],
     "fast dropout": ["trainer.fast_dropout=false"],
     "bf16": ["trainer.precision=fp32"],
     "direct evaluation": ["trainer.evaluation=dataloader"],

@@ -36,8 +36,11 @@ def recorded_config(path: Path, folder: Path, tracking: TrackingConfig) -> Confi
 
 
 def _upgrade(trainer: dict[str, Any]) -> dict[str, Any]:
-    """Return trainer settings, with `*_steps` below 1 (shares of an epoch in old versions) under `*_every_epochs`."""
-    upgraded = dict(trainer)
+    """Return trainer settings of an old version as those of this one.
+
+    There, `*_steps` below 1 was a share of an epoch, and `joint_projections` a speed-up that is gone.
+    """
+    upgraded = {key: value for key, value in trainer.items() if key != "joint_projections"}
     for name in ("eval", "save"):
         steps = upgraded.get(f"{name}_steps")
         if steps is not None and steps < 1:

@@ -125,8 +125,6 @@ class TrainerConfig:
     used_rows: bool = True
     """Train only the embeddings of tokens in the examples, with the same result; needs packed batches and no weight
     decay."""
-    joint_projections: bool = True
-    """Fused QKV: compute query, key and value of an attention layer in one matrix product."""
     fast_dropout: bool = True
     """Generate dropout masks from random bytes, with the rate rounded to 256ths."""
     evaluation: str = "direct"

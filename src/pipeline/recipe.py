@@ -23,10 +23,12 @@ ALWAYS_HASHED = {
     *(f"trainer.{key}" for key in ("batch_size", "epochs", "max_steps", "learning_rate", "warmup_ratio")),
     *(f"trainer.{key}" for key in ("weight_decay", "max_grad_norm", "eval_every_epochs", "eval_steps", "keep")),
     *(f"trainer.{key}" for key in ("save_every_epochs", "save_steps", "eval_batch_size", "batching", "used_rows")),
-    *(f"trainer.{key}" for key in ("joint_projections", "fast_dropout", "evaluation", "precision", "checkpoints")),
+    *(f"trainer.{key}" for key in ("fast_dropout", "evaluation", "precision", "checkpoints")),
 }
 """Settings of the first version, which are hashed with any value; those added later only with another value than their
 default, so that recipes keep their hashes."""
+REMOVED = {"trainer.joint_projections": "True"}
+"""Settings of the first version that are gone, with their defaults; hashed for the same reason."""
 UNUSED_WITHOUT_SELECTION = ("eval_steps", "eval_every_epochs", "save_steps", "save_every_epochs", "checkpoints")
 """Keys of `trainer` that do not affect the last weights without early stopping, as evaluations and checkpoints use no
 random numbers."""
@@ -53,7 +55,7 @@ def recipe_of(config: Config, fingerprint: Fingerprint, shape: Shape) -> str:
         for key, value in (settings_without(fingerprint, excluded) | mixed | whole).items()
         if key in ALWAYS_HASHED or defaults.get(key) != value
     }
-    digits = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
+    digits = hashlib.sha256(json.dumps(decisive | REMOVED, sort_keys=True).encode()).hexdigest()[:8]
     values = {key: value for key, value in flatten(asdict(config)) if key in decisive} | whole
     return f"{digits} {describe(_recipe_words(config, values, shape))}"
 

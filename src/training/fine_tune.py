@@ -21,7 +21,6 @@ from src.evaluation.metrics import leading_metric
 from src.packing.attention import packed_attention
 from src.packing.check import check_packing, texts_to_check
 from src.packing.dropout import fast_dropout
-from src.packing.projections import fused_qkv
 from src.packing.tokens import tokenize
 from src.training.callbacks import (
     CurveRow,
@@ -149,7 +148,6 @@ def training_modules(encoder: SentenceTransformer, data: ExampleSet, config: Tra
         replaced.enter_context(frozen_embeddings(transformer, config.freeze_embeddings))
         replaced.enter_context(fast_dropout(encoder, config.fast_dropout))
         replaced.enter_context(packed_attention(encoder, packed))
-        replaced.enter_context(fused_qkv(encoder, config.joint_projections))
         replaced.enter_context(embedding_subset(transformer, used_tokens(tokenized) if config.used_rows else None))
         yield
 

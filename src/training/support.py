@@ -56,4 +56,4 @@ def supported(
     if config.batching != "packed":
         return config
     log.info(f"  {type(encoder[0]).__name__} as the first module: batches of sentence-transformers, without speed-ups")
-    return replace(config, batching="padded", used_rows=False, joint_projections=False, fast_dropout=False)
+    return replace(config, batching="padded", used_rows=False, fast_dropout=False)

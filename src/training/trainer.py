@@ -114,17 +114,6 @@ class ExampleTrainer(SentenceTransformerTrainer):
             self.examples += rows
         return (loss, {}) if return_outputs else loss
 
-    def _clip_grad_norm(self, model: Any) -> Tensor:
-        """Return the norm of the gradients; scale them only if it is above `max_grad_norm`, which saves a pass."""
-        if self.config.batching != "packed":
-            return cast(Tensor, super()._clip_grad_norm(model))
-        gradients = [weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]
-        # on a CPU a dot product takes a third of the time of a norm
-        norm = torch.stack([gradient.dot(gradient) for gradient in gradients]).sum().sqrt()
-        if norm > self.args.max_grad_norm:
-            torch.nn.utils.clip_grads_with_norm_(model.parameters(), self.args.max_grad_norm, norm)
-        return norm
-
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint to the disk, mark it as complete, and only then delete all but `MAX_CHECKPOINTS`.
 

@@ -64,11 +64,9 @@ def test_a_curve_stored_without_step_0_is_compared_from_its_first_row() -> None:
     assert curve_difference(again, stored) == curve_difference(stored, again.iloc[:2]) == np.inf
 
 
-def test_a_run_recorded_with_shares_of_an_epoch_as_steps_can_be_restored(
-    tiny_config: TinyConfig, tmp_path: Path
-) -> None:
+def test_a_run_recorded_with_settings_that_are_gone_can_be_restored(tiny_config: TinyConfig, tmp_path: Path) -> None:
     settings = asdict(tiny_config())
-    settings["trainer"] |= {"eval_steps": 0.25, "save_steps": 0}
+    settings["trainer"] |= {"eval_steps": 0.25, "save_steps": 0, "joint_projections": True}
     for name in ("eval_every_epochs", "save_every_epochs"):
         del settings["trainer"][name]
     OmegaConf.save(OmegaConf.create(settings), tmp_path / "config.yaml")
