@@ -1,7 +1,8 @@
 """Send what runs recorded while their store was unreachable: python -m src.sync [FOLDER …] [uri=URI].
 
-The default FOLDER is experiments/. Sent are the entries for the store of MLFLOW_TRACKING_URI, else of mlruns/, and for
-that of the project in which they lie; with uri=URI all entries are sent to that store.
+The default FOLDER is experiments/. It sends the entries that were written for the configured store
+(MLFLOW_TRACKING_URI, else mlruns/), or for the store of the project in which they lie; with uri=URI, all entries go to
+that store.
 """
 
 import logging

@@ -191,6 +191,15 @@ def register(make_run: Callable[..., Path], empty_store: Path, tmp_path: Path) -
     return registered
 
 
+def features_of(batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the encoder's inputs from a packed batch, as `collect_features` of the trainer extracts them."""
+    prefixes = [name.removesuffix("input_ids") for name in batch if name.endswith("_input_ids")]
+    return [
+        {name.removeprefix(prefix): values for name, values in batch.items() if name.startswith(prefix)}
+        for prefix in prefixes
+    ]
+
+
 def write_pairs(path: Path) -> Path:
     """Write 40 scored pairs, made up for the tests, as CSV."""
     things, verdicts = ("방", "침대", "욕실", "주방", "동네"), ("좋아요", "나빠요", "조용해요", "넓어요")

@@ -23,11 +23,12 @@ from src.encoder import load_encoder
 from src.encoder.prompts import prompt_for
 from src.evaluation.embedding import embed
 from src.packing.attention import packed_attention
-from src.packing.batches import PackedCollator, embed_packed, features_of
+from src.packing.batches import PackedCollator, embed_packed
 from src.packing.tokens import tokenize
 from src.pipeline.reproduce import restore_config
 from src.prediction import run_prediction
 from src.tracking.registry import EXAMPLE
+from tests.conftest import features_of
 
 PROMPTS = {"query": "질문: ", "passage": "찾은 글: "}
 COLUMNS = {

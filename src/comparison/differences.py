@@ -35,7 +35,7 @@ class Difference:
     @property
     def significant(self) -> bool:
         """Whether both the interval and the corrected p-value show a difference."""
-        return self.p_value < SIGNIFICANCE_LEVEL and not self.estimate.low <= 0 <= self.estimate.high
+        return is_significant(self.estimate, self.p_value)
 
     @property
     def verdict(self) -> str:
@@ -47,6 +47,11 @@ class Difference:
         better, worse = (self.second, self.first) if value > 0 else (self.first, self.second)
         low, high = sorted((abs(low), abs(high)))
         return f"{better} is better than {worse}: {abs(value):+.3f} [{low:.3f}, {high:.3f}]"
+
+
+def is_significant(estimate: Estimate, p_value: float) -> bool:
+    """Return whether a difference is shown by both its interval and its p-value; NaN shows none."""
+    return p_value < SIGNIFICANCE_LEVEL and (estimate.low > 0 or estimate.high < 0)
 
 
 def differences(runs: list[ComparedRun]) -> list[Difference]:

@@ -54,9 +54,9 @@ def _differences(found: list[Difference], run: ComparedRun) -> Block:
         value, low, high = (f"{number:+.4f}" for number in each.estimate)
         name, interval = f"{each.second} − {each.first}", f"[{low}, {high}]"
         rows.append([name, value, interval, show_p_value(each.p_value), each.verdict])
-    seeds = any(each.seeds != (1, 1) for each in found)
-    title = f"Differences (paired bootstrap, {f'Welch’s t over {run.unit} and seeds' if seeds else 'permutation test'})"
-    return Block(title, header, rows)
+    single = [each.seeds == (1, 1) for each in found]
+    tests = [*["permutation test"] * any(single), *[f"Welch’s t over {run.unit} and seeds"] * (not all(single))]
+    return Block(f"Differences (paired bootstrap, {' or '.join(tests)})", header, rows)
 
 
 def _parameters(runs: list[ComparedRun]) -> Block:

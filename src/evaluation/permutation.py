@@ -29,13 +29,16 @@ def permutation_p_value(metric: Metric, gold: Floats, a: Floats, b: Floats, seed
     """Return the two-sided p-value of a permutation test of equal metrics; swaps `a` and `b` within pairs or queries.
 
     Ranks are swapped instead of similarities, for Pearson standardised similarities, so that models of different scale
-    can be compared. The smallest possible value is 2 / (resamples + 1).
+    can be compared. The smallest possible value is 2 / (resamples + 1); it is 1 if a metric is NaN.
     """
     difference = DIFFERENCES[metric.statistic](metric.statistic, gold, a, b)
+    with np.errstate(invalid="ignore"):
+        observed = difference(np.zeros((1, len(gold))))
+    if not np.isfinite(observed).all():
+        return 1.0
     rng = np.random.default_rng(seed)
     draws = (rng.integers(2**32, size=size, dtype=np.uint32) for size in chunks(resamples, len(gold)))
     found = np.concatenate([difference((~draw & 1).astype(float)) for draw in draws])
-    observed = difference(np.zeros((1, len(gold))))
     fewer = min((found <= observed + ROUNDING).sum(), (found >= observed - ROUNDING).sum())
     return min(1.0, 2 * float(fewer + 1) / (resamples + 1))
 

@@ -1,4 +1,4 @@
-"""Scores of recipes over seeds, and the difference of their means over both evaluated pairs or queries and seeds."""
+"""Metrics of recipes over seeds, and differences of their means, with intervals over evaluated rows and seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -132,15 +132,6 @@ class PackedCollator:
         }
 
 
-def features_of(batch: dict[str, Any]) -> list[dict[str, Tensor]]:
-    """Return the encoder's inputs from a packed batch, as `collect_features` of the trainer extracts them."""
-    prefixes = [name.removesuffix("input_ids") for name in batch if name.endswith("_input_ids")]
-    return [
-        {name.removeprefix(prefix): values for name, values in batch.items() if name.startswith(prefix)}
-        for prefix in prefixes
-    ]
-
-
 def embed_packed(model: Any, sequences: list[dict[str, Tensor]]) -> list[Tensor]:
     """Return the embeddings (rows, dimension) of each column of texts from the features of a packed batch."""
     columns: dict[int, Tensor] = {}

@@ -44,10 +44,8 @@ def average_seeds(config: Config, pairs: ExampleSet, trained: SeedResults, run: 
     init_model_card(encoder, config.name, pairs, base, config.selection)
     arguments = build_arguments(config.trainer, encoder, pairs, losses, Path(config.folder) / CHECKPOINTS)
     describe_average(encoder, pairs, {name: loss.module for name, loss in losses.items()}, trained.seeds, arguments)
-    after, training = (
-        evaluate_reported(encoder, pairs, losses, config),
-        summed_up(trained.results, trained.mean_curve(), before),
-    )
+    after = evaluate_reported(encoder, pairs, losses, config)
+    training = summed_up(trained.results, trained.mean_curve(), before)
     finalize_model_card(encoder, training, pairs, after.metrics)
     gain = paired_gain(on_test or before, after, config.trainer.seed)
     result = build_result(config, pairs, base, training, after, gain, run.run_id)

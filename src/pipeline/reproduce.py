@@ -65,6 +65,7 @@ def check_provenance(reference: str, recorded: dict[str, str], examples: Example
     for name, each in examples.sets.items():
         suffix = examples.suffix(name)
         here |= {f"training{suffix}": digest(each.train), f"evaluation{suffix}": digest(each.dev)}
+        here |= {f"test{suffix}": digest(each.test)} if each.test is not None else {}
     differing = [
         f"{key} {value} there and {here[key]} here"
         for key, value in recorded.items()

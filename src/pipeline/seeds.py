@@ -9,6 +9,7 @@ from src.config import Config
 from src.config.model import HubEncoder
 from src.config.words import describe
 from src.data import ExampleSet
+from src.data.sentences import FILE as SENTENCES
 from src.encoder import base_of, load_encoder
 from src.encoder.hub import load_hub
 from src.evaluation.names import headline, label_of, rows_of
@@ -28,8 +29,8 @@ from src.pipeline.state import (
     state_file,
 )
 from src.pipeline.training import LOG_FILE, RESUME_ADVICE, run_training
-from src.report.console import log_pages
-from src.report.files import artifacts
+from src.report.console import log_behind, log_pages
+from src.report.files import artifacts, remove_former_reports
 from src.report.sentence import describe_result, signed
 from src.tracking import PARENT, RECIPE, Run, known_run, run_tags, start_run
 from src.tracking.views import RECIPES
@@ -83,6 +84,7 @@ def run_seeds(config: Config, pairs: ExampleSet) -> Result:
             trained.write(folder, result)
             parent.log_files(folder, [TABLE, CURVES])
         store.save(plan.state(parent.run_id, done=True))
+        log_behind(parent.behind)
         log_summary(config, result, trained, promote_trained(config, result, parent.behind))
         log_pages(parent, RECIPES)
     return result
@@ -163,6 +165,7 @@ def keep_first(config: Config, pairs: ExampleSet, trained: SeedResults, parent: 
             (staging / name).parent.mkdir(exist_ok=True)
             shutil.copy(trained.folders[0] / name, staging / name)
         result.save(staging)
+    remove_former_reports(folder, keeps_sentences=(trained.folders[0] / SENTENCES).is_file())
     values = result.to_dict()
     for name, mean in result.seeds.means.items():
         values |= mean.to_dict(name)

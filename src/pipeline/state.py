@@ -18,7 +18,7 @@ from src.config import Config
 from src.config.schema import LOCATIONS, default_settings, describe_differences, settings_without
 from src.data import ExampleSet, digest
 from src.encoder import base_of
-from src.evaluation.result import RESULT_FILE, Result
+from src.evaluation.result import RESULT_FILE, Result, read_curve
 from src.training.precision import choose_precision
 from src.utils.errors import UserError, shorten
 from src.utils.files import set_aside, write_text
@@ -31,8 +31,6 @@ SEEDS_RESULT = "trainer.seeds_result"
 BASE = "base encoder"
 PATHS = re.compile(r"data\.(sets\.\w+\.)?(train|dev|test)")
 """Settings that the digests of the examples stand for."""
-TABLES: dict[str, Callable[[Path], Any]] = {"curve.csv": pd.read_csv, "predictions.parquet": pd.read_parquet}
-"""Tables of a result, with the functions that read them."""
 
 Fingerprint = dict[str, str]
 """Everything a training depends on, by name: settings, digests of pairs and base encoder, number of processes, resolved
@@ -195,11 +193,12 @@ def _load_undamaged(folder: Path) -> Result | None:
     path = folder / RESULT_FILE
     try:
         result = Result.load(folder)
-        for name, read in TABLES.items():
-            path = folder / name
-            read(path)
+        path = folder / "curve.csv"
+        read_curve(folder, result.metric.name)
+        path = folder / "predictions.parquet"
+        result.metric.values(pd.read_parquet(path))
         return result
-    except (UserError, OSError, ValueError) as error:
+    except (UserError, OSError, ValueError, KeyError) as error:
         if isinstance(error, PermissionError) or isinstance(error.__cause__, PermissionError):
             raise
         aside = set_aside(path) if path.exists() else "missing"

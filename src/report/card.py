@@ -141,7 +141,7 @@ def describe_average(
     seeds: list[int],
     arguments: SentenceTransformerTrainingArguments,
 ) -> None:
-    """Say in the card that the weights are the mean over these seeds, and add what else a trainer fills in.
+    """State in the card that the weights are the mean over these seeds, and add the values of a trainer.
 
     `arguments`: those of the trainings, which have a seed each.
     """
@@ -158,7 +158,7 @@ def describe_average(
 def describe_merge(
     encoder: SentenceTransformer, examples: ExampleSet, losses: Mapping[str, nn.Module], merged: str
 ) -> None:
-    """Say in the card of what the weights are the mean, and add what else a trainer fills in."""
+    """State in the card what the weights are the mean of, and add the values that a trainer would fill in."""
     encoder.model_card_data.merged = escape_markdown(merged)
     _describe_training(encoder, examples, losses)
 

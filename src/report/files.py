@@ -59,5 +59,10 @@ def save_result(
         if seen is not None:
             save_digests(seen, staging / SENTENCES)
         result.save(staging)
-    for name in OF_FORMER_MODEL if seen is not None else (*OF_FORMER_MODEL, SENTENCES):
+    remove_former_reports(folder, keeps_sentences=seen is not None)
+
+
+def remove_former_reports(folder: Path, keeps_sentences: bool) -> None:
+    """Remove `OF_FORMER_MODEL` from the folder of a new model, and `SENTENCES` unless they are those of this model."""
+    for name in OF_FORMER_MODEL if keeps_sentences else (*OF_FORMER_MODEL, SENTENCES):
         remove(folder / name)

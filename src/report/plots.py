@@ -7,7 +7,7 @@ import pandas as pd
 
 from src.evaluation.metrics import NDCG, SPEARMAN, TRAINING_LOSS, VALIDATION_LOSS, Metric, as_labels
 from src.evaluation.names import by_dimension, headline, label_of, rows_of
-from src.evaluation.result import Result
+from src.evaluation.result import Result, read_curve
 from src.evaluation.slices import Slice, slices
 from src.evaluation.statistics import Estimate
 from src.report.figures import finish_axes, new_figure, plot_interval, save_figure
@@ -37,8 +37,8 @@ def draw_plots(folder: Path, result: Result, seed: int, published: float | None)
 
     `seed`: seed of the bootstrap; `published`: leading metric of a published model card on the same pairs.
     """
-    curve, predictions = pd.read_csv(folder / "curve.csv"), pd.read_parquet(folder / "predictions.parquet")
     metric, plots = result.metric, folder / "plots"
+    curve, predictions = read_curve(folder, metric.name), pd.read_parquet(folder / "predictions.parquet")
     if metric.of_similarities:
         predictions["gold"] = as_labels(predictions["gold"].to_numpy())  # rounded as for the metrics
     selected = result.leading if result.evaluated_on == "dev" else None

@@ -17,6 +17,13 @@ CARD = "README.md"
 START, END = "<!-- suite: written by python -m src.evaluate -->", "<!-- end of suite -->"
 NEXT = "\n## Bias, Risks and Limitations\n"
 """Heading of our model_card_template.md before which the section goes; on another card it is the last."""
+TASKS = {
+    "scored": "semantic-similarity",
+    "labelled": "binary-classification",
+    "positives": "information-retrieval",
+    "triplets": "information-retrieval",
+}
+"""Task types of the shapes in the model index, as the library names them after its evaluators."""
 PREFIX = "suite-"
 """Start of the data set types in the model index that this module writes and replaces."""
 
@@ -54,9 +61,7 @@ def _section(report: Report) -> str:
 def _entries(report: Report) -> list[EvalResult]:
     """Return an entry for each metric of the model on each set, and for each task of MTEB."""
     found = [
-        _entry(
-            "semantic-similarity" if one.metric.of_similarities else "retrieval", one.name, one.source, name, each.value
-        )
+        _entry(TASKS[one.shape], one.name, one.source, name, each.value)
         for one in report.sets
         for name, each in one.scores[report.model].items()
         if isfinite(each.value)

@@ -116,7 +116,12 @@ def _mteb(report: Report) -> Block:
 
 
 def summary(report: Report) -> str:
-    """Return the verdicts in a sentence for each other model, and one on the sets that the model was trained on."""
+    """Return the verdicts in a sentence for each other model, and one on the sets that the model was trained on.
+
+    Empty without any set, as in an evaluation on tasks of MTEB alone.
+    """
+    if not report.sets:
+        return ""
     sentences = []
     for other in list(report.models)[1:]:
         found = [each for one in report.sets for each in one.verdicts if each.other == other]
@@ -132,8 +137,8 @@ def _seen(report: Report) -> str:
     if any(one.seen is None for one in report.sets):
         return f"Which sentences {report.model} was trained on is not known."
     if not known:
-        return "No sentence of the sets stands in its training set."
-    return f"Sentences that stand in its training set: {', '.join(known.values())}."
+        return "No sentence of the sets occurs in its training set."
+    return f"Sentences that occur in its training set: {', '.join(known.values())}."
 
 
 def write_report(report: Report, folder: Path) -> None:

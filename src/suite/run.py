@@ -17,7 +17,7 @@ from src.evaluation.result import Result
 from src.prediction.encoder import SETTINGS, experiment_of
 from src.suite.models import find_models
 from src.suite.sets import LoadedSet, load_sets
-from src.utils.console import console, relative_to_cwd
+from src.utils.console import console, log_to_file, relative_to_cwd
 from src.utils.errors import UserError, shorten
 from src.utils.files import exclusive_lock
 
@@ -62,16 +62,21 @@ def evaluate_trained(config: Config) -> None:
         seed=config.trainer.seed,
         tracking=config.tracking,
     )
-    try:
-        evaluate_on_suite(settings)
-    except Exception as error:
-        again = f"python -m src.evaluate model={shlex.quote(str(relative_to_cwd(Path(config.folder))))} against={BASE}"
-        log.warning(f"the model was not evaluated on {settings.suite.name}: {shorten(error, 500)}; run {again}")
-        log.debug("evaluation failed", exc_info=True)
+    again = f"run python -m src.evaluate model={shlex.quote(str(relative_to_cwd(Path(config.folder))))} against={BASE}"
+    failed = f"the model was not evaluated on {settings.suite.name}"
+    from src.pipeline.training import LOG_FILE  # imports torch, as the training before it
+
+    with log_to_file(Path(config.folder) / LOG_FILE):
+        try:
+            evaluate_on_suite(settings)
+        except UserError as error:
+            log.warning(f"{failed}: {shorten(error, 500)}; {again}")
+        except Exception as error:
+            log.warning(f"{failed}: {shorten(error, 500)}; {again}", exc_info=True)
 
 
 def evaluate_on_suite(config: EvaluateConfig) -> "Report":
-    """Do as `run_evaluation` in an experiment's folder that the caller has locked."""
+    """Evaluate as `run_evaluation` does; the caller has locked the experiment's folder."""
     experiment = experiment_of(config.model)
     result = Result.load(experiment) if experiment else None
     settings = None
@@ -93,7 +98,8 @@ def evaluate_on_suite(config: EvaluateConfig) -> "Report":
     seconds, run_id = time.perf_counter() - start, result.run_id if result else None
     report = Report(config.suite.name, names, found, left_out, precision, seconds, mteb, run_id)
     print_blocks(report_blocks(report))
-    console.print(f"\n{summary(report)}")
+    if sentences := summary(report):
+        console.print(f"\n{sentences}")
     folder = Path(config.output) if config.output else experiment
     if folder:
         write_report(report, folder)
@@ -108,6 +114,7 @@ def record(report: "Report", sets: list[LoadedSet], result: Result, settings: Co
 
     `settings`: those of the experiment; `folder`: that of the report.
     """
+    from src.report.console import log_behind
     from src.suite.card import update_card
     from src.suite.report import FILES
     from src.tracking import known_run, start_run  # imports mlflow, which takes seconds
@@ -126,8 +133,7 @@ def record(report: "Report", sets: list[LoadedSet], result: Result, settings: Co
             measured = {f"mteb/{task}/{_part(name)}": value for name, value in values[report.model].items()}
             run.log_measured(measured, result.steps, None, f"MTEB {task}")
         run.log_files(folder, [name for name in FILES if (folder / name).is_file()])
-    if run.behind:
-        log.warning(f"  note: tracking is behind: {run.behind}")
+    log_behind(run.behind)
 
 
 def _named(report: "Report", found: "SetResult") -> dict[str, float]:

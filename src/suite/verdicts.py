@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 
-from src.comparison.differences import SIGNIFICANCE_LEVEL
+from src.comparison.differences import is_significant
 from src.evaluation.evaluate import Evaluation, paired_gain
 from src.evaluation.metrics import leading_metric
 from src.evaluation.permutation import permutation_p_value
@@ -27,8 +26,7 @@ class Verdict:
     @property
     def word(self) -> str:
         """Gain or regression if both the interval and the corrected p-value show a difference."""
-        low, high = self.estimate.interval
-        if not (self.p_value < SIGNIFICANCE_LEVEL and (low > 0 or high < 0)):
+        if not is_significant(self.estimate, self.p_value):
             return NO_DIFFERENCE
         return GAIN if self.estimate.value > 0 else REGRESSION
 
@@ -52,8 +50,6 @@ def verdicts(scored: Scored, sets: Sequence[str], seed: int) -> list[Verdict]:
 
 def _difference(before: Evaluation, after: Evaluation, seed: int) -> tuple[Estimate, float]:
     """Return the difference with its interval and p-value; 1 if a metric is not defined."""
-    if not isfinite(before.leading - after.leading):
-        return Estimate(before.leading - after.leading, *[float("nan")] * 2), 1.0
     metric = leading_metric(after.shape)
     (gold, first), (_, second) = (metric.values(each.predictions) for each in (before, after))
     return paired_gain(before, after, seed), permutation_p_value(metric, gold, first, second, seed)

@@ -25,8 +25,8 @@ from src.sweeping.trials import TrialRunner
 from src.sweeping.view import log_search, log_winner
 from src.sweeping.winner import log_winning_model, train_winner
 from src.sweeping.workers import check_tracking, run_processes, run_tasks
-from src.tracking import Run, known_run, run_tags, start_run, sync_journals
-from src.tracking.views import SHAPE
+from src.tracking import Run, known_run, run_tags, start_run, sync_command, sync_journals
+from src.tracking.tags import SHAPE
 from src.utils.errors import TrainingDiverged, require
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def run_sweep(config: SweepSettings, pairs: ExampleSet) -> Result | None:
     Raises `UserError` if train cannot be split, the study belongs to other settings, or too many trials fail.
     """
     config = resolve_losses(config, pairs)
-    check_losses(config, pairs)
+    check_searched_losses(config, pairs)
     parts = split_validation(config, pairs)
     damaged = set_damaged_study_aside(storage_url(config))
     study = SweepStudy(config)
@@ -52,7 +52,7 @@ def run_sweep(config: SweepSettings, pairs: ExampleSet) -> Result | None:
         return run_leader(study, pairs, parts, leadership)
 
 
-def check_losses(config: SweepSettings, examples: ExampleSet) -> None:
+def check_searched_losses(config: SweepSettings, examples: ExampleSet) -> None:
     """Raise `UserError` if a searched loss does not fit the examples or the other searched settings of the loss.
 
     The sets of a mixture have each a loss of their own, which is not searched.
@@ -114,7 +114,8 @@ def run_leader(study: SweepStudy, pairs: ExampleSet, parts: list[ExampleSet], le
             return None
         result = conclude(study, trainings, pairs, parent)
     left = sum(report.left for report in sync_journals(study.folder, study.config.tracking))
-    log_behind(f"{left} entries wait in {study.folder}: python -m src.sync sends them" if left else None)
+    command = sync_command(study.folder, study.config.tracking.uri)
+    log_behind(f"{left} entries wait in {study.folder}: run {command}" if left else None)
     return result
 
 

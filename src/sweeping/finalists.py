@@ -69,10 +69,11 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Finalist]:
     settings, finished = study.config.sweep.confirm, study.best_trials()
     if not finished:
         raise UserError(_none_finished(study))
+    eligible = [trial for trial in finished if not study.exclusion(trial.number)]
     seeds = settings.seeds if min(settings.top_k, len(finished)) > 1 else 0
     recipe = next((trial.number for trial in finished if trial.params == study.recipe), None) if seeds else None
     if seeds:
-        _log_confirmation([trial.number for trial in finished[: settings.top_k]], recipe, seeds)
+        _log_confirmation([trial.number for trial in eligible], settings.top_k, recipe, seeds)
     finalists: list[Finalist] = []
     for trial in finished:
         if len(finalists) >= settings.top_k and trial.number != recipe:
@@ -90,8 +91,9 @@ def confirm(trainings: Trainings, parent_run: str) -> list[Finalist]:
     return finalists
 
 
-def _log_confirmation(best: list[int], recipe: int | None, seeds: int) -> None:
-    added = recipe is not None and recipe not in best
+def _log_confirmation(eligible: list[int], top_k: int, recipe: int | None, seeds: int) -> None:
+    best = eligible[:top_k]
+    added = recipe in eligible[top_k:]
     trials = f"{len(best)} trials{' and the recipe' if added else ''}"
     trainings = (len(best) + added) * seeds
     log.info(f"Confirming the best {trials} with {seeds} further seed{'s' * (seeds > 1)}: {trainings} trainings")

@@ -5,6 +5,7 @@ lock on a file beside an SQLite database.
 """
 
 import hashlib
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, text
@@ -13,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.config.tracking import sqlite_path
 from src.sweeping.storage import Patience, server
 from src.sweeping.study import SweepStudy
+from src.utils.files import shared_lock
 
 KEEPALIVE = "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 """The server notices within 50 s that the machine of a connection has gone; its default is two hours."""
@@ -26,7 +28,7 @@ class Leadership:
         self.key = int.from_bytes(hashlib.sha256(study.name.encode()).digest()[:8], signed=True)
         """Key of the advisory lock: a number for each study of a server."""
         database = sqlite_path(study.url)
-        self.file = FileLock(f"{database}.leader.lock") if database else None
+        self.file = shared_lock(Path(f"{database}.leader.lock")) if database else None
         self.connection: Connection | None = None
         self.patience = Patience(study.url)
 

@@ -81,7 +81,7 @@ def save_best(study: SweepStudy, ranking: list[Finalist], metric: Metric) -> Pat
         OmegaConf.update(params, key, value)
     head = (
         f"# @package _global_\n# {training_command(study)}\n"
-        f"# Trial {winner.number} of {study.done}: {metric.label} {winner.confirmed} on"
+        f"# Trial {winner.number}, the best of {study.done}: {metric.label} {winner.confirmed} on"
         f" {f'{folds} folds' if folds else 'the validation part'} of train; {compare_with_recipe(study, ranking)}.\n"
     )
     write_text(path, head + OmegaConf.to_yaml(params))
@@ -115,7 +115,7 @@ def _figure(axes: Any) -> Figure:
 
 def log_report(parent: Run, study: SweepStudy, ranking: list[Finalist], folder: Path, best: Path) -> None:
     """Record the report in the parent run, with the winner's scores and params."""
-    winner, states = ranking[0], [trial.state for trial in study.trials()]
+    winner, states = ranking[0], [trial.state for trial in study.trials() if trial.params]  # without cancelled ones
     parent.log_folder(folder)
     parent.log_files(best.parent, [best.name])
     counts = {f"trials.{name}": float(states.count(state)) for state, name in STATES.items()}

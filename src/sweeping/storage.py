@@ -42,7 +42,7 @@ class DatabaseUnreachable(UserError):
 
 
 class Patience:
-    """Repeats calls of a database while it does not answer, until it has been silent for `PATIENCE` seconds."""
+    """Repetition of calls of a database while it does not answer, until it has been silent for `PATIENCE` seconds."""
 
     def __init__(self, url: str) -> None:
         self.url = url

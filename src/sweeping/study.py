@@ -23,8 +23,9 @@ from src.pipeline.state import RunPlan, StateStore, plan_run
 from src.sweeping.search import build_pruner, build_sampler
 from src.sweeping.space import Params, build_space, current_params, sweep_folder, training_config
 from src.sweeping.storage import open_storage
+from src.tracking.journal import FOLDER as JOURNALS
 from src.training.checkpoints import CHECKPOINTS
-from src.utils.files import remove
+from src.utils.files import remove, remove_except
 
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -116,9 +117,9 @@ class SweepStudy:
         return reason
 
     def remove_results(self) -> None:
-        """Remove the results of a former study (in another database) from the folder."""
+        """Remove the results of a former study (in another database) from the folder, but for entries not yet sent."""
         for name in ("trials", "confirm", "winner", "report"):
-            remove(self.folder / name)
+            remove_except(self.folder / name, JOURNALS)
 
     def fill_queue(self, total: int, first: Params | None) -> None:
         """Enqueue or cancel trials until `total` are done, running or waiting; `first`: params of trial 0.
@@ -127,7 +128,7 @@ class SweepStudy:
         """
         waiting, known = self.trials(TrialState.WAITING), len(self.trials())
         active = len(self.trials(*DONE, TrialState.RUNNING, TrialState.WAITING))
-        for trial in waiting[len(waiting) - max(active - total, 0) :]:
+        for trial in waiting[max(len(waiting) - max(active - total, 0), 0) :]:
             self.storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
         for number in range(active, total):
             fixed = {"fixed_params": first} if number == known == 0 and first else {}

@@ -76,7 +76,7 @@ class TrialCallback:
 
 
 class TrialRunner:
-    """Runs acquired trials one after the other."""
+    """Runner of acquired trials, one after the other."""
 
     def __init__(self, trainings: Trainings) -> None:
         self.trainings = trainings

@@ -24,7 +24,7 @@ PLAIN = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 
 
 class TrialView:
-    """Logs trials as they end."""
+    """Log of the trials of this process as they end."""
 
     def __init__(self, study: SweepStudy) -> None:
         self.study = study
@@ -35,8 +35,8 @@ class TrialView:
         self.seconds.append(seconds)
         trials, done, sweep = self.study.trials(), self.study.done, self.study.config.sweep
         trial, best = trials[number], next(iter(self.study.best_trials()), None)
-        seconds = (sweep.trials - done) * sum(self.seconds) / len(self.seconds) / sweep.workers
-        left = f", {format_duration(seconds)} left" if done < sweep.trials else ""
+        remaining = (sweep.trials - done) * sum(self.seconds) / len(self.seconds) / sweep.workers
+        left = f", {format_duration(remaining)} left" if done < sweep.trials else ""
         log.info(
             f"trial {number:3d}  {STATES.get(trial.state, 'interrupted'):8} {_format_value(trial):>7}"
             f"  best {_format_value(best) if best else '–':>7} {f'(trial {best.number})' if best else '':11}"

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from mlflow.models import Model, ModelSignature
@@ -39,17 +40,29 @@ def record_export(export: Path, folder: Path, experiment: str, run_id: str, trac
         queue = WriteQueue(Journal.create(folder, None, tracking.uri, experiment), tracking)
     except OSError as error:
         return f"{export}: it is not recorded in MLflow: {error}"
+    try:
+        kept = _snapshot(queue, export, run_id)
+    except BaseException:
+        queue.close(discard=True)
+        raise
+    if kept is None:
+        queue.close(discard=True)
+        return f"{export}: it is not recorded in MLflow, as no copy of it could be kept: make room, and export again."
+    queue.enqueue("export", **kept, run=run_id)
+    queue.flush(FINAL_SECONDS)
+    behind = queue.behind
+    queue.close()
+    return behind
+
+
+def _snapshot(queue: WriteQueue, export: Path, run_id: str) -> dict[str, Any] | None:
+    """Keep a copy of an export folder as MLflow needs it; return what names it in an operation, None if that failed."""
     with TemporaryDirectory() as scratch:
         copy = Path(scratch) / export.name
         shutil.copytree(export, copy)
         if (copy / GRAPH).is_file():
             _add_flavor(copy, run_id)
-        if kept := queue.snapshot(copy):
-            queue.enqueue("export", **kept, run=run_id)
-    queue.flush(FINAL_SECONDS)
-    behind = queue.behind
-    queue.close()
-    return behind
+        return queue.snapshot(copy)
 
 
 def _add_flavor(folder: Path, run_id: str) -> None:

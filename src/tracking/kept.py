@@ -36,9 +36,10 @@ def keep(path: Path, folder: Path, experiment: Path) -> dict[str, Any] | None:
         return {"kept": kept.relative_to(folder).as_posix(), "late": False}
     except OSError as error:
         shutil.rmtree(kept.parent, ignore_errors=True)
-        log.warning(f"{path}: no copy could be kept for the tracking ({shorten(error)}): it is sent as it then is")
-    late = Path(os.path.relpath(path, experiment)).as_posix()
-    return {"kept": late, "late": True} if is_inside(late) else None
+        late = Path(os.path.relpath(path, experiment)).as_posix()
+        sent = "the file itself will be sent, as it then is" if is_inside(late) else "it cannot be sent"
+        log.warning(f"{path}: no copy could be kept for the tracking ({shorten(error)}): {sent}")
+        return {"kept": late, "late": True} if is_inside(late) else None
 
 
 def locate(kept: str, root: Path) -> Path:

@@ -55,10 +55,8 @@ class WriteQueue:
         if not waiting:
             return None
         problem = f"{type(self.problem).__name__}: {self.problem}" if self.problem else "the store is slow"
-        reason, command = (
-            shorten(redact_message(problem, self.tracking.uri)),
-            sync_command(self.journal, self.tracking.uri),
-        )
+        reason = shorten(redact_message(problem, self.tracking.uri))
+        command = sync_command(self.journal.experiment_folder, self.tracking.uri)
         return f"{waiting} entries not sent yet, stored in {self.journal.folder} ({reason}): run {command}"
 
     def enqueue(self, name: str, **values: Any) -> None:
@@ -128,7 +126,7 @@ class DiscardingQueue:
         """Do nothing."""
 
 
-def sync_command(journal: Journal, uri: str) -> str:
-    """Return the command that sends a journal to the store at `uri`."""
+def sync_command(folder: Path, uri: str) -> str:
+    """Return the command that sends the journals below a folder to the store at `uri`."""
     store = "" if absolute_uri(uri) == absolute_uri(default_uri()) else f" uri={shlex.quote(redact(uri))}"
-    return f"python -m src.sync {shlex.quote(str(relative_to_cwd(journal.experiment_folder)))}{store}"
+    return f"python -m src.sync {shlex.quote(str(relative_to_cwd(folder)))}{store}"

@@ -3,7 +3,8 @@
 import re
 
 from src.config.tracking import is_missing, redact, redact_message
-from src.tracking.store import RECIPE, STORE_ERRORS, connect, limit_requests_outside_training
+from src.tracking.store import STORE_ERRORS, connect, limit_requests_outside_training
+from src.tracking.tags import RECIPE
 from src.utils.errors import UserError, shorten
 
 HASH = re.compile("[0-9a-f]{4,8}")

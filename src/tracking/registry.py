@@ -21,7 +21,6 @@ from src.encoder.hub import load_hub
 from src.encoder.prompts import save_column_prompts
 from src.tracking.kept import UnusableOperation
 from src.tracking.store import (
-    RECIPE,
     STORE_ERRORS,
     connect,
     default_store,
@@ -32,6 +31,7 @@ from src.tracking.store import (
     store_error,
     upload_timeout,
 )
+from src.tracking.tags import RECIPE
 from src.utils.environment import library_versions
 from src.utils.errors import UserError, shorten
 from src.utils.files import follow_umask
@@ -206,13 +206,13 @@ def download_result(reference: str, uri: str, folder: Path, files: Iterable[str]
     try:
         client = connect(uri)
         run_id = resolve_run(client, reference)
+        recorded = {each.path for each in client.list_artifacts(run_id)}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in recorded.intersection(files):
+            client.download_artifacts(run_id, name, str(folder))
     except STORE_ERRORS as error:
         found = shorten(redact_message(str(error), uri))
         raise UserError(f"{expected} {redact(uri)}, found: {found}: check the name and --uri.") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in files:
-        with suppress(MlflowException, OSError):
-            client.download_artifacts(run_id, name, str(folder))
     return folder
 
 

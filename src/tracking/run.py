@@ -24,13 +24,11 @@ from src.tracking.links import run_page, runs_page, ui_address, version_page
 from src.tracking.opening import open_queue
 from src.tracking.queue import FINAL_SECONDS, DiscardingQueue, WriteQueue
 from src.tracking.system_metrics import SystemMonitor
-from src.tracking.views import SCORES, SHAPE
+from src.tracking.tags import NOTE, RUN_NAME, SHAPE
+from src.tracking.views import SCORES
 from src.training.callbacks import CurveRow
 from src.utils.errors import TrainingStopped
 from src.utils.processes import is_main_process
-
-RUN_NAME, NOTE = "mlflow.runName", "mlflow.note.content"
-"""MLflow's own tags with the name and the description of a run."""
 
 
 class Run:

@@ -19,17 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from src.config.tracking import SQLITE, TrackingConfig, engine_uri, redact, redact_message, sqlite_path
 from src.tracking.database import create_database, database_lock, has_tables, probe_sqlite, set_damaged_store_aside
 from src.tracking.relocation import mend_paths
-from src.tracking.views import SHAPE, changed_tags, is_ours
+from src.tracking.tags import JOURNAL_TAG, SHAPE
+from src.tracking.views import changed_tags, is_ours
 from src.utils.errors import UserError, shorten
 
-PARENT = "mlflow.parentRunId"
-"""Tag that makes a run the child of another."""
-MERGE = "merge"
-"""Role, in the tag `role`, of the run of a merged model, which was not trained itself."""
-RECIPE = "recipe"
-"""Tag with hash and words of all that decides a training but the seed; equal for all seeds of a recipe."""
-JOURNAL_TAG = "journal"
-"""Tag with the key of the run's journal, which identifies the run before it has an id."""
 SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
@@ -129,7 +122,7 @@ def _experiment_id(client: MlflowClient, name: str, tracking: TrackingConfig) ->
     if known is None:
         folder = tracking.artifacts_folder
         location = folder and (folder / name).resolve().as_uri()
-        return str(client.create_experiment(name, artifact_location=location, tags=changed_tags({}, RECIPE)))
+        return str(client.create_experiment(name, artifact_location=location, tags=changed_tags({})))
     if known.lifecycle_stage == LifecycleStage.DELETED:
         restore = f"MLFLOW_TRACKING_URI={tracking.uri} mlflow experiments restore --experiment-id {known.experiment_id}"
         raise UserError(
@@ -142,7 +135,7 @@ def _experiment_id(client: MlflowClient, name: str, tracking: TrackingConfig) ->
 
 def set_views(client: MlflowClient, experiment: Experiment) -> None:
     """Give an experiment, which an earlier version may have made, the views of this version."""
-    for key, value in changed_tags(experiment.tags, RECIPE).items():
+    for key, value in changed_tags(experiment.tags).items():
         client.set_experiment_tag(experiment.experiment_id, key, value)
 
 

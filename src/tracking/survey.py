@@ -79,7 +79,7 @@ class Survey:
             kept = in_use(run, model_id, self.registered) or self.best.get(model_id)
             problem = kept or self._files_problem(model_id, model.artifact_location)
             yield self._pruned(model_id, run, kept=problem, why=_why(model, run))
-        for model_id in set(self.on_disk) - self.scores.keys():
+        for model_id in sorted(set(self.on_disk) - self.scores.keys()):
             # a model of another store that shares the folder names a run that is not here
             run = self.runs.get(read_description(self.files, model_id).get("run_id", ""))
             if run and _is_deleted(self.client, model_id):

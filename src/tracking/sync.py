@@ -85,6 +85,9 @@ def end_former_runs(folder: Path, tracking: TrackingConfig) -> None:
             continue
         if journal is None:
             continue
+        if journal.last == 0:  # its process was killed before it recorded anything
+            journal.close(discard=True)
+            continue
         queue = WriteQueue(journal, tracking)
         if is_meant_for(journal, tracking.uri):
             if not journal.ended:
@@ -118,7 +121,7 @@ def is_meant_for(journal: Journal, uri: str) -> bool:
 
 def other_store(journal: Journal, tracking: TrackingConfig) -> UserError:
     """Return the error to show for a journal that was written for another store."""
-    command = sync_command(journal, journal.header.uri)
+    command = sync_command(journal.experiment_folder, journal.header.uri)
     return UserError(
         f"{journal.folder}: expected entries for {redact(tracking.uri)}, found {len(journal.pending)} for"
         f" {redact(journal.header.uri)}, to which they are sent only by {command}"

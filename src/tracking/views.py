@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from src.evaluation.metrics import OF_SHAPE, leading_metric
+from src.tracking.tags import PARENT, RECIPE, SHAPE
 
 TAG = "mlflow.sharedViewState."
 """Beginning of the tag with a view; the rest is its key, by which an address names it."""
 KIND = "mlflow.experimentKind"
-SHAPE = "data.shape"
-"""Tag with the shape of a run's examples, and of an experiment with that of its latest run, whose metrics it shows."""
 FORMER_SHAPE = "scored"
 """Shape of runs and experiments without the tag, which an earlier version recorded."""
 SCORES, RECIPES = "scores", "recipes"
@@ -34,13 +33,13 @@ SETTINGS = {
 """Columns after those of the metrics, from left to right, with widths in pixels at which their titles are readable."""
 
 
-def changed_tags(tags: Mapping[str, str], recipe: str) -> dict[str, str]:
+def changed_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags to set so that an experiment with these tags has the views of this version.
 
-    Other views are the user's own. `recipe`: name of the tag by which seeds are grouped.
+    Other views are the user's own.
     """
     shape = shape_in(tags)
-    groups = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": recipe}]}
+    groups = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": RECIPE}]}
     # a recipe in words is longer than a name
     grouped = {"groupBy": groups, "columnWidths": widths(shape) | {NAME: 430}}
     views: dict[str, tuple[str, dict[str, Any]]] = {SCORES: ("Scores", {}), RECIPES: ("Recipes", grouped)}
@@ -54,9 +53,9 @@ def is_ours(tags: Mapping[str, str]) -> bool:
     return f"{TAG}{SCORES}" in tags
 
 
-def children_view(parent: str, run_id: str, name: str, shape: str) -> dict[str, str]:
-    """Return the tag with a view of the children of a run, under the run's id; `parent`: the tag that names it."""
-    return {f"{TAG}{run_id}": _view(name, shape, searchFilter=f"tags.`{parent}` = '{run_id}'")}
+def children_view(run_id: str, name: str, shape: str) -> dict[str, str]:
+    """Return the tag with a view of the children of a run, under the run's id."""
+    return {f"{TAG}{run_id}": _view(name, shape, searchFilter=f"tags.`{PARENT}` = '{run_id}'")}
 
 
 def shape_in(tags: Mapping[str, str]) -> str:

@@ -12,8 +12,9 @@ from src.tracking.database import probe_sqlite
 from src.tracking.journal import Journal
 from src.tracking.operations import Operation
 from src.tracking.registry import Measured, log_export, log_measured, log_model, register_model
-from src.tracking.store import JOURNAL_TAG, PARENT, find_run_id, open_store, show_shape
-from src.tracking.views import SHAPE, children_view, shape_in
+from src.tracking.store import find_run_id, open_store, show_shape
+from src.tracking.tags import JOURNAL_TAG, PARENT, SHAPE
+from src.tracking.views import children_view, shape_in
 from src.utils.errors import UserError
 
 SYSTEM = "system/"
@@ -90,7 +91,7 @@ class StoreWriter:
         """Save a view of the run's children: an address cannot have both a filter and the columns of a view."""
         name = f"Sweep {datetime.fromtimestamp(at / 1000):%Y-%m-%d %H:%M}"
         shape = shape_in(self.client.get_experiment(self.experiment_id).tags)
-        for key, view in children_view(PARENT, run_id, name, shape).items():
+        for key, view in children_view(run_id, name, shape).items():
             self.client.set_experiment_tag(self.experiment_id, key, view)
 
     def _show_shape(self, tags: dict[str, str]) -> None:

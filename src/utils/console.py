@@ -156,7 +156,8 @@ def _error_record(message: str, error: Exception | None = None) -> logging.LogRe
 def quiet_console() -> Iterator[None]:
     """Suppress the messages of the block on the terminal and in log files opened before."""
     quiet, console.quiet = console.quiet, True
-    handlers, LOGGER.handlers = LOGGER.handlers, []
+    # without any handler, Python would write warnings to stderr
+    handlers, LOGGER.handlers = LOGGER.handlers, [logging.NullHandler()]
     try:
         yield
     finally:

@@ -151,6 +151,17 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_except(folder: Path, kept: str) -> None:
+    """Remove everything below a folder but its subfolders named `kept`, at any depth, and what they contain."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_symlink() or not path.is_dir():
+            remove(path)
+        elif path.name != kept:
+            remove_except(path, kept)
+            with suppress(OSError):  # not empty
+                path.rmdir()
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 digest of a file, in hexadecimal digits."""
     with path.open("rb") as file:

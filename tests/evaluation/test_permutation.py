@@ -96,3 +96,11 @@ def test_memory_does_not_grow_with_the_number_of_permutations(metric: Metric) ->
     permutation_p_value(metric, gold, a, b, seed=1, resamples=500)
     assert tracemalloc.get_traced_memory()[1] < 100e6  # all 500 at once: 0.6 to 4 GB
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["spearman_cosine", "pearson_cosine", "cosine_ndcg_at_10"])
+def test_predictions_that_are_not_finite_show_no_difference(name: str) -> None:
+    gold, first, second = two_models(METRICS[name], np.random.default_rng(3), 60, 0.6)
+    second = second.copy()
+    second[0] = np.nan
+    assert permutation_p_value(METRICS[name], gold, first, second, seed=1) == 1.0

@@ -179,6 +179,19 @@ def test_an_outage_of_the_store_leaves_the_record_to_sync(
     assert not find_journals(project / "result")
 
 
+def test_an_export_of_which_no_copy_can_be_kept_is_named_and_leaves_no_journal(
+    export: Export, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.tracking.kept._link", _no_room)
+    folder = export(precision="fp32")
+    assert "it is not recorded in MLflow, as no copy of it could be kept" in " ".join(capsys.readouterr().out.split())
+    assert (folder / "model.onnx").is_file() and not find_journals(project / "result")
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def _unreachable(uri: str) -> None:
     raise ConnectionError("the store is unreachable")
 

@@ -21,10 +21,11 @@ from transformers import (
 from src.data.shapes import text_columns
 from src.encoder.prompts import unpooled_for
 from src.packing.attention import attend_by_bin, packed_attention
-from src.packing.batches import PackedCollator, embed_packed, features_of, pack
+from src.packing.batches import PackedCollator, embed_packed, pack
 from src.packing.check import check_packing
 from src.packing.tokens import tokenize
 from src.utils.errors import UserError
+from tests.conftest import features_of
 from tests.training.examples import make_set
 
 PAIRS = Dataset.from_dict(

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from omegaconf import OmegaConf
 
 import src.train
 from src.config import Config
-from src.pipeline.reproduce import curve_difference, reproduce, restore_config
+from src.data import load_examples
+from src.data.examples import digest
+from src.pipeline.reproduce import check_provenance, curve_difference, reproduce, restore_config
 from src.reproduce import verdict
 from src.utils.errors import UserError
 
@@ -99,3 +101,12 @@ def test_recorded_settings_are_not_resolved_and_wrong_ones_are_refused(tiny_conf
     OmegaConf.save(OmegaConf.create(settings), path)
     with pytest.raises(UserError, match=r"expected the settings of a run of this version.*unknown"):
         restore_config(path, tmp_path)
+
+
+def test_other_test_examples_are_named(tiny_config: TinyConfig, tmp_path: Path) -> None:
+    examples = load_examples(tiny_config().data)
+    tested = replace(examples, test=examples.dev.select(range(20)))
+    recorded = {"test": digest(tested.test)}
+    check_provenance("one", recorded, tested)
+    with pytest.raises(UserError, match=r"one: expected the examples .* test \w{36} there and \w{36} here"):
+        check_provenance("one", recorded, replace(tested, test=examples.dev.select(range(10))))

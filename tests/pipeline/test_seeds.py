@@ -17,6 +17,7 @@ import src.train
 from src.config import BenchSettings, Config, SweepSettings
 from src.evaluation.evaluate import Evaluation
 from src.pipeline import base, seeds
+from src.report.files import OF_FORMER_MODEL
 from src.tracking import PARENT, RECIPE
 from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
@@ -62,6 +63,8 @@ def finished(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactor
     before = times(Path(config.folder) / "seeds" / "1")
     with pytest.raises(UserError) as refused:
         src.train.run(tiny_config_in(Path(config.folder).parent, "trainer.seeds=[1,3]", FP32))
+    for name in OF_FORMER_MODEL:
+        (Path(config.folder) / name).write_text("on the model of a training with one seed")
     with redirect_stdout(printed):
         src.train.run(config)
     metrics = json.loads((Path(config.folder) / "metrics.json").read_text(encoding="utf-8"))
@@ -116,6 +119,7 @@ def test_mean_deviation_and_interval_come_from_all_seeds(finished: Finished) -> 
 
 def test_the_folder_holds_the_result_of_the_first_seed_and_the_registry_its_model(finished: Finished) -> None:
     folder, first = Path(finished.config.folder), read(finished, 1)
+    assert not any((folder / name).exists() for name in OF_FORMER_MODEL)
     assert {name: finished.metrics[name] for name in first} == first
     for name in ("model/model.safetensors", "predictions.parquet", "curve.csv", "config.yaml", "plots/curve.png"):
         assert (folder / name).read_bytes() == (folder / "seeds" / "1" / name).read_bytes()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from src.config import Config
@@ -168,15 +169,33 @@ def test_a_state_that_may_not_be_read_is_one_sentence(tmp_path: Path) -> None:
         replace(state_file(tmp_path), read=refused).load()
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "curve.csv", "predictions.parquet"])
-def test_a_finished_training_with_an_emptied_file_is_named_and_not_completed(
-    name: str, make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def without_columns(path: Path) -> None:
+    if path.suffix == ".csv":
+        pd.read_csv(path)[["epoch"]].to_csv(path, index=False)
+    else:
+        pd.read_parquet(path)[["sentence1"]].to_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *((name, lambda path: path.write_text("")) for name in ("metrics.json", "curve.csv", "predictions.parquet")),
+        ("curve.csv", without_columns),
+        ("predictions.parquet", without_columns),
+    ],
+)
+def test_a_finished_training_with_a_damaged_file_is_named_and_not_completed(
+    name: str,
+    damage: Callable[[Path], object],
+    make_run: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("src.utils.console.LOGGER.propagate", True)
     folder, fingerprint = make_run("one", 0.1), {"trainer.seed": "42"}
     state_file(folder).save(RunState(fingerprint, "run-1", done=True))
     assert load_completed(folder, fingerprint) is not None
-    (folder / name).write_text("")
+    damage(folder / name)
     assert load_completed(folder, fingerprint) is None
     assert f"{name} is damaged (" in caplog.text and "this training runs again" in caplog.text
     assert (folder / f"{name}.damaged").exists() and load_completed(folder, fingerprint) is None

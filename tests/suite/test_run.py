@@ -171,6 +171,7 @@ def test_a_training_evaluates_its_result_and_survives_a_failure(
     evaluate_trained(config)
     printed = " ".join(capsys.readouterr().out.split())
     assert "was not evaluated on korean_sts: division by zero; run python -m src.evaluate model=" in printed
+    assert "Traceback" not in printed and "1 / 0" in (copy / "train.log").read_text(encoding="utf-8")
 
 
 def test_any_name_of_another_model_can_be_part_of_a_metric(

@@ -14,7 +14,7 @@ from src.data import ExampleSet, load_examples
 from src.pipeline import state
 from src.sweeping.coordinator import join_study
 from src.sweeping.leadership import Leadership
-from src.sweeping.study import SweepStudy, plan_sweep
+from src.sweeping.study import SweepStudy, plan_sweep, trial_id
 from src.sweeping.trainings import split_validation
 from src.sweeping.trials import TrialRunner
 from src.utils.errors import UserError
@@ -63,6 +63,16 @@ def test_a_smaller_number_cancels_the_surplus_of_waiting_trials(
     study = open_study(sweep_config(trials=4))
     make_runner(study).run_all("parent")
     assert study.done == 4
+    assert not study.trials(TrialState.WAITING)
+
+
+def test_all_waiting_trials_are_cancelled_if_even_those_that_run_are_too_many(
+    sweep_config: Sweep, open_study: Open
+) -> None:
+    study = open_study(sweep_config(trials=9))
+    for trial in study.trials()[:6]:
+        study.storage.set_trial_state_values(trial_id(trial), TrialState.RUNNING)
+    study.fill_queue(4, None)
     assert not study.trials(TrialState.WAITING)
 
 
@@ -151,6 +161,9 @@ def test_a_plan_changes_neither_the_study_nor_the_folder(
 def test_a_new_study_starts_in_an_empty_folder_and_an_old_one_keeps_its_results(sweep_config: Sweep) -> None:
     config = sweep_config()
     former = Path(config.folder) / "sweep" / "trials" / "0000" / "metrics.json"
+    journal = former.parent / "fold1" / "journal" / "key" / "operations.jsonl"
+    journal.parent.mkdir(parents=True)
+    journal.touch()
     for start in range(2):
         former.parent.mkdir(parents=True, exist_ok=True)
         former.touch()
@@ -158,6 +171,7 @@ def test_a_new_study_starts_in_an_empty_folder_and_an_old_one_keeps_its_results(
         with closing(Leadership(study)) as leadership:
             join_study(study, leadership)
         assert former.exists() == (start == 1)
+    assert journal.exists()  # what a former run could not send yet
 
 
 def test_a_database_that_cannot_be_opened_is_one_sentence(sweep_config: Sweep) -> None:

@@ -19,8 +19,9 @@ from src.tracking import download_model
 from src.tracking.model_files import LocalFiles, ServedFiles
 from src.tracking.pruning import list_models, remove_models
 from src.tracking.registry import Measured, log_model, register_model
-from src.tracking.store import RECIPE, connect, default_store, open_store, set_views
-from src.tracking.views import SHAPE, changed_tags
+from src.tracking.store import connect, default_store, open_store, set_views
+from src.tracking.tags import SHAPE
+from src.tracking.views import changed_tags
 from src.utils.errors import UserError
 from tests.tracking.test_server import Server
 
@@ -324,9 +325,7 @@ def test_models_of_a_server_are_removed_through_it(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = connect(server.uri)
-    store = Store(
-        server.uri, client, client.create_experiment("tiny", tags=changed_tags({}, RECIPE)), tmp_path / "scratch"
-    )
+    store = Store(server.uri, client, client.create_experiment("tiny", tags=changed_tags({})), tmp_path / "scratch")
     kept, gone, left = store.named("best", 0.9), store.named("low", 0.5), store.named("left", 0.4)
     models = server.folder / "art" / store.experiment / "models"
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from src.config.tracking import TrackingConfig, engine_uri
 from src.tracking import download_model, download_result
 from src.tracking.relocation import mend_paths
 from src.tracking.store import connect, open_store
+from src.utils.errors import UserError
 
 
 @pytest.fixture
@@ -98,3 +100,18 @@ def test_artifacts_that_lie_elsewhere_on_purpose_stay_there(
     mend_paths(tracking.uri)
     assert client.get_run(run.info.run_id).info.artifact_uri.startswith((tmp_path / "disk").as_uri())
     assert not caplog.messages
+
+
+def test_a_file_that_cannot_be_copied_is_an_error_and_one_that_the_run_lacks_is_not(
+    project: Path, tmp_path: Path
+) -> None:
+    uri = store(project).uri
+    assert not list(download_result("tiny", uri, tmp_path / "copy", ["metrics.json"]).iterdir())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlflow.MlflowClient.download_artifacts", _unreachable)
+        with pytest.raises(UserError, match=r"tiny: expected an experiment folder, .* found: the store is unreachable"):
+            download_result("tiny", uri, tmp_path / "copy", ["metrics.json", "curve.csv"])
+
+
+def _unreachable(*_: object) -> None:
+    raise MlflowException("the store is unreachable")

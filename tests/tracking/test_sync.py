@@ -192,3 +192,11 @@ def test_only_a_registration_that_both_the_run_and_the_present_configuration_wan
     client = MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
     assert len(client.search_logged_models([client.get_experiment_by_name("tiny").experiment_id])) == 1
     assert not client.search_registered_models()
+
+
+def test_a_journal_without_an_operation_is_no_run(config: Config) -> None:
+    Journal.create(Path(config.folder), None, config.tracking.uri, config.name)._lock.release()
+    with start_run(config, {}) as run:
+        pass
+    assert [each.info.run_id for each in recorded_runs(config)] == [run.run_id]
+    assert not find_journals(Path(config.folder))

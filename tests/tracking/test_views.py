@@ -9,7 +9,8 @@ from src.config import Config
 from src.evaluation.metrics import NDCG, SPEARMAN
 from src.tracking import list_experiments, start_run
 from src.tracking.queue import FINAL_SECONDS
-from src.tracking.views import KIND, SHAPE, TAG
+from src.tracking.tags import SHAPE
+from src.tracking.views import KIND, TAG
 
 
 def tags_of(config: Config) -> dict[str, str]:

@@ -53,8 +53,10 @@ def test_in_a_quiet_block_only_files_opened_within_it_get_messages(
     with log_to_file(tmp_path / "sweep.log"):
         with quiet_console(), log_to_file(tmp_path / "train.log"):
             log.info("of the trial")
+        with quiet_console():
+            log.warning("before there is a file")
         log.info("of the sweep")
-    assert capsys.readouterr().out == "of the sweep\n"
+    assert capsys.readouterr() == ("of the sweep\n", "")
     assert (tmp_path / "train.log").read_text().endswith("of the trial\n")
     assert "of the trial" not in (tmp_path / "sweep.log").read_text()
 
