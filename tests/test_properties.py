@@ -31,10 +31,11 @@ from src.evaluation import retrieval
 from src.evaluation.retrieval import Task, rank
 from src.evaluation.statistics import average_precision, best_f1
 from src.packing.attention import packed_attention
-from src.packing.batches import PackedCollator, embed_packed, features_of
+from src.packing.batches import PackedCollator, embed_packed
 from src.packing.tokens import tokenize
 from src.training.fine_tune import build_arguments, eval_interval, save_interval
 from src.utils.errors import UserError
+from tests.conftest import features_of
 from tests.training.examples import make_losses, make_set, make_trainer
 
 settings.register_profile(
