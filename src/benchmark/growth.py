@@ -32,7 +32,7 @@ def measure_growth(
     for size in config.bench.sizes:
         write_pairs(pairs.train, size, scratch / "train.parquet")
         name = f"growth-{size}"
-        result = train_in_turns({name: [*overrides, *data, *intervals]}, scratch)[name]
+        result = train_in_turns({name: [*overrides, *data, *intervals]}, scratch / name)[name]
         rows.append({"pairs": size, **{key: getattr(result, key) for key in KEYS}})
         log.info(f"{size:9,} pairs: start-up {result.startup_seconds:.0f} s")
     return {"rows": rows, "data_source": pairs.source}, to_markdown(rows)
