@@ -4,6 +4,7 @@ import importlib
 import os
 import runpy
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from mlflow import MlflowClient
 from src.cli import CONF
 from src.config import Config, SweepSettings, register_schemas, to_config
 from src.config.commands import ConfirmConfig, SweepConfig
+from src.config.schema import GROUPLESS
 from src.evaluation.metrics import RETRIEVAL, TRIPLET, at_dim, metrics_of
 from src.evaluation.result import RUN_FILES, Result
 from src.evaluation.statistics import Estimate
@@ -41,9 +43,24 @@ def pytest_configure() -> None:
     setup_logging()
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    if worker:
+    if worker and hasattr(os, "sched_setaffinity"):  # not on macOS
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+@pytest.fixture
+def new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a command that the test runs meet no schemas of another one, and no signal handlers stay after it."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    files = {f"{name}{end}.yaml" for name in GROUPLESS for end in ("", "_schema")}
+    ours = {"schema", "data", "model", "tuned", "suite", *files}
+    monkeypatch.setattr(store, "repo", {name: node for name, node in store.repo.items() if name not in ours})
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
@@ -349,11 +366,11 @@ Signals = Iterable[tuple[str, int, int]]
 
 def train(signals: Signals) -> None:
     """Run `python -m src.train` in this process, which sends itself signals."""
-    for place, number, signal in signals:
+    for place, number, sent in signals:
         module, _, name = place.partition(":")
         *classes, last = name.split(".")
         owner = reduce(getattr, classes, importlib.import_module(module))
-        setattr(owner, last, _signalling(getattr(owner, last), number, signal))
+        setattr(owner, last, _signalling(getattr(owner, last), number, sent))
     runpy.run_module("src.train", run_name="__main__")
 
 

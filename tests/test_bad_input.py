@@ -4,16 +4,14 @@ import gzip
 import json
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
 import pytest
 import torch
-from hydra.core.config_store import ConfigStore
 from safetensors.torch import load_file, save_file
 
 import src.bench
@@ -226,7 +224,12 @@ CONFIG = {
     "a benchmark without a valid name": Case(f"bench {TINY} name=../up", ("name", "'../up'")),
     "a file in place of a folder": Case(f"train {TINY} folder=pairs.csv", ("pairs.csv", "expected a folder")),
     "a file above a folder": Case(f"prepare {TINY} folder=pairs.csv/x", ("pairs.csv/x", "expected a folder")),
-    "a folder with too long a name": Case(f"train {TINY} folder=new/{'x' * 256}", ("too long", "folder=FOLDER")),
+    "a folder with too long a name": Case(f"train {TINY} folder=new/{'x' * 256}", ("too long", "another place")),
+    "a negative seed of the split": Case(f"train {TINY} data.dev=null data.seed=-1", ("data.seed", "at least 0")),
+    "the best weights without checkpoints": Case(
+        f"train {TINY} trainer.keep=best trainer.checkpoints=false", ("trainer.keep", "last without", "'best'")
+    ),
+    "a home folder of nobody": Case(f"train {TINY} model.path=~nobody-here/m", ("~nobody-here/m", "found none")),
     "missing pairs for a folder of one's own": Case(
         f"train {TINY} hydra.run.dir=new/folder data.train=none.csv", ("none.csv", "found nothing")
     ),
@@ -251,6 +254,12 @@ CONFIG = {
     "a benchmark against an unknown trainer": Case(
         "bench +experiment=review_sts bench.rivals=[plain]", ("bench.rivals", "stock_fp32", "plain")
     ),
+    "a benchmark of the best weights": Case(f"bench {TINY} trainer.keep=best", ("trainer.keep", "no checkpoints")),
+    "a benchmark of growth without scores": Case(
+        f"bench {TINY} data.train=t.csv data.dev=t.csv bench.growth=true",
+        ("bench.growth", "examples that are not scored"),
+        {"t.csv": TRIPLETS + b"g,h,i\n"},
+    ),
     "a benchmark without a rival": Case(f"bench {TINY} bench.rivals=[stock_uncut]", ("bench.rivals", "stock_uncut")),
     "a sweep without a space": Case(f"sweep {TINY} ~sweep.space", ("sweep.space",)),
     "a sweep of an unknown key": Case(
@@ -258,6 +267,9 @@ CONFIG = {
     ),
     "a descending sweep": Case(
         f"sweep {TINY} sweep.space.trainer.warmup_ratio.low=0.5", ("sweep.space.trainer.warmup_ratio", "0.5")
+    ),
+    "a misspelt key of the confirmation": Case(
+        f"sweep {TINY} +sweep.confirm.topk=5", ("sweep.confirm.topk", "'sweep.confirm.top_k'", "does not exist")
     ),
     "a sweep without trials": Case(f"sweep {TINY} sweep.trials=0", ("sweep.trials", "at least 1")),
     "a sweep with one fold": Case(f"sweep {TINY} sweep.folds=1", ("sweep.folds", "at least 2", "found 1")),
@@ -278,6 +290,7 @@ PREDICT = "predict model=encoder pairs=pairs.csv"
 PREDICTIONS = {
     "no model": Case("predict pairs=pairs.csv", ("model must be", "OWNER/NAME")),
     "a missing model": Case("predict model=./none pairs=pairs.csv", ("model=none", "found nothing")),
+    "a model in a home folder of nobody": Case("predict model=~nobody-here/m pairs=pairs.csv", ("found nothing",)),
     "a file as model": Case("predict model=./pairs.csv pairs=pairs.csv", ("found a file",)),
     "a folder without a model": Case(
         "predict model=./empty pairs=pairs.csv", ("modules.json", "train the experiment to its end"), {"empty/x": b""}
@@ -328,19 +341,14 @@ CASES = DATA | CONFIG | PREDICTIONS | RUNS | STORES
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(new_process: None, tmp_path: Path, tiny_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with 40 valid pairs in `pairs.csv` and the tiny `encoder`; the Hub is switched off."""
     write_pairs(tmp_path / "pairs.csv")
     shutil.copytree(tiny_encoder_folder, tmp_path / "encoder")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("KLUE_STS_DIR", raising=False)
-    store = ConfigStore.instance()  # each command registers other schemas: start as in a new process
-    ours = ("schema", "data", "model", "tuned", "predict.yaml", "predict_schema.yaml")
-    monkeypatch.setattr(store, "repo", {name: node for name, node in store.repo.items() if name not in ours})
-    handler = signal.getsignal(signal.SIGTERM)
-    yield tmp_path
-    signal.signal(signal.SIGTERM, handler)
+    return tmp_path
 
 
 @pytest.fixture
@@ -378,6 +386,16 @@ def test_invalid_input_is_one_sentence_and_exit_code_2(case: str, folder: Path, 
         (folder / name).write_bytes(written)
     sentence = refused(command)
     assert [part for part in parts if part not in sentence] == [], sentence
+
+
+@pytest.mark.parametrize("command", [f"train {TINY}", PREDICT, f"train {TINY} tracking.uri=sqlite:///mlflow.db"])
+def test_an_address_from_the_environment_that_cannot_be_used_is_one_sentence(
+    command: str, refused: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
+    sentence = refused(command)
+    assert "tracking.uri (from MLFLOW_TRACKING_URI)" in sentence
+    assert "correct MLFLOW_TRACKING_URI, or unset it" in sentence
 
 
 def test_a_missing_run_to_reproduce_is_one_sentence_and_exit_code_2(
@@ -456,7 +474,3 @@ def test_unusual_text_is_valid_normalised_and_reported(tmp_path: Path) -> None:
     assert data.train["sentence2"][1] == "חדר נקי"
     assert "2 value(s) of 'sentence1' were not in Unicode NFC, decomposed Hangul" in data.warnings[0]
     assert "data row 3" in data.warnings[0]
-
-
-def test_there_are_at_least_60_cases() -> None:
-    assert len(CASES) + len(MODELS) >= 60

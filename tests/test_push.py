@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize
 
 import src.train
 from src.cli import CONF
@@ -243,6 +244,19 @@ def test_a_model_without_a_card_and_links_out_of_the_folder_are_refused(folder: 
     (model / "README.md").unlink()
     with pytest.raises(UserError, match=r"expected the model card README\.md, found none"):
         model_files(model)
+
+
+def test_a_module_without_settings_needs_no_folder(folder: Path) -> None:
+    listed = folder / "model" / "modules.json"
+    modules = json.loads(listed.read_text("utf-8"))
+    kind = f"{Normalize.__module__}.Normalize"
+    modules.append({"idx": len(modules), "name": "2", "path": "2_Normalize", "type": kind})
+    listed.write_text(json.dumps(modules), "utf-8")
+    assert "modules.json" in model_files(folder / "model")
+
+
+def test_a_wrong_address_is_reported_without_a_login(hub: Hub, folder: Path) -> None:
+    assert "found nothing" in refusal(push(hub, folder, "model=missing", HF_TOKEN=""))
 
 
 def test_a_model_folder_may_be_a_link(folder: Path, tmp_path: Path) -> None:

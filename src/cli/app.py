@@ -49,10 +49,6 @@ def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[
     """Return a function that composes conf/`name`.yaml with the command line, checks it and calls `run` with it."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra does not exit on an error but raises it
     groupless = name in GROUPLESS
-    if groupless:
-        register_groupless(CONF / f"{name}.yaml")
-    else:
-        register_schemas()
     OmegaConf.register_new_resolver("scratch_folder", scratch_folder, replace=True)
     jobs = Jobs()
 
@@ -67,6 +63,10 @@ def hydra_command(run: Callable[[Any], Any], name: str = "config") -> Callable[[
 
     def command() -> None:
         with _session():
+            if groupless:
+                register_groupless(CONF / f"{name}.yaml")
+            else:
+                register_schemas()
             sys.argv[1:] = prepare_overrides(sys.argv[1:])
             jobs.swept = swept_keys(sys.argv[1:])
             if not groupless:
@@ -115,8 +115,7 @@ def handle_errors() -> Iterator[None]:
             raise
         _exit(
             f"{error.filename}: expected a file or folder of the right kind that this user may read and write, found"
-            f" {str(error.strerror).lower()}: move it, change its owner or mode, or give another name=NAME or"
-            " folder=FOLDER.",
+            f" {str(error.strerror).lower()}: move it, change its owner or mode, or choose another place.",
             MISTAKE,
         )
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from src.utils.errors import UserError
+from src.utils.files import path_of
 
 MISTAKE, INTERRUPTED = 2, 130
 """Exit codes."""
@@ -67,11 +68,11 @@ def job_folder(folder: str) -> str:
     """Return the absolute folder of a job: `folder`, in a multirun one of its own below `folder` or hydra.sweep.dir."""
     hydra = HydraConfig.get()
     if not _is_multirun():
-        return str(Path(folder).absolute())
+        return str(path_of(folder).absolute())
     output = Path(hydra.runtime.output_dir)
     if not output.is_relative_to(scratch_folder()):
         return str(output)  # set with hydra.sweep.dir
-    return str(Path(folder).absolute() / "multirun" / output.relative_to(scratch_folder()))
+    return str(path_of(folder).absolute() / "multirun" / output.relative_to(scratch_folder()))
 
 
 def _is_multirun() -> bool:

@@ -75,8 +75,9 @@ class SweepConfig:
     """local: processes of this machine; ray: tasks on the cluster of RAY_ADDRESS, or on one started on this machine."""
     storage: str | None = None
     """Database of the trials, such as postgresql://USER@HOST/NAME; empty: sweep/study.db in the result folder."""
-    heartbeat: int = 20
-    """Seconds between heartbeats; a trial on another machine runs again after three intervals without one."""
+    heartbeat: int = 40
+    """Seconds between heartbeats; a trial on another machine runs again after three intervals without one. Two of them
+    must be more than the minute for which a database that does not answer is waited for."""
     failures: int = 3
     """Failed trials at which a process stops, and times that a dead worker is replaced; each start counts anew."""
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)

@@ -106,6 +106,7 @@ class PairFiles:
         self.labels = {str(label).strip().lower(): value for label, value in self.labels.items()}
         valid = all(value is None or (type(value) is int and value in (0, 1)) for value in self.labels.values())
         require(valid, "data.labels", "0, 1 or null for each label", self.labels)
+        require(0 <= self.seed < 2**32, "data.seed", "at least 0 and below 2**32", self.seed)
 
 
 @dataclass

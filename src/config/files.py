@@ -22,8 +22,8 @@ MAX_DEPTH = 10
 def read_settings(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file, with numbers as OmegaConf reads them; `${...}` stays text.
 
-    Raises `UserError` unless the file is a mapping with plain values and lists of them, small and without aliases: an
-    alias of an alias can stand for billions of values.
+    Raises `UserError` unless the file is a mapping with plain values, lists and labels of them, small and without
+    aliases: an alias of an alias can stand for billions of values.
     """
     try:
         settings = _parse(path)
@@ -32,10 +32,8 @@ def read_settings(path: Path) -> dict[str, Any]:
             f"{path}: expected a file of settings in YAML, found {shorten(error)}: restore or remove it."
         ) from error
     for name, value in flatten(settings):
-        plain = all(
-            isinstance(one, str | int | float | None) for one in (value if isinstance(value, list) else [value])
-        )
-        if not plain:
+        inner = value if isinstance(value, list) else value.values() if isinstance(value, dict) else [value]
+        if not all(isinstance(one, str | int | float | None) for one in inner):
             raise UserError(
                 f"{path}: expected a plain value, or a list of them, for {name}, found {shorten(repr(value))}:"
                 " replace it."

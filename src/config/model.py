@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from src.utils.errors import UserError, require, require_fields
+from src.utils.files import path_of
 
 VOCABULARIES = ("korean", "full")
 NEGATIVE = "negative"
@@ -65,11 +65,14 @@ class HubEncoder(Prompts):
 
     def __post_init__(self) -> None:
         require(bool(self.name or self.path), "model.name", "owner/name on the Hub, or model.path a folder", self.name)
-        if self.path and not Path(self.path).expanduser().is_dir():
+        _check(self)
+
+    def check_path(self) -> None:
+        """Raise `UserError` if `path` is given and no folder: only a command that loads the model needs it."""
+        if self.path and not path_of(self.path).is_dir():
             raise UserError(
                 f"expected a folder with a model at model.path={self.path}, found none: set model.path=FOLDER."
             )
-        _check(self)
 
 
 def _check(model: EmbeddedEncoder | HubEncoder) -> None:

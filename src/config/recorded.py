@@ -27,6 +27,7 @@ def recorded_config(path: Path, folder: Path, tracking: TrackingConfig) -> Confi
             trainer=TrainerConfig(**_upgrade(settings["trainer"])),
             tracking=tracking,
             published=settings["published"],
+            selection=settings.get("selection", ""),  # not in those of an earlier version
         )
     except (KeyError, TypeError) as error:
         raise UserError(

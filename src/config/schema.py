@@ -96,6 +96,11 @@ class BenchSettings(Config):
 
     bench: BenchConfig = field(default_factory=BenchConfig)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        keep = self.trainer.keep
+        require(keep == "last", "trainer.keep", "last for a benchmark, whose trainings write no checkpoints", keep)
+
 
 @dataclass
 class SweepSettings(Config):
@@ -154,17 +159,20 @@ def to_config(composed: DictConfig) -> Config:
     value is missing or an interpolation fails.
     """
     config = cast(Config, OmegaConf.to_object(composed))
-    _check_known(config, "")
-    for name, part in vars(config).items():
-        _check_known(part, f"{name}.")
+    _check_known(config)
+    if isinstance(config.model, HubEncoder):
+        config.model.check_path()
     return config
 
 
-def _check_known(settings: Any, prefix: str) -> None:
+def _check_known(settings: Any, prefix: str = "") -> None:
     """Raise `UserError` if a part of the settings has one that its dataclass lacks: Hydra adds any setting with +."""
-    known = {each.name for each in fields(settings)} if is_dataclass(settings) else set()
-    unknown = sorted(vars(settings).keys() - known) if known else []
-    if unknown:
+    if not is_dataclass(settings):
+        return
+    known = {each.name for each in fields(settings)}
+    for name, part in vars(settings).items():
+        _check_known(part, f"{prefix}{name}.")
+    if unknown := sorted(vars(settings).keys() - known):
         raise UserError(
             f"{prefix}{unknown[0]}: expected one of {[f'{prefix}{name}' for name in sorted(known)]}, found a setting"
             " that does not exist here: remove it, or choose another kind, such as data=mixture."

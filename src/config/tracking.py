@@ -2,11 +2,14 @@
 
 import os
 import re
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote, unquote_plus
 
 from src.utils.errors import require
+from src.utils.files import path_of
 from src.utils.text import visible
 
 SQLITE = "sqlite:///"
@@ -111,14 +114,28 @@ def is_missing(uri: str) -> bool:
     return database is not None and not database.is_file()
 
 
+def is_foreign(uri: str) -> bool:
+    """Return whether the store is an SQLite file with tables, none of which are MLflow's.
+
+    Raises `sqlite3.Error` if the file cannot be read.
+    """
+    database = sqlite_path(uri)
+    if database is None or not database.is_file():
+        return False
+    with closing(sqlite3.connect(database, timeout=2)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return bool(tables) and "runs" not in tables
+
+
 def check_uri(uri: str, key: str) -> None:
     """Raise `UserError` naming `key`, or the environment variable, unless the address is that of a usable store."""
-    if uri == os.environ.get(VARIABLE):
-        key = f"{key} (from {VARIABLE})"
+    advice = "set another value on the command line or in conf/"
+    if uri == os.environ.get(VARIABLE):  # its value is a default, which is checked even if the command line replaces it
+        key, advice = f"{key} (from {VARIABLE})", f"correct {VARIABLE}, or unset it"
     known = re.fullmatch(r"sqlite:///[^:]+|https?://[^/\s]+\S*", uri) is not None
     named = "without a password in it (set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD)"
-    require(not _secrets(uri) and redact(uri) == uri, key, named, redact(uri))
-    require(known and uri.isprintable(), key, "sqlite:///PATH or http(s)://HOST:PORT", redact(uri))
+    require(not _secrets(uri) and redact(uri) == uri, key, named, redact(uri), advice)
+    require(known and uri.isprintable(), key, "sqlite:///PATH or http(s)://HOST:PORT", redact(uri), advice)
 
 
 @dataclass
@@ -158,7 +175,7 @@ class TrackingConfig:
         """Folder of the artifacts of new experiments, None if the server decides."""
         database = sqlite_path(self.uri)
         if self.artifacts:
-            return Path(self.artifacts)
+            return path_of(self.artifacts)
         return database.absolute().parent / "artifacts" if database else None
 
 

@@ -178,6 +178,7 @@ class TrainerConfig:
             ("precision", self.precision in PRECISIONS, f"one of {list(PRECISIONS)}"),
             ("threads", self.threads >= 0, "at least 0"),
             ("keep", self.keep in KEEPS, f"one of {list(KEEPS)}"),
+            ("keep", self.keep == "last" or self.checkpoints, "last without trainer.checkpoints"),
             ("early_stopping_patience", patience is None or patience >= 1, "at least 1, or empty"),
             ("resume", self.resume in RESUMES, f"one of {list(RESUMES)}"),
         ]

@@ -3,7 +3,6 @@
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from os.path import expanduser
 from pathlib import Path
 from typing import Protocol
 
@@ -73,11 +72,6 @@ def read_columns(file: TableFile, names: Sequence[str], advice: str) -> pa.Table
     if not sum(chunk.num_rows for chunk in chunks):
         raise UserError(f"{file.path}: expected rows of examples, found a header only: add rows to it.")
     return number_rows(pa.concat_tables(chunks, promote_options="permissive"))
-
-
-def path_of(name: str) -> Path:
-    """Return the path, with `~` expanded if the user has a home folder."""
-    return Path(expanduser(name))  # noqa: PTH111, Path.expanduser fails without a home folder
 
 
 def suffix_of(path: Path) -> str:

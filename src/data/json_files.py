@@ -14,6 +14,7 @@ import pyarrow as pa
 from src.data.columns import invalid_value, short_repr
 from src.data.text_files import BLOCK, READ, open_text
 from src.utils.errors import UserError, shorten
+from src.utils.text import to_json
 
 ROWS = 4096
 """Objects of a chunk."""
@@ -215,15 +216,8 @@ def write_json(file: TextIO, is_array: bool) -> Iterator[Callable[[pa.Table], No
     def append(chunk: pa.Table) -> None:
         nonlocal separator
         for row in chunk.to_pylist():
-            file.write(separator + json.dumps(_without_nan(row), ensure_ascii=False, default=str))
+            file.write(separator + to_json(row, default=str))
             separator = between
 
     yield append
     file.write(end if separator == between else start + end)
-
-
-def _without_nan(value: Any) -> Any:
-    """Return the value with NaN, the only value that differs from itself, as None: JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return value if value == value else None

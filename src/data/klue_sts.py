@@ -14,6 +14,7 @@ from src.data.files import open_file, read_columns
 from src.data.hub_sets import NoSource, Unavailable, dataset_url, read_hub
 from src.data.layouts import Layout
 from src.utils.errors import UserError
+from src.utils.files import path_of
 
 SAMPLE = Path(__file__).parent / "sample"
 LICENSE = "cc-by-sa-4.0"
@@ -60,7 +61,7 @@ def load_klue_sts(data: KlueSts) -> ExampleSet:
 def _local(data: KlueSts) -> tuple[Tables, Layout, Provenance]:
     if not data.local_folder:
         raise Unavailable("KLUE_STS_DIR (data.local_folder) is not set")
-    folder = Path(data.local_folder).expanduser()
+    folder = path_of(data.local_folder)
     if not folder.is_dir():
         raise UserError(
             f"{folder}: expected a folder with train.csv and dev.csv, or with the published JSON files (from"
@@ -69,7 +70,7 @@ def _local(data: KlueSts) -> tuple[Tables, Layout, Provenance]:
         )
     tables, layout = _read_folder(folder)
     train = next(iter(tables.values()))
-    has_suffixes = not pc.any(pc.is_in(train["source"], pa.array([data.domain, *KLUE_DOMAINS]))).as_py()
+    has_suffixes = not pc.any(pc.is_in(train["source"], pa.array(KLUE_DOMAINS))).as_py()
     note = LOCAL if has_suffixes else INFERRED
     return tables, layout, Provenance("KLUE-STS", dataset_url("klue/klue"), LICENSE, "ko", note)
 

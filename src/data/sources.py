@@ -13,7 +13,7 @@ from src.config.data import KlueSts, Mixture, PairFiles, ProjectMatch, ReviewSea
 from src.data.checks import CheckedSplit, assemble, check_examples, check_usable
 from src.data.columns import column_names
 from src.data.examples import ExampleSet, Provenance, to_table
-from src.data.files import FORMATS, open_file, path_of, read_columns, suffix_of
+from src.data.files import FORMATS, open_file, read_columns, suffix_of
 from src.data.hub_sets import NoSource, Unavailable, dataset_url, read_hub
 from src.data.klue_sts import load_klue_sts
 from src.data.layouts import recognise
@@ -22,6 +22,7 @@ from src.data.relations import first_shared
 from src.data.review_search import load_review_search
 from src.data.split import choose_rows
 from src.utils.errors import UserError
+from src.utils.files import path_of
 
 
 def load_examples(data: KlueSts | PairFiles | ProjectMatch | ReviewSearch | Mixture) -> ExampleSet:

@@ -17,9 +17,6 @@ BLOCK = 1 << 25
 READ = 1 << 20
 """Number of characters read at a time."""
 CARRIAGE_RETURN = re.compile(r"[^\r\n]*\r(?!\n)")
-READ = 1 << 20
-"""Number of characters read at a time."""
-CARRIAGE_RETURN = re.compile(r"[^\r\n]*\r(?!\n)")
 """A first line that ends with a carriage return alone."""
 GZIP = ".gz"
 SIGNATURES = {

@@ -16,6 +16,7 @@ from src.encoder.folder import PICKLES, check_folder, modules_of
 from src.encoder.prompts import load_column_prompts
 from src.utils.environment import hub_reachable
 from src.utils.errors import UserError
+from src.utils.files import path_of
 
 ALLOW_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
 IGNORE_PATTERNS = ["onnx/*", "openvino/*"]
@@ -29,7 +30,8 @@ def load_hub(model: HubEncoder) -> SentenceTransformer:
     Raises `UserError` if the folder is incomplete, the Hub is unreachable or lacks the model, or the model has only
     pickled weights or requires code of its own.
     """
-    folder = Path(model.path).expanduser() if model.path else _hub_folder(model)
+    model.check_path()
+    folder = path_of(model.path) if model.path else _hub_folder(model)
     check_folder(folder)
     try:
         encoder = SentenceTransformer(
@@ -58,7 +60,7 @@ def load_hub(model: HubEncoder) -> SentenceTransformer:
 def find_folder(model: HubEncoder) -> Path | None:
     """Return `model.path`, else the model's snapshot in the Hugging Face cache, None if it has none."""
     if model.path:
-        return Path(model.path).expanduser()
+        return path_of(model.path)
     try:
         return Path(snapshot_download(model.name, revision=model.revision, local_files_only=True))
     except (OSError, ValueError):  # not in the cache, or not a valid name

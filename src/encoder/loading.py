@@ -1,5 +1,6 @@
 """Loading and provenance of the configured base encoder."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class BaseModel:
     """Identifier as on the Hub, such as `mit`; None: unknown."""
     digest: str = ""
     """Digest of its files, 16 hexadecimal digits; empty: unknown."""
+
+
+def copy_encoder(encoder: SentenceTransformer) -> SentenceTransformer:
+    """Return a copy of an encoder with the same tokenizer, so that examples need not be tokenised again."""
+    return copy.deepcopy(encoder, {id(encoder.tokenizer): encoder.tokenizer})
 
 
 def load_encoder(model: EmbeddedEncoder | HubEncoder) -> SentenceTransformer:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from math import nan
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +14,7 @@ from src.evaluation.statistics import Estimate
 from src.utils.errors import UserError, shorten
 from src.utils.files import write_text
 from src.utils.staging import roll_forward
+from src.utils.text import to_json
 
 RESULT_FILE = "metrics.json"
 RUN_FILES = (RESULT_FILE, "config.yaml", "curve.csv", "predictions.parquet")
@@ -63,8 +63,7 @@ class SeedSummary:
         Raises `KeyError` for a missing key.
         """
         names = list(names)
-        unknown = {f"{name}_mean{end}": nan for name in names if "/" in name for end in ("_low", "_high")}
-        means = {name: Estimate.from_dict(unknown | values, f"{name}_mean") for name in names}
+        means = {name: Estimate.from_dict(values, f"{name}_mean") for name in names}
         deviations = {name: float(values[f"{name}_deviation"]) for name in means}
         key = f"{names[0]}{GAIN_OVER_SEEDS}"
         gain = Estimate.from_dict(values, key) if key in values else None
@@ -177,18 +176,17 @@ class Result:
         names = check_names(values["shape"], values["metrics"].split(" "))
         plain = {each.name for each in fields(cls)} - {"scores", "seeds", *ESTIMATES}
         before, gain = (f"{names[0]}_{each}" for each in ESTIMATES)
-        unknown = {f"{before}_low": "nan", f"{before}_high": "nan"}
         return cls(
             **{name: values[name] for name in plain},
             scores={name: Estimate.from_dict(values, name) for name in names},
-            before=Estimate.from_dict(unknown | values, before),
+            before=Estimate.from_dict(values, before),
             gain=Estimate.from_dict(values, gain) if gain in values else None,
             seeds=SeedSummary.from_dict(values, names) if "seeds" in values else None,
         )
 
     def save(self, folder: Path) -> None:
         """Write metrics.json into the folder, atomically."""
-        write_text(folder / RESULT_FILE, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_text(folder / RESULT_FILE, to_json(self.to_dict(), indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Self:

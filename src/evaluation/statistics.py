@@ -31,6 +31,10 @@ class Interval(NamedTuple):
 UNKNOWN = Interval(nan, nan)
 
 
+ENDS = ("_low", "_high")
+"""What the keys of the ends of an interval have after the name of the value."""
+
+
 class Estimate(NamedTuple):
     """A value with the ends of its 95 % confidence interval, NaN if it is not known."""
 
@@ -49,13 +53,14 @@ class Estimate(NamedTuple):
 
     def to_dict(self, name: str) -> dict[str, float]:
         """Return the keys `name`, `name_low` and `name_high`; without the latter if the interval is not known."""
-        ends = {} if isnan(self.low) else {f"{name}_low": self.low, f"{name}_high": self.high}
+        ends = {} if isnan(self.low) else dict(zip((f"{name}{end}" for end in ENDS), self.interval, strict=True))
         return {name: self.value, **ends}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], name: str) -> Self:
-        """Return the estimate under the keys `name`, `name_low` and `name_high`; raise `KeyError` for a missing one."""
-        return cls(*(float(values[f"{name}{end}"]) for end in ("", "_low", "_high")))
+        """Return the estimate under the keys of `to_dict`, null for NaN; raise `KeyError` if there is no value."""
+        found = [values[name], *(values.get(f"{name}{end}") for end in ENDS)]
+        return cls(*(nan if value is None else float(value) for value in found))
 
 
 def pearson(x: Floats, y: Floats) -> Floats:

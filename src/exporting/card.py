@@ -28,8 +28,8 @@ def write_section(experiment: Path, digest: str, latest: Path) -> None:
     path = experiment / CARD
     if not path.is_file():
         return
-    folders = dict.fromkeys([*sorted((experiment / FOLDER).glob("*")), latest])
-    found = [(folder, info) for folder in folders if (info := _read(folder)) and info.digest == digest]
+    earlier = [each for each in sorted((experiment / FOLDER).glob("*")) if each.resolve() != latest.resolve()]
+    found = [(folder, info) for folder in (*earlier, latest) if (info := _read(folder)) and info.digest == digest]
     section = f"{START}\n{_section(experiment, found)}\n{END}"
     try:
         text = path.read_text(encoding="utf-8")
@@ -54,18 +54,20 @@ def _section(experiment: Path, exports: list[tuple[Path, ExportInfo]]) -> str:
     latest = proofs[-1][2]
     lines = [
         "## Exports\n",
-        f"Compared with this model in torch on {latest.examples:,} {latest.unit} of {escape_markdown(latest.data)}, by"
-        f" `python -m src.export`. Speed on {escape_markdown(latest.device)}, {latest.threads} thread(s), for one text"
-        f" and in batches of {BATCH}, as a multiple of that of `encode` in fp32:\n",
-        f"| export | dimensions | {latest.metric} | difference | cosine, mean (least) | MB | one text | in batches |",
-        "|---|---|---|---|---|---|---|---|",
+        "Compared with this model in torch by `python -m src.export`. Speed on"
+        f" {escape_markdown(latest.device)}, {latest.threads} thread(s), for one text and in batches of {BATCH}, as a"
+        " multiple of that of `encode` in fp32:\n",
+        f"| export | dimensions | examples | {latest.metric} | difference | cosine, mean (least) | MB | one text |"
+        " in batches |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for folder, info, proof in proofs:
         place = folder.relative_to(experiment) if folder.is_relative_to(experiment) else folder
         one, many = proof.faster("torch fp32")
         lines.append(
-            f"| {escape_markdown(str(place))} | {info.dimensions} | {proof.exported:.4f} | {signed(proof.gain)} |"
-            f" {proof.cosine_mean:.4f} ({proof.cosine_min:.4f}) | {proof.bytes / 1e6:,.1f} | {one:.1f} | {many:.1f} |"
+            f"| {escape_markdown(str(place))} | {info.dimensions} | {proof.examples:,} {proof.unit} of"
+            f" {escape_markdown(proof.data)} | {proof.exported:.4f} | {signed(proof.gain)} | {proof.cosine_mean:.4f}"
+            f" ({proof.cosine_min:.4f}) | {proof.bytes / 1e6:,.1f} | {one:.1f} | {many:.1f} |"
         )
     lines += [
         f"\n{latest.metric} of this model by number of dimensions:\n",

@@ -7,6 +7,7 @@ from src.config.export import ExportConfig
 from src.exporting.folder import INFO, RUNTIMES, require_packages
 from src.prediction.encoder import REGISTRY, check_address, experiment_of
 from src.utils.errors import UserError
+from src.utils.files import path_of
 
 FOLDER = "export"
 """Folder of an experiment with its exports."""
@@ -15,7 +16,7 @@ FOLDER = "export"
 def check_settings(config: ExportConfig) -> None:
     """Raise `UserError` if a package is missing, there is no such model, or nothing to compare the export on."""
     require_packages(["onnx", RUNTIMES[config.format]], config.format)
-    if (Path(config.model).expanduser() / INFO).is_file():
+    if (path_of(config.model) / INFO).is_file():
         raise UserError(f"model={config.model}: expected a model to export, found an export: give the model it is of.")
     check_address(config.model)
     experiment = experiment_of(config.model)
@@ -35,7 +36,7 @@ def no_examples(model: str) -> UserError:
 def output_of(config: ExportConfig, experiment: Path | None) -> Path:
     """Return the folder of the export; raise `UserError` if there is none, or it contains something else."""
     if config.output:
-        path = Path(config.output).expanduser()
+        path = path_of(config.output)
     elif experiment:
         cut = f"-{config.export.dims}" if config.export.dims else ""
         path = experiment / FOLDER / f"{config.format}-{config.precision}{cut}"

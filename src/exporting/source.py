@@ -22,6 +22,7 @@ from src.exporting.place import no_examples
 from src.prediction.encoder import REGISTRY, SETTINGS, experiment_of, load_model, model_folder
 from src.report.words import WORDS
 from src.utils.errors import UserError, shorten
+from src.utils.files import path_of
 
 SEED = 42
 """Seed of the bootstrap for a model without an experiment."""
@@ -72,7 +73,7 @@ def open_source(config: ExportConfig) -> Iterator[Source]:
         evaluated = _evaluated(config, folder, result)
         encoder = load_model(config.model, config.tracking.uri).cpu()
         digest = ""
-        if Path(config.model).expanduser().is_dir():
+        if path_of(config.model).is_dir():
             with model_folder(config.model, config.tracking.uri) as files:
                 digest = folder_digest(files)
         yield Source(encoder, evaluated, experiment, result, digest)

@@ -8,7 +8,7 @@ from sentence_transformers import SentenceTransformer
 from src.config import Config
 from src.data import ExampleSet
 from src.data.sentences import Digests
-from src.encoder import base_of
+from src.encoder import base_of, load_encoder
 from src.evaluation.evaluate import paired_gain
 from src.evaluation.result import Result
 from src.pipeline.average import evaluate_base, summed_up
@@ -37,7 +37,7 @@ def record_merge(
     `results`: of the trainings; `curve`: that of the first; `seen`: as in `record_result`; `words`: what the weights
     are the mean of; `choice`: what these were chosen by.
     """
-    before, on_test = evaluate_base(config, examples)
+    before, on_test = evaluate_base(load_encoder(config.model), config, examples)
     losses, base = build_losses(encoder, config, examples), base_of(config.model)
     tags = {"role": MERGE, "merge.models": " ".join(models), "merge.weights": words}
     with start_run(config, run_tags(config) | tags) as run:

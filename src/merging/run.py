@@ -1,7 +1,6 @@
 """Merged models, from settings to a result folder like that of a training."""
 
 import logging
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +14,12 @@ from src.data import ExampleSet, load_examples
 from src.data.examples import unordered_digest
 from src.data.sentences import Digests, trained_on
 from src.evaluation.result import RESULT_FILE, Result, read_curve
-from src.prediction.encoder import REGISTRY, SETTINGS, experiment_of, load_model
+from src.prediction.encoder import REGISTRY, SETTINGS, check_address, experiment_of, load_model
 from src.suite.models import base_loader, seen_by, settings_of
 from src.suite.sets import load_sets
 from src.utils.console import log_to_file
 from src.utils.errors import UserError
-from src.utils.files import exclusive_lock
+from src.utils.files import exclusive_lock, path_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -40,14 +39,15 @@ def run_merge(config: MergeConfig) -> Result:
     folders = [_experiment(model) for model in config.model]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UserError(f"model={config.model}: expected different experiments, found one twice: name each once.")
+    if config.base and not _is_own_base(config):
+        check_address(config.base, "base")
     settings = settings_of(config.model[0], config.tracking)
     name = config.name or f"{settings.name}_merged"
-    folder = Path(config.folder) if config.folder else folders[0].absolute().parent / name
+    folder = path_of(config.folder) if config.folder else folders[0].absolute().parent / name
     if folder.resolve() in [each.resolve() for each in folders]:
         raise UserError(f"{folder}: expected another folder than those of the models, found the same: set name=NAME.")
     settings = replace(settings, name=name, folder=str(folder), tracking=config.tracking)
-    with ExitStack() as stack:
-        stack.enter_context(exclusive_lock(folder))
+    with exclusive_lock(folder):
         examples = load_examples(settings.data)
         results = [Result.load(each) for each in folders]
         _check_examples(folders[0], results[0], examples)
@@ -126,7 +126,7 @@ def _weigh(
         return model, of_models, None
     is_own = _is_own_base(config)
     load = base_loader(config.model[0], config.tracking) if is_own else None
-    base = (load() if load else load_model(config.base, config.tracking.uri)).to(model.device)
+    base = (load() if load else load_model(config.base, config.tracking.uri, "base")).to(model.device)
     base.max_seq_length = model.max_seq_length  # settings are those of the model
     choice, weight, remark = None, config.weight, ""
     if weight == AUTO:

@@ -70,9 +70,15 @@ def _is_new(part: LoadedSet, seen: Digests) -> bool:
 
 
 def _part(one: LoadedSet, reported: Digests, config: MergeConfig) -> LoadedSet:
-    """Return a set with a part of its train split, without the rows that have a reported sentence."""
+    """Return a set with a part of its train split, without the rows that have a reported sentence.
+
+    A train split with too few examples, or whose examples all share texts, gives none.
+    """
     fraction = min(0.5, config.choose_pairs / len(one.data.train))
-    _, part = split_off(one.data.train, fraction, config.seed, "choose_pairs")
+    try:
+        _, part = split_off(one.data.train, fraction, config.seed, "choose_pairs")
+    except UserError:
+        part = one.data.train.select([])
     kept = np.flatnonzero(~rows_seen(part, reported)).tolist()
     return replace(one, split="train", data=replace(one.data, train=part.select(kept)))
 

@@ -14,7 +14,7 @@ def dropout(values: Tensor, rate: float, training: bool) -> Tensor:
     26/256 = 0.1016) and the kept values are scaled by the rounded rate, so the expectation stays exact; but in bf16 the
     scale is rounded too, which at 0.1 makes the values 0.3 % smaller.
     """
-    dropped = round(rate * 256)
+    dropped = min(round(rate * 256), 255)  # of a rate above 0.998 too, one in 256 is kept
     if not training or dropped == 0:
         return values
     count = values.numel()

@@ -11,6 +11,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 from src.encoder.coverage import TextCoverage
+from src.encoder.inputs import transformer_of
 from src.encoder.prompts import unpooled_with
 from src.packing.attention import packed_attention
 from src.packing.batches import PackedCollator
@@ -37,8 +38,8 @@ def encode(
     encoder.eval()
     if not texts:
         return torch.empty(0, encoder.get_embedding_dimension(), device=encoder.device)
-    ids = (coverage or TextCoverage(encoder)).cut_ids(texts, prompt)
-    unpooled = unpooled_with(encoder, prompt)
+    counted = coverage or (TextCoverage(encoder) if transformer_of(encoder) else None)
+    ids, unpooled = counted.cut_ids(texts, prompt) if counted else [], unpooled_with(encoder, prompt)
     if is_packable(encoder, ids, unpooled):
         return _encode_packed(encoder, ids, unpooled, batch_size, precision)
     with _autocast(encoder, precision):

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from src.cli import Parser, parser_command
+from src.config.tracking import default_uri
 from src.data.project_match import (
     POSTING,
     POSTING_EXTRAS,
@@ -98,7 +99,7 @@ def _embed(encoder: "SentenceTransformer", column: str, texts: Sequence[str]) ->
 
 def run(model: str) -> None:
     """Print the accuracies and the similarities of the usage example."""
-    encoder = load_model(model, "")
+    encoder = load_model(model, default_uri())
     shares = accuracies(encoder, minimal_pairs(COUNT, SEED))
     rows = {f"postings differ in {name}": f"{share:.0%} of {COUNT} correct" for name, share in shares.items()}
     found, published = (" and ".join(f"{value:.3f}" for value in pair) for pair in (usage_example(encoder), PUBLISHED))

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from src.data.columns import ROW, Remarks, check_text, column, column_names, require_columns, short_repr
-from src.data.files import FORMATS, TableFile, open_file, open_writer, path_of, suffix_of
+from src.data.files import FORMATS, TableFile, open_file, open_writer, suffix_of
 from src.utils.errors import UserError, shorten
-from src.utils.files import atomic_write
+from src.utils.files import atomic_write, path_of
 
 CHUNK_ROWS = 1024
 TEXT_COLUMNS = ("text", "sentence1")

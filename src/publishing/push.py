@@ -47,9 +47,10 @@ def push_model(config: PushConfig) -> str:
     Raises `UserError` if the model is incomplete or unsafe, no token is found, the Hub cannot be reached or refuses,
     or the repository is public although `private` is set.
     """
-    api = _connect(config)
-    is_new = _is_new(api, config)
+    _check_repo(config.repo)
     with model_folder(config.model, config.tracking.uri) as folder:
+        api = _connect()
+        is_new = _is_new(api, config)
         from src.encoder.folder import check_folder  # imports torch, which takes seconds
 
         check_folder(folder)
@@ -63,17 +64,22 @@ def push_model(config: PushConfig) -> str:
     return address
 
 
-def _connect(config: PushConfig) -> "HfApi":
-    """Return a client with the user's token, once the repository's name is valid and the Hub answers."""
-    from huggingface_hub import HfApi, constants, get_token
+def _check_repo(repo: str) -> None:
+    """Raise `UserError` unless the repository's name is valid."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 
-    api = HfApi()
     try:
-        validate_repo_id(config.repo)
+        validate_repo_id(repo)
     except HFValidationError as error:
-        raise UserError(f"repo={config.repo}: expected a valid OWNER/NAME, found: {shorten(error)}.") from error
+        raise UserError(f"repo={repo}: expected a valid OWNER/NAME, found: {shorten(error)}.") from error
+
+
+def _connect() -> "HfApi":
+    """Return a client with the user's token, once the Hub answers."""
+    from huggingface_hub import HfApi, constants, get_token
+
+    api = HfApi()
     if constants.HF_HUB_OFFLINE:
         raise UserError("expected access to the Hub, found HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE set: unset it.")
     if get_token() is None:
@@ -112,7 +118,8 @@ def model_files(folder: Path) -> dict[str, Path]:
             f"{folder}: expected the model card {CARD}, found none: a training writes one; write one for another model."
         )
     folders = dict.fromkeys([folder, *(module.path for module in modules_of(folder))])
-    paths = [path for each in folders for path in sorted(each.iterdir()) if path.is_file()]
+    # a module without settings may have no folder, as git keeps no empty ones
+    paths = [path for each in folders for path in sorted(each.glob("*")) if path.is_file()]
     chosen = [folder / CARD, *(path for path in paths if any(fnmatch(path.name, pattern) for pattern in FILES))]
     for path in chosen:
         if not path.resolve().is_relative_to(folder.resolve()):

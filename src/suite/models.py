@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from src.config import Config
 from src.config.evaluation import BASE
+from src.config.model import HubEncoder
 from src.config.recorded import recorded_config
 from src.config.tracking import TrackingConfig
 from src.data.sentences import FILE as SENTENCES
@@ -16,6 +17,7 @@ from src.data.sentences import Digests, load_digests
 from src.evaluation.result import RESULT_FILE
 from src.prediction.encoder import MODEL_FILES, REGISTRY, SETTINGS, check_address, experiment_of, load_model
 from src.utils.errors import UserError
+from src.utils.files import path_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -50,9 +52,10 @@ def find_models(model: str, against: list[str], tracking: TrackingConfig) -> lis
 def _find(reference: str, model: str, tracking: TrackingConfig) -> SuiteModel:
     if reference == BASE and not Path(BASE).exists():
         return SuiteModel(BASE, f"{BASE} encoder of {model}", base_loader(model, tracking))
-    check_address(reference)  # before the others are loaded
+    key = "model" if reference == model else "against"
+    check_address(reference, key)  # before the others are loaded
     seen = seen_by(reference, tracking)
-    return SuiteModel(_short_name(reference), reference, lambda: load_model(reference, tracking.uri), seen)
+    return SuiteModel(_short_name(reference), reference, lambda: load_model(reference, tracking.uri, key), seen)
 
 
 def seen_by(model: str, tracking: TrackingConfig) -> Digests | None:
@@ -74,8 +77,17 @@ def _result_of(model: str, tracking: TrackingConfig, file: str) -> Iterator[Path
 
 
 def base_loader(model: str, tracking: TrackingConfig) -> Callable[[], "SentenceTransformer"]:
-    """Return a function that loads the base encoder of a model, which must be an experiment or a registered version."""
+    """Return a function that loads the base encoder of a model, which must be an experiment or a registered version.
+
+    Raises `UserError` if its settings are not known, or its base encoder was in a folder that is gone.
+    """
     base = settings_of(model, tracking).model
+    path = base.path if isinstance(base, HubEncoder) else None
+    if path and not path_of(path).is_dir():
+        raise UserError(
+            f"{model}: expected its base encoder in {path}, found no folder: restore it, or name the other model"
+            " instead of base."
+        )
 
     def load() -> "SentenceTransformer":
         from sentence_transformers.util import get_device_name
@@ -99,7 +111,7 @@ def settings_of(model: str, tracking: TrackingConfig) -> Config:
 
 
 def _short_name(reference: str) -> str:
-    path = Path(reference).expanduser()
+    path = path_of(reference)
     if not path.is_dir():
         return reference.removeprefix(REGISTRY)
     path = path.resolve()

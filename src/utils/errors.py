@@ -31,12 +31,16 @@ class TrainingDiverged(UserError):
         return f"{self.problem}: {self.advice}."
 
 
-def require(condition: bool, key: str, expected: str, found: Any) -> None:
-    """Raise `UserError` naming `key`, `expected` and `found`, unless the condition is true."""
+def require(
+    condition: bool,
+    key: str,
+    expected: str,
+    found: Any,
+    advice: str = "set another value on the command line or in conf/",
+) -> None:
+    """Raise `UserError` naming `key`, `expected` and `found`, with the advice, unless the condition is true."""
     if not condition:
-        raise UserError(
-            f"{key} must be {expected}, found {found!r}: set another value on the command line or in conf/."
-        )
+        raise UserError(f"{key} must be {expected}, found {found!r}: {advice}.")
 
 
 def require_fields(settings: Any, prefix: str, checks: Iterable[tuple[str, bool, str]]) -> None:

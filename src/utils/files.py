@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from glob import escape
 from itertools import count
+from os.path import expanduser
 from pathlib import Path
 
 import psutil
@@ -217,8 +218,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
     except Timeout:
         found = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
         raise UserError(
-            f"{folder} must not be in use, found {found} running there: wait for it, or give this run another"
-            " name=NAME."
+            f"{folder} must not be in use, found {found} running there: wait for it, or choose another folder."
         ) from None
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -233,6 +233,11 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         _remove_empty(missing)
 
 
+def path_of(name: str) -> Path:
+    """Return the path that a user has given, with `~` expanded if there is such a home folder."""
+    return Path(expanduser(name))  # noqa: PTH111, Path.expanduser fails without a home folder
+
+
 def _make_folder(folder: Path) -> list[Path]:
     """Make a folder and return it with the parents that were missing, innermost first."""
     missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
@@ -241,8 +246,8 @@ def _make_folder(folder: Path) -> list[Path]:
     except OSError as error:
         _remove_empty(missing)
         raise UserError(
-            f"{error.filename}: expected a folder, or a place for a new one, found {str(error.strerror).lower()}: give"
-            " another name=NAME or folder=FOLDER, or change the owner or mode of the folder above it."
+            f"{error.filename}: expected a folder, or a place for a new one, found {str(error.strerror).lower()}:"
+            " choose another place, or change the owner or mode of the folder above it."
         ) from error
     return missing
 

@@ -1,6 +1,9 @@
-"""Texts and names from outside made safe for the terminal and Markdown, and sections of Markdown."""
+"""Texts and values from outside made safe for the terminal, Markdown and JSON, and sections of Markdown."""
 
+import json
 import re
+from math import isfinite
+from typing import Any
 
 UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters except newline and tab, line separators, direction overrides (Boucher & Anderson, 2021) and lone
@@ -17,6 +20,19 @@ def visible(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """Return the text on one line, so that Markdown and HTML in it are shown and not interpreted."""
     return MARKDOWN.sub(r"\\\g<0>", " ".join(visible(text).split()))
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """Return a value as JSON, with null for NaN and infinities, which JSON does not have; `options` of `json.dumps`."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def replace_section(text: str, section: str, marks: tuple[str, str], before: str) -> str:

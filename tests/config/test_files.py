@@ -53,6 +53,15 @@ def test_nothing_is_resolved_and_numbers_stay_numbers(tmp_path: Path, monkeypatc
     assert read_settings(path) == {"name": "${oc.env:SECRET}", "trainer": trainer}
 
 
+def test_labels_are_settings_with_any_names(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("data: {labels: {예: 1, 아니오: 0, 모름: null}}")
+    assert read_settings(path) == {"data": {"labels": {"예": 1, "아니오": 0, "모름": None}}}
+    path.write_text("data: {labels: {a: [[1]]}}")
+    with pytest.raises(UserError, match=r"for data\.labels, found"):
+        read_settings(path)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -104,13 +104,24 @@ def test_a_file_of_an_earlier_version_is_read_and_written_without_what_it_does_n
     assert json.loads((tmp_path / RESULT_FILE).read_text(encoding="utf-8")) == values | added
 
 
+def test_a_metric_that_is_not_defined_is_null_and_comes_back(
+    make_result: Callable[..., Result], tmp_path: Path
+) -> None:
+    name = f"{SPEARMAN}_dim_1"
+    scores = {SPEARMAN: Estimate(0.7, 0.6, 0.8), PEARSON: Estimate(0.7, 0.6, 0.8), name: Estimate(*[float("nan")] * 3)}
+    make_result(scores=scores).save(tmp_path)
+    assert json.loads((tmp_path / RESULT_FILE).read_text("utf-8"), parse_constant=pytest.fail)[name] is None
+    found = Result.load(tmp_path).scores
+    assert str(found[name]) == "nan" and found[SPEARMAN] == scores[SPEARMAN]
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (None, r"expected a finished run, found no metrics\.json: train it first"),
         ("", r"metrics\.json: expected a result, found .*: train it again"),
         ("[]", r"metrics\.json: expected a result, found .*: train it again"),
-        ({"spearman_cosine_low": None}, r"metrics\.json: expected a result, found .*: train it again"),
+        ({"spearman_cosine_low": "low"}, r"metrics\.json: expected a result, found .*: train it again"),
         ({"steps": ...}, r"metrics\.json: expected the key 'steps', found none: train it again"),
         ({"shape": "quartets"}, r"expected a result, found the shape 'quartets', which is none of scored.*: train it"),
         ({"shape": ["scored"]}, r"expected a result, found .*: train it again"),

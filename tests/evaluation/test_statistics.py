@@ -8,6 +8,8 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 
 from src.evaluation.statistics import (
+    UNKNOWN,
+    Estimate,
     average_precision,
     best_f1,
     best_threshold,
@@ -21,6 +23,13 @@ from src.evaluation.statistics import (
 RNG = np.random.default_rng(7)
 GOLD = RNG.integers(0, 6, 120) / 5.0
 PREDICTED = GOLD + RNG.normal(0, 0.4, 120)
+
+
+@pytest.mark.parametrize("estimate", [Estimate(0.5, 0.25, 0.75), Estimate(0.5, *UNKNOWN), Estimate(np.nan, *UNKNOWN)])
+def test_an_estimate_comes_back_from_its_keys(estimate: Estimate) -> None:
+    np.testing.assert_equal(tuple(Estimate.from_dict(estimate.to_dict("x"), "x")), tuple(estimate))
+    with pytest.raises(KeyError):
+        Estimate.from_dict({"x_low": 1.0}, "x")
 
 
 def test_correlations_equal_scipys_with_ties() -> None:

@@ -38,7 +38,8 @@ def trained(tiny_config_in: Callable[..., Config], tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("trained")
     configs = []
     for seed in (1, 2):
-        config = tiny_config_in(folder, "trainer.learning_rate=1e-2", "trainer.eval_steps=30", f"trainer.seed={seed}")
+        given = ["trainer.learning_rate=1e-2", "trainer.eval_steps=30", "selection='Chosen on other pairs.'"]
+        config = tiny_config_in(folder, *given, f"trainer.seed={seed}")
         configs.append(replace(config, folder=str(folder / f"seed{seed}"), data=replace(config.data, dev=None)))
         run_experiment(configs[-1], load_examples(configs[-1].data))
     return configs
@@ -92,6 +93,7 @@ def test_a_merged_model_is_a_result_like_any_other(
     result, folder, uri = run_merge(config), Path(config.folder), trained[0].tracking.uri
     card = (folder / "model" / "README.md").read_text()
     assert "Its weights are 0.5 times those of" in card and "plus 0.5 times those of its base encoder" in card
+    assert "Chosen on other pairs." in card
     assert np.array_equal(load_digests(folder), load_digests(Path(trained[0].folder)))
     run = MlflowClient(uri).get_run(result.run_id)
     assert (run.info.status, run.data.tags["role"], "recipe" in run.data.tags) == ("FINISHED", "merge", False)
@@ -134,9 +136,7 @@ def test_the_weight_is_chosen_on_parts_of_train_and_the_choice_is_kept(
     table = pd.read_csv(Path(config.folder) / "weights.csv", index_col="weight")
     assert list(table.index) == pytest.approx(np.linspace(0, 1, 11))
     assert list(table) == [OWN, "project_match", OTHERS, KEPT]
-    allowed = table[table[KEPT] >= 0.6]
-    chosen = float(allowed[OTHERS].idxmax())
-    assert allowed[OTHERS].max() == table.loc[chosen, OTHERS]
+    chosen = float(table[OTHERS][table[KEPT] >= 0.6].idxmax())
     assert table.loc[1.0, KEPT] == pytest.approx(1.0) and table.loc[0.0, KEPT] == pytest.approx(0.0)
     (run,) = [MlflowClient(config.tracking.uri).get_run(result.run_id)]
     assert run.data.tags["merge.weights"].startswith(f"{chosen:g} times those of")
@@ -185,11 +185,26 @@ def test_a_set_that_the_model_was_trained_on_decides_nothing(
         run_merge(settings(weight="auto", suite=SuiteConfig(sets=[own]), choose_pairs=40))
 
 
+def test_a_set_that_cannot_be_divided_is_left_out(
+    settings: Callable[..., MergeConfig], trained: list[Config], tmp_path: Path
+) -> None:
+    connected, dev = tmp_path / "connected.csv", tmp_path / "dev.csv"
+    connected.write_text("sentence1,sentence2,score\n" + "\n".join(f"바다,산 {i},{i / 20}" for i in range(20)))
+    dev.write_text("sentence1,sentence2,score\n" + "\n".join(f"강 {i},들 {i},{i / 5}" for i in range(5)))
+    sets, _ = load_sets(SuiteConfig(sets=[OTHER, {"name": "bad", "train": str(connected), "dev": str(dev)}]))
+    examples = load_examples(trained[0].data)
+    config = settings(weight="auto", choose_pairs=40)
+    parts = parts_to_choose_on(examples, sets, sentence_digests([examples.train]), config)
+    assert [one.name for one in parts] == [OWN, "project_match"]
+
+
 def test_mistakes_are_told_before_anything_is_written(
     settings: Callable[..., MergeConfig], trained: list[Config], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="expected the folder of a finished experiment"):
         run_merge(settings(model=str(tmp_path)))
+    with pytest.raises(UserError, match=r"^base=.*none: expected an experiment folder or a model folder"):
+        run_merge(settings(base=str(tmp_path / "none")))
     with pytest.raises(UserError, match="expected another folder than those of the models"):
         run_merge(settings(folder=trained[0].folder))
     copy = tmp_path / "copy"

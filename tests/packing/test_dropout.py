@@ -23,6 +23,12 @@ def test_nothing_is_dropped_outside_training_or_at_rate_zero() -> None:
     assert dropout(ONES, 0.0, training=True) is ONES
 
 
+def test_of_almost_all_values_some_are_kept() -> None:
+    dropped = dropout(ONES, 0.999, True)
+    assert dropped.isfinite().all()
+    assert 0 < (dropped != 0).float().mean() < 0.01
+
+
 def test_masks_follow_the_global_seed_and_differ_from_call_to_call() -> None:
     torch.manual_seed(3)
     first, second = dropout(ONES, 0.3, True), dropout(ONES, 0.3, True)

@@ -97,13 +97,16 @@ def test_embeddings_are_cut_to_the_encoders_dimensions(tiny_encoder_folder: Path
     torch.testing.assert_close(encode(encoder, TEXTS, "", 8, "fp32"), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_an_encoder_that_cannot_be_packed_is_encoded_by_the_library(encoder: SentenceTransformer) -> None:
+def test_an_encoder_that_cannot_be_packed_is_encoded_by_the_library(
+    encoder: SentenceTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes = {"d_model": 32, "d_kv": 16, "num_layers": 2, "num_heads": 2, "d_ff": 64}
     encoder[0].model = T5EncoderModel(T5Config(vocab_size=len(encoder.tokenizer), **sizes))
     expected = encoder.encode(TEXTS, convert_to_tensor=True)
     assert torch.equal(encode(encoder, TEXTS, "", 32, "fp32"), expected)
     static = SentenceTransformer(modules=[StaticEmbedding(encoder.tokenizer, embedding_dim=8)])
     expected = static.encode(TEXTS, convert_to_tensor=True)
+    monkeypatch.setattr(TextCoverage, "cut_ids", lambda *_: pytest.fail("tokenised twice"))
     assert torch.equal(encode(static, TEXTS, "", 32, "fp32"), expected)
 
 

@@ -87,9 +87,11 @@ def test_json_keeps_numbers_lists_and_fields_missing_in_some_rows(tmp_path: Path
 
 
 def test_nan_is_null_in_json(tmp_path: Path) -> None:
-    table = pa.table({"sentence1": ["방"], "sentence2": ["집"], "n": [float("nan")]})
+    numbers = {"n": [float("nan")], "infinite": [float("inf")], "list": [[1.0, float("nan")]]}
+    table = pa.table({"sentence1": ["방"], "sentence2": ["집"], **numbers})
     write_table(tmp_path / "out.jsonl", table.schema, [table])
-    assert json.loads((tmp_path / "out.jsonl").read_text("utf-8"))["n"] is None
+    written = json.loads((tmp_path / "out.jsonl").read_text("utf-8"))
+    assert (written["n"], written["infinite"], written["list"]) == (None, None, [1.0, None])
 
 
 def test_parquet_keeps_types_and_has_few_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

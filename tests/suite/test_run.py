@@ -12,6 +12,7 @@ from huggingface_hub import ModelCard
 from mlflow import MlflowClient
 from PIL import Image
 
+import src.train
 from src.config import Config
 from src.config.data import PairFiles
 from src.config.evaluation import EvaluateConfig, SuiteConfig
@@ -163,7 +164,10 @@ def test_a_training_evaluates_its_result_and_survives_a_failure(
     config = replace(trained, folder=str(copy))
     with monkeypatch.context() as patch:
         patch.setattr("src.suite.run.load_suite", lambda path: SuiteConfig("korean_sts", [small]))
+        evaluates = replace(config, folder=str(tmp_path / "own"), trainer=replace(config.trainer, evaluate_suite=True))
+        src.train.run(evaluates)
         evaluate_trained(config)
+    assert (tmp_path / "own" / "evaluation.json").is_file()
     values = json.loads((copy / "evaluation.json").read_text())
     assert (values["suite"], list(values["models"])) == ("korean_sts", ["copy", "base"])
     assert values["sets"][0]["seen"] == 0
@@ -204,10 +208,17 @@ def test_what_is_wrong_is_told_before_any_model_is_loaded(
         with pytest.raises(UserError, match=found):
             run_evaluation(settings(sets[:1], model=str(copy), against=None))
         shutil.rmtree(copy)
+    shutil.copytree(trained.folder, copy)
+    recorded = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(recorded.replace(f"path: {trained.model.path}", "path: /gone"))
+    with pytest.raises(UserError, match="copy: expected its base encoder in /gone, found no folder"):
+        run_evaluation(settings(sets[:1], model=str(copy), against=["base"]))
     with pytest.raises(UserError, match=r"scored\.csv: expected a folder"):
         run_evaluation(settings(sets[:1], output=sets[0]))
     with pytest.raises(UserError, match=r"models:/tiny/9: expected .* Model Version .* not found"):
         run_evaluation(settings(sets[:1], against=["models:/tiny/9"]))
+    with pytest.raises(UserError, match=r"^against=none: expected an experiment folder"):
+        run_evaluation(settings(sets[:1], against=["none"]))
     with pytest.raises(UserError, match="against must be models other than model"):
         settings(sets, against=[trained.folder])
     with pytest.raises(UserError, match=r"suite.sets must be mappings of settings in first_of, found \[3\]"):

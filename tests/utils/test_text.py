@@ -1,8 +1,11 @@
 """Texts from outside: nothing in them reaches the terminal as a command, or a page as markup."""
 
+import json
+from math import inf, nan
+
 import pytest
 
-from src.utils.text import escape_markdown, visible
+from src.utils.text import escape_markdown, to_json, visible
 
 
 @pytest.mark.parametrize(
@@ -31,3 +34,10 @@ def test_only_characters_that_command_a_terminal_are_changed(text: str, shown: s
 )
 def test_markup_in_a_text_is_shown_on_one_line(text: str, shown: str) -> None:
     assert escape_markdown(text) == shown
+
+
+def test_numbers_that_json_lacks_are_null_at_any_depth() -> None:
+    values = {"a": nan, "b": [1.5, -inf, {"c": inf}], "d": "방"}
+    text = to_json(values)
+    assert json.loads(text) == {"a": None, "b": [1.5, None, {"c": None}], "d": "방"}
+    assert "방" in text
