@@ -1,6 +1,5 @@
 """Compare the speed of trainers: python -m src.bench +experiment=review_sts."""
 
-import json
 import logging
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from src.config import BenchSettings
 from src.data import load_examples
 from src.utils.environment import device_name
 from src.utils.files import write_text
+from src.utils.text import to_json
 
 log = logging.getLogger("src.bench")
 
@@ -36,7 +36,7 @@ def run(config: BenchSettings, overrides: list[str] | None = None) -> dict[str, 
 
     table = {"machine": {"device": device_name(), "threads": use_threads(config.trainer.threads)}, **table}
     path = Path(config.bench.folder) / name
-    write_text(path.with_suffix(".json"), json.dumps(table, indent=2) + "\n")
+    write_text(path.with_suffix(".json"), to_json(table, indent=2) + "\n")
     write_text(path.with_suffix(".md"), markdown)
     log.info(markdown)
     log.info(f"Stored in {path}.json and .md")

@@ -8,7 +8,6 @@ from src.benchmark.speed import (
     OURS,
     Round,
     difference_text,
-    measure_workload,
     score_difference,
     seconds_per_step,
     train_rounds,
@@ -34,7 +33,9 @@ def measure_ablation(
     config: BenchSettings, overrides: list[str], pairs: ExampleSet, scratch: Path
 ) -> tuple[dict[str, Any], str]:
     """Train without each speed-up in turn, with another seed in each round; return the table, also as Markdown."""
-    interval = measure_workload(config, pairs).eval_interval
+    from src.training.fine_tune import eval_interval  # imports torch, which takes seconds
+
+    interval = eval_interval(config.trainer, *(len(each.train) for each in pairs.sets.values()))
     ablations = {name: own for name, own in ABLATIONS.items() if name != "bf16" or _is_bf16_used(config)}
     rounds = train_rounds(config, ablations, overrides, interval, scratch)
     table = {"data_source": pairs.source, "ours_seconds": median(_step_seconds(rounds, OURS, interval))}

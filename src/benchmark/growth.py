@@ -11,6 +11,7 @@ from datasets import Dataset
 from src.benchmark.turns import train_in_turns
 from src.config import BenchSettings
 from src.data import ExampleSet
+from src.utils.errors import require
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,12 @@ SCHEMA = pa.schema({"sentence1": pa.string(), "sentence2": pa.string(), "score":
 def measure_growth(
     config: BenchSettings, overrides: list[str], pairs: ExampleSet, scratch: Path
 ) -> tuple[dict[str, Any], str]:
-    """Train for a few steps on each of `bench.sizes` pairs; return the table, also as Markdown."""
+    """Train for a few steps on each of `bench.sizes` pairs; return the table, also as Markdown.
+
+    Raises `UserError` unless the examples are scored pairs.
+    """
+    scored = pairs.shape.name == "scored"
+    require(scored, "bench.growth", f"false for {pairs.shape.noun} that are not scored", config.bench.growth)
     rows = []
     write_pairs(pairs.dev, len(pairs.dev), scratch / "dev.parquet")
     steps = config.bench.growth_steps

@@ -18,6 +18,7 @@ import pyarrow.csv
 from src.cli import Parser, parser_command
 from src.config.commands import PredictConfig
 from src.config.data import ProjectMatch
+from src.config.tracking import default_uri
 from src.data import load_examples
 from src.prediction import PredictionSummary, run_prediction
 from src.prediction.encoder import load_model
@@ -80,7 +81,7 @@ def _predict(model: str, table: pa.Table, precision: str) -> PredictionSummary:
 
 
 def _encode_seconds(model: str, pairs: pa.Table) -> float:
-    encoder = load_model(model, "")
+    encoder = load_model(model, default_uri())
     encoder.encode(pairs["sentence1"][:32].to_pylist())
     start = time.perf_counter()
     with console.status("Encoding both columns with the library"):

@@ -69,7 +69,8 @@ def train_rounds(
     config: BenchSettings, variants: dict[str, list[str]], overrides: list[str], interval: int, scratch: Path
 ) -> list[Round]:
     """Return the results of all rounds; `interval`: steps of the recipe from one evaluation to the next."""
-    steps = {name: max_steps(name, config.bench.max_steps) for name in variants}
+    limit = config.bench.max_steps if config.bench.max_steps > 0 else config.trainer.max_steps
+    steps = {name: max_steps(name, limit) for name in variants}
     rounds: list[Round] = []
     for number in range(config.bench.rounds):
         trainings = {
@@ -112,7 +113,7 @@ def measure_workload(config: BenchSettings, pairs: ExampleSet) -> Workload:
 
 
 def max_steps(variant: str, limit: int) -> int:
-    """Return trainer.max_steps of a variant for bench.max_steps=`limit`: fewer if bf16 is slow on this machine."""
+    """Return trainer.max_steps of a variant, at most `limit` (-1: none): fewer if bf16 is slow on this machine."""
     from src.training.precision import choose_precision  # imports torch, as above
 
     if variant != "stock_bf16" or choose_precision("auto") == "bf16":

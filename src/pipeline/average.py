@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from src.config import Config
 from src.data import ExampleSet
 from src.data.sentences import trained_on
-from src.encoder import base_of, load_encoder
+from src.encoder import base_of
 from src.encoder.averaging import average_encoders
 from src.evaluation.evaluate import Evaluation, evaluate_sets, paired_gain
 from src.evaluation.result import Result
@@ -25,20 +25,25 @@ from src.report.card import describe_average, finalize_model_card, init_model_ca
 from src.tracking import Run
 from src.training import CurveRow, Training
 from src.training.checkpoints import CHECKPOINTS
-from src.training.fine_tune import build_arguments
-from src.training.precision import use_threads
+from src.training.fine_tune import BaseEvaluator, build_arguments
 
 log = logging.getLogger(__name__)
 
 
-def average_seeds(config: Config, pairs: ExampleSet, trained: SeedResults, run: Run) -> Result:
+def average_seeds(
+    config: Config,
+    pairs: ExampleSet,
+    trained: SeedResults,
+    run: Run,
+    untrained: SentenceTransformer,
+    evaluator: BaseEvaluator,
+) -> Result:
     """Write the encoder with the mean of the seeds' weights and its result into `config.folder`, record them in `run`.
 
-    The base encoder is evaluated again, because the seeds' folders do not have its predictions.
+    `untrained`: the base encoder, which `evaluator` evaluates, because the seeds' folders do not have its predictions.
     """
     log.info("\nMean of the weights of %d seeds", len(trained.seeds))
-    use_threads(config.trainer.threads)
-    before, on_test = evaluate_base(config, pairs)
+    before, on_test = evaluate_base(untrained, config, pairs, evaluator)
     encoder = average_models(trained.folders)
     losses, base = build_losses(encoder, config, pairs), base_of(config.model)
     init_model_card(encoder, config.name, pairs, base, config.selection)
@@ -59,11 +64,13 @@ def average_seeds(config: Config, pairs: ExampleSet, trained: SeedResults, run: 
     return record_result(run, encoder, config, pairs, result, training.curve, after, trained_on(pairs))
 
 
-def evaluate_base(config: Config, pairs: ExampleSet) -> tuple[Evaluation, Evaluation | None]:
+def evaluate_base(
+    encoder: SentenceTransformer, config: Config, pairs: ExampleSet, evaluator: BaseEvaluator = evaluate_sets
+) -> tuple[Evaluation, Evaluation | None]:
     """Return the evaluations of the base encoder on dev, and on test if there is one."""
-    encoder = load_encoder(config.model)
     losses, dev = build_losses(encoder, config, pairs), {name: each.dev for name, each in pairs.sets.items()}
-    return evaluate_sets(encoder, dev, losses, config.trainer), base_on_test(encoder, pairs, losses, config)
+    before = evaluator(encoder, dev, dict(losses), config.trainer)
+    return before, base_on_test(encoder, pairs, losses, config, evaluator)
 
 
 def average_models(folders: Sequence[Path]) -> SentenceTransformer:

@@ -5,15 +5,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from sentence_transformers import SentenceTransformer
+
 from src.config import Config
 from src.config.model import HubEncoder
 from src.config.words import describe
 from src.data import ExampleSet
 from src.data.sentences import FILE as SENTENCES
-from src.encoder import base_of, load_encoder
+from src.encoder import base_of, copy_encoder, load_encoder
 from src.encoder.hub import load_hub
 from src.evaluation.names import headline, label_of, rows_of
 from src.evaluation.result import RESULT_FILE, RUN_FILES, Result
+from src.evaluation.statistics import ENDS
 from src.pipeline.average import average_seeds
 from src.pipeline.base import BaseEvaluations
 from src.pipeline.losses import resolve_losses
@@ -34,7 +37,8 @@ from src.report.files import artifacts, remove_former_reports
 from src.report.sentence import describe_result, signed
 from src.tracking import PARENT, RECIPE, Run, known_run, run_tags, start_run
 from src.tracking.views import RECIPES
-from src.training.checkpoints import CHECKPOINTS
+from src.training.checkpoints import CHECKPOINTS, has_checkpoint
+from src.training.precision import use_threads
 from src.utils.console import BOLD, log_table, log_to_file, relative_to_cwd
 from src.utils.errors import UserError, shorten
 from src.utils.files import remove, set_aside, size_of
@@ -48,13 +52,12 @@ def run_experiment(config: Config, pairs: ExampleSet) -> Result:
     """Train as configured, once or with each of `trainer.seeds`, and return the result."""
     config = resolve_losses(config, pairs)  # before the encoder is loaded
     with process_group():
-        if config.trainer.seeds:
-            return run_seeds(config, pairs)
-        return run_training(config, pairs, load_encoder(config.model))
+        encoder = load_encoder(config.model)
+        return (run_seeds if config.trainer.seeds else run_training)(config, pairs, encoder)
 
 
-def run_seeds(config: Config, pairs: ExampleSet) -> Result:
-    """Train with each of `trainer.seeds` in seeds/SEED and return one result with a summary of all.
+def run_seeds(config: Config, pairs: ExampleSet, untrained: SentenceTransformer) -> Result:
+    """Train copies of an encoder with each of `trainer.seeds` in seeds/SEED; return one result with a summary of all.
 
     It is that of the first seed, because the score of the best one would be biased upwards, or of the mean of all
     seeds' weights. After an interruption, and where only `trainer.seeds_result` is another, finished seeds are not
@@ -62,11 +65,11 @@ def run_seeds(config: Config, pairs: ExampleSet) -> Result:
 
     Raises `UserError` if the folder contains unfinished seeds with other settings.
     """
-    folder = Path(config.folder)
-    store = state_file(folder / SEEDS)
-    plan = plan_run(config, pairs, store, config.trainer.resume, RESUME_ADVICE, of_whole=[SEEDS_RESULT])
+    folder, averages = Path(config.folder), config.trainer.seeds_result == "average"
+    use_threads(config.trainer.threads)
+    store, begun = state_file(folder / SEEDS), has_begun(folder / SEEDS)
+    plan = plan_run(config, pairs, store, config.trainer.resume, RESUME_ADVICE, begun, of_whole=[SEEDS_RESULT])
     config = plan.config
-    averages = config.trainer.seeds_result == "average"
     with log_to_file(folder / LOG_FILE):
         if not plan.keeps_parts:
             delete_seed_results(folder / SEEDS)
@@ -78,9 +81,13 @@ def run_seeds(config: Config, pairs: ExampleSet) -> Result:
             base = BaseEvaluations()
             for number, seed in enumerate(config.trainer.seeds, start=1):
                 log.info("\nSeed %d, %d of %d", seed, number, len(config.trainer.seeds), extra=BOLD)
-                train_seed(seed_config(config, seed), pairs, parent, base)
+                train_seed(seed_config(config, seed), pairs, parent, untrained, base)
             trained = SeedResults.load(folder, config.trainer.seeds)
-            result = (average_seeds if averages else keep_first)(config, pairs, trained, parent)
+            if averages:
+                evaluator = base.evaluator(plan.fingerprint)
+                result = average_seeds(config, pairs, trained, parent, untrained, evaluator)
+            else:
+                result = keep_first(config, pairs, trained, parent)
             trained.write(folder, result)
             parent.log_files(folder, [TABLE, CURVES])
         store.save(plan.state(parent.run_id, done=True))
@@ -88,6 +95,11 @@ def run_seeds(config: Config, pairs: ExampleSet) -> Result:
         log_summary(config, result, trained, promote_trained(config, result, parent.behind))
         log_pages(parent, RECIPES)
     return result
+
+
+def has_begun(folder: Path) -> bool:
+    """Return whether a seed has a checkpoint or a result."""
+    return any(has_checkpoint(seed / CHECKPOINTS) or (seed / RESULT_FILE).is_file() for seed in folder.glob("*/"))
 
 
 def delete_seed_results(folder: Path) -> None:
@@ -109,8 +121,10 @@ def seed_config(config: Config, seed: int) -> Config:
     )
 
 
-def train_seed(config: Config, pairs: ExampleSet, parent: Run, base: BaseEvaluations) -> None:
-    """Train with one seed as a child run of `parent`, unless its training is complete already."""
+def train_seed(
+    config: Config, pairs: ExampleSet, parent: Run, untrained: SentenceTransformer, base: BaseEvaluations
+) -> None:
+    """Train a copy of the encoder with one seed as a child run of `parent`, unless its training is complete already."""
     fingerprint = fingerprint_of(config, pairs)
     result = load_completed(Path(config.folder), fingerprint)
     if result and has_usable_model(Path(config.folder)):
@@ -119,7 +133,7 @@ def train_seed(config: Config, pairs: ExampleSet, parent: Run, base: BaseEvaluat
         return
     tags = {"role": "seed", PARENT: parent.run_id}
     evaluate_base = base.evaluator(fingerprint)
-    run_training(config, pairs, load_encoder(config.model), tags=tags, evaluate_base=evaluate_base)
+    run_training(config, pairs, copy_encoder(untrained), tags=tags, evaluate_base=evaluate_base)
 
 
 def has_usable_model(folder: Path) -> bool:
@@ -168,6 +182,8 @@ def keep_first(config: Config, pairs: ExampleSet, trained: SeedResults, parent: 
     remove_former_reports(folder, keeps_sentences=(trained.folders[0] / SENTENCES).is_file())
     values = result.to_dict()
     for name, mean in result.seeds.means.items():
+        for end in ENDS:  # of the first seed, where the mean has no interval
+            values.pop(f"{name}{end}", None)
         values |= mean.to_dict(name)
     parent.log_result(folder, artifacts(folder, result), values)
     parent.set_description(describe_result(result, pairs))

@@ -12,7 +12,7 @@ from src.data import ExampleSet
 from src.data.examples import unordered_digest
 from src.data.sentences import Digests, trained_on
 from src.encoder import BaseModel, base_of
-from src.evaluation.evaluate import Evaluation, estimate, estimates, evaluate, evaluate_sets, paired_gain
+from src.evaluation.evaluate import Evaluation, estimate, estimates, evaluate_sets, paired_gain
 from src.evaluation.metrics import as_labels, leading_metric
 from src.evaluation.result import Result
 from src.evaluation.statistics import Estimate, tie_ceiling
@@ -30,6 +30,7 @@ from src.training.callbacks import check_similarities
 from src.training.checkpoints import CHECKPOINTS, delete_checkpoints, has_checkpoint
 from src.training.fine_tune import BaseEvaluator
 from src.training.losses import ExampleLoss
+from src.training.precision import use_threads
 from src.training.support import check_losses
 from src.training.texts import check_texts
 from src.utils.console import log_to_file
@@ -58,6 +59,7 @@ def run_training(
     `TrainingDiverged` if a loss, a weight or a metric is not finite.
     """
     config = resolve_losses(config, pairs)
+    use_threads(config.trainer.threads)
     losses = build_losses(encoder, config, pairs)
     check_losses(pairs, losses)
     folder, base = Path(config.folder), base_of(config.model)
@@ -77,7 +79,7 @@ def run_training(
             run.set_tags({RECIPE: recipe_of(config, plan.fingerprint, pairs.shape)})
             init_model_card(encoder, config.name, pairs, base, config.selection)
             check_texts(encoder, pairs, config.trainer)
-            before = base_on_test(encoder, pairs, losses, config)
+            before = base_on_test(encoder, pairs, losses, config, evaluate_base)
             training = fine_tune(
                 encoder, pairs, losses, config.trainer, checkpoints, [view, run, *callbacks], clock, evaluate_base
             )
@@ -131,11 +133,15 @@ def record_result(
 
 
 def base_on_test(
-    encoder: SentenceTransformer, examples: ExampleSet, losses: dict[str, ExampleLoss], config: Config
+    encoder: SentenceTransformer,
+    examples: ExampleSet,
+    losses: dict[str, ExampleLoss],
+    config: Config,
+    evaluate_base: BaseEvaluator,
 ) -> Evaluation | None:
     """Return the evaluation of the base encoder on test, None without test: that on dev is part of the training."""
-    test = examples.test
-    return None if test is None else evaluate(encoder, test, losses[examples.name], config.trainer)
+    test, name = examples.test, examples.name
+    return None if test is None else evaluate_base(encoder, {name: test}, {name: losses[name]}, config.trainer)
 
 
 def build_result(

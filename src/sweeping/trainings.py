@@ -1,6 +1,5 @@
 """Training runs of a sweep within one process, which share pairs and base encoder."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from src.config.words import describe
 from src.data import ExampleSet, split_folds, split_off
 from src.data.examples import to_table
 from src.data.relations import first_shared
-from src.encoder import load_encoder
+from src.encoder import copy_encoder, load_encoder
 from src.evaluation.metrics import leading_metric
 from src.evaluation.result import Result
 from src.pipeline.base import BaseEvaluations
@@ -129,8 +128,7 @@ class Trainings:
         key = repr(config.model)
         if key not in self.encoders:
             self.encoders = {key: load_encoder(config.model)}
-        base = self.encoders[key]
-        return copy.deepcopy(base, {id(base.tokenizer): base.tokenizer})
+        return copy_encoder(self.encoders[key])
 
     def run(
         self,

@@ -107,6 +107,7 @@ class EventCallback(TrainerCallback):
         self.started = time.time()
         rows = [CurveRow.at_start(self.before), *curve_rows(state.log_history, self.before)]
         self.evaluated, self.saved = rows[-1].step, state.global_step
+        self.nonzero = any(entry.get("loss") for entry in state.log_history)
         for callback in self.callbacks:
             callback.on_train_begin(state.max_steps, state.global_step)
             for row in rows:

@@ -152,8 +152,11 @@ def test_each_round_trains_every_variant_with_a_seed_of_its_own(
     monkeypatch.setattr(speed, "train_in_turns", trained)
     config = settings(tiny_config(), rounds=2, rivals=["stock_fp32"], max_steps=5)
     table, markdown = speed.measure_speed(config, ["name=x"], load_examples(config.data), tmp_path)
-    first, second = started
+    first, second = started[:2]
     assert first[OURS] == ["name=x", "trainer.max_steps=5", "trainer.seed=42"]
+    config = settings(tiny_config("trainer.max_steps=7"), rounds=1, rivals=["stock_fp32"])
+    speed.measure_speed(config, [], load_examples(config.data), tmp_path)
+    assert started[2][OURS] == ["trainer.max_steps=7", "trainer.seed=42"]
     assert second["stock_fp32"] == ["name=x", "trainer=stock", "trainer.max_steps=5", "trainer.seed=43"]
     assert list(table["variants"]) == [OURS, "stock_fp32"]
     peak = precision.choose_precision("auto")

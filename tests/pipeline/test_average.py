@@ -21,7 +21,7 @@ import src.compare
 import src.promote
 import src.report.__main__
 import src.train
-from src.config import BenchSettings, Config, SweepSettings
+from src.config import Config
 from src.config.data import Mixture
 from src.data import load_examples
 from src.evaluation.result import Result
@@ -287,9 +287,3 @@ def test_it_works_for_other_shapes_mixtures_and_fewer_dimensions(
 def test_other_configurations_are_refused(given: list[str], said: str, tiny_config: TinyConfig) -> None:
     with pytest.raises(UserError, match=said):
         tiny_config(*given)
-
-
-@pytest.mark.parametrize("settings", [BenchSettings, SweepSettings])
-def test_it_is_refused_where_there_are_no_seeds(settings: type[Config], tiny_config: TinyConfig) -> None:
-    with pytest.raises(UserError, match=r"trainer\.seeds must be empty for a (benchmark|sweep)"):
-        settings(**vars(tiny_config(SEEDS, AVERAGE)))

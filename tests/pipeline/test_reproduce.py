@@ -15,6 +15,7 @@ import src.train
 from src.config import Config
 from src.data import load_examples
 from src.data.examples import digest
+from src.encoder import load_encoder
 from src.pipeline.reproduce import check_provenance, curve_difference, reproduce, restore_config
 from src.reproduce import verdict
 from src.utils.errors import UserError
@@ -89,6 +90,15 @@ def test_a_run_of_an_earlier_version_has_the_defaults_of_settings_that_it_did_no
     OmegaConf.save(OmegaConf.create(settings), path)
     with pytest.raises(UserError, match=r"one of \['KlueSts', 'PairFiles', .*'unknown'"):
         restore_config(path, tmp_path)
+
+
+def test_recorded_settings_may_name_a_base_encoder_that_is_gone(tiny_config: TinyConfig, tmp_path: Path) -> None:
+    settings, path = asdict(tiny_config()), tmp_path / "config.yaml"
+    settings["model"]["path"] = str(tmp_path / "gone")
+    OmegaConf.save(OmegaConf.create(settings), path)
+    model = restore_config(path, tmp_path).model
+    with pytest.raises(UserError, match=r"a folder with a model at model\.path=.*gone, found none"):
+        load_encoder(model)
 
 
 def test_recorded_settings_are_not_resolved_and_wrong_ones_are_refused(tiny_config: TinyConfig, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,20 +11,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import src.train
 from src.config import BenchSettings, Config, SweepSettings
+from src.config.data import Mixture
+from src.data import load_examples
 from src.evaluation.evaluate import Evaluation
-from src.pipeline import base, seeds
+from src.packing import tokens
+from src.pipeline import base, run_experiment, seeds
 from src.report.files import OF_FORMER_MODEL
 from src.tracking import PARENT, RECIPE
 from src.training.trainer import ExampleTrainer
 from src.utils.errors import UserError
+from tests.conftest import write_pairs
+from tests.test_triplets import write_triplets
 
 TinyConfig = Callable[..., Config]
-SEEDS, FP32 = "trainer.seeds=[1,2]", "trainer.precision=fp32"
+SEEDS, FP32, SUITE = "trainer.seeds=[1,2]", "trainer.precision=fp32", "trainer.evaluate_suite=true"
 
 
 class Finished(NamedTuple):
@@ -43,6 +50,10 @@ class Killed(BaseException):
     """Stands for kill -9: no handler of the project runs."""
 
 
+def killed(*_: object, **__: object) -> None:
+    raise Killed
+
+
 def times(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
@@ -52,13 +63,13 @@ def finished(tiny_config_in: TinyConfig, tmp_path_factory: pytest.TempPathFactor
     config = tiny_config_in(tmp_path_factory.mktemp("seeds"), SEEDS, FP32)
     save, printed = ExampleTrainer._save_checkpoint, StringIO()
 
-    def killed(self: ExampleTrainer, *arguments: object) -> None:
+    def killed_at_save(self: ExampleTrainer, *arguments: object) -> None:
         save(self, *arguments)
         if self.state.global_step == 6 and self.args.seed == 2:
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(ExampleTrainer, "_save_checkpoint", killed)
+        patch.setattr(ExampleTrainer, "_save_checkpoint", killed_at_save)
         src.train.run(config)
     before = times(Path(config.folder) / "seeds" / "1")
     with pytest.raises(UserError) as refused:
@@ -145,11 +156,47 @@ def test_the_base_encoder_is_evaluated_once_for_all_seeds(
         return evaluate(*arguments)
 
     monkeypatch.setattr(base, "evaluate_sets", counted)
-    config = tiny_config(SEEDS, "tracking.models=false")
-    src.train.run(config)
-    assert len(calls) == 1
+    config = tiny_config(SEEDS, "tracking.models=false", "trainer.seeds_result=average")
+    examples = load_examples(config.data)
+    run_experiment(config, replace(examples, test=examples.dev.select(range(20))))
+    assert [len(next(iter(splits.values()))) for _, splits, *_ in calls] == [20, 40]  # test and dev, once each
     first, second = (pd.read_csv(Path(config.folder) / "seeds" / seed / "curve.csv").iloc[0] for seed in "12")
     pd.testing.assert_series_equal(first, second)
+
+
+def test_texts_are_tokenised_once_for_all_seeds(tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenize, made = tokens._tokenize, []
+
+    def counted(examples: Dataset, *others: Any) -> Any:
+        made.append(examples)
+        return tokenize(examples, *others)
+
+    monkeypatch.setattr(tokens, "_tokenize", counted)
+    src.train.run(tiny_config(SEEDS, "tracking.models=false"))
+    assert made and len(made) == len({id(examples) for examples in made})
+
+
+def test_corrected_settings_start_anew_where_nothing_would_be_lost(
+    tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(seeds, "train_seed", killed)
+        src.train.run(tiny_config(SEEDS, "tracking.models=false"))
+    result = src.train.run(tiny_config(SEEDS, "tracking.models=false", "trainer.learning_rate=2e-3"))
+    assert result.seeds and result.seeds.count == 2
+
+
+def test_means_of_other_sets_have_no_interval_of_the_first_seed(tiny_config: TinyConfig, tmp_path: Path) -> None:
+    paths = {"nli": str(write_triplets(tmp_path / "nli.jsonl")), "sts": str(write_pairs(tmp_path / "sts.csv"))}
+    sets = {name: {"train": path, "dev": path} for name, path in paths.items()}
+    config = tiny_config(SEEDS, "trainer.max_steps=3", "tracking.models=false")
+    config = replace(config, data=Mixture(sets=sets, primary="sts"))
+    result = run_experiment(config, load_examples(config.data))
+    assert result.seeds
+    found = MlflowClient(config.tracking.uri).get_run(result.seeds.parent_run_id).data.metrics
+    name = "nli/cosine_ndcg_at_10"
+    assert found[name] == pytest.approx(result.seeds.means[name].value)
+    assert f"{name}_low" not in found and "spearman_cosine_low" in found
 
 
 def test_a_finished_seed_is_not_trained_again_where_another_store_knows_nothing_of_it(
@@ -158,13 +205,13 @@ def test_a_finished_seed_is_not_trained_again_where_another_store_knows_nothing_
     config = tiny_config(SEEDS, "tracking.models=false")
     train_seed = seeds.train_seed
 
-    def killed(config: Config, *others: Any) -> None:
+    def killed_second(config: Config, *others: Any) -> None:
         if config.trainer.seed == 2:
             raise Killed
         train_seed(config, *others)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(seeds, "train_seed", killed)
+        patch.setattr(seeds, "train_seed", killed_second)
         src.train.run(config)
     src.train.run(tiny_config(SEEDS, "tracking.models=false", f"tracking.uri=sqlite:///{tmp_path}/another.db"))
     assert capsys.readouterr().out.count("already trained") == 1
@@ -177,6 +224,9 @@ def test_seeds_that_are_no_repetition_are_refused(values: str, tiny_config: Tiny
 
 
 @pytest.mark.parametrize("settings", [BenchSettings, SweepSettings])
-def test_seeds_are_refused_where_they_would_be_ignored(settings: type[Config], tiny_config: TinyConfig) -> None:
-    with pytest.raises(UserError, match=r"trainer\.seeds must be empty for a (benchmark|sweep)"):
-        settings(**vars(tiny_config(SEEDS)))
+@pytest.mark.parametrize(("given", "key"), [(SEEDS, "seeds must be empty"), (SUITE, "evaluate_suite must be false")])
+def test_what_would_be_ignored_is_refused(
+    given: str, key: str, settings: type[Config], tiny_config: TinyConfig
+) -> None:
+    with pytest.raises(UserError, match=rf"trainer\.{key} for a (benchmark|sweep)"):
+        settings(**vars(tiny_config(given)))

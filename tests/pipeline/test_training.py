@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+import torch
 from mlflow import MlflowClient
 
 import src.report.files
@@ -16,6 +17,7 @@ import src.train
 from src.config import Config
 from src.data import load_examples
 from src.encoder import load_encoder
+from src.evaluation.evaluate import Evaluation, evaluate_sets
 from src.evaluation.metrics import SPEARMAN
 from src.evaluation.result import Result
 from src.pipeline.training import run_training
@@ -142,6 +144,22 @@ def test_a_result_is_the_former_or_the_new_one_wherever_the_training_is_killed(
     if moment not in places:
         assert resumed.run_id == found.run_id and outcome(folder) == after
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_the_base_encoder_is_evaluated_with_the_configured_threads(tiny_config: TinyConfig) -> None:
+    former, found = torch.get_num_threads(), []
+
+    def evaluate(*arguments: Any) -> Evaluation:
+        found.append(torch.get_num_threads())
+        return evaluate_sets(*arguments)
+
+    config = tiny_config("trainer.threads=1", "trainer.max_steps=3", "tracking.models=false")
+    try:
+        torch.set_num_threads(2)
+        run_training(config, load_examples(config.data), load_encoder(config.model), evaluate_base=evaluate)
+    finally:
+        torch.set_num_threads(former)
+    assert found == [1]
 
 
 def test_a_clock_that_runs_backwards_gives_no_negative_durations(

@@ -18,6 +18,7 @@ from src.cli import handle_errors
 from src.config import Config
 from src.training.trainer import ExampleTrainer
 from src.utils.errors import TrainingDiverged
+from tests.pipeline.test_training import killed_at
 
 TinyConfig = Callable[..., Config]
 
@@ -136,3 +137,16 @@ def test_a_loss_that_is_zero_in_all_steps_is_told_once(
     monkeypatch.setattr(CosineSimilarityLoss, "compute_loss_from_embeddings", no_loss)
     src.train.run(tiny_config("trainer.precision=fp32"))
     assert capsys.readouterr().out.count("the training loss was 0 in all steps up to 3: nothing has been learnt") == 1
+
+
+def test_losses_that_are_zero_after_a_resume_are_no_reason_for_a_warning(
+    tiny_config: TinyConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config("trainer.precision=fp32")
+    killed_at(6, config, monkeypatch)
+    compute_loss = CosineSimilarityLoss.compute_loss_from_embeddings
+    monkeypatch.setattr(
+        CosineSimilarityLoss, "compute_loss_from_embeddings", lambda *arguments: compute_loss(*arguments) * 0
+    )
+    src.train.run(config)
+    assert "nothing has been learnt" not in capsys.readouterr().out
