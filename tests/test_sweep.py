@@ -288,7 +288,7 @@ def test_the_next_best_trial_wins_if_the_winner_diverges_on_all_of_train(
 
 
 def test_the_command_for_the_winner_repeats_the_options_of_the_sweep(
-    finished: Finished, monkeypatch: pytest.MonkeyPatch
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     options = ["+experiment=review_sts", "name=second", "data.sources=[sample]"]
     searched = ["trainer.learning_rate=1e-4", "sweep.trials=3", "++sweep.confirm.seeds=0"]
@@ -297,12 +297,19 @@ def test_the_command_for_the_winner_repeats_the_options_of_the_sweep(
         composed = compose_config("sweep", overrides=[*options, *searched], return_hydra_config=True)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
     kept = "+experiment=review_sts name=second 'data.sources=[sample]'"
-    assert training_command(SweepStudy(finished.config)) == f"python -m src.train {kept} +tuned=result"
+    params = {"trainer.learning_rate": 2e-4, "loss.name": "cosent", "model.revision": "1.10"}
+    named = """trainer.learning_rate=0.0002 loss.name=cosent 'model.revision="1.10"'"""
+    assert training_command(SweepStudy(finished.config), params) == f"python -m src.train {kept} {named}"
+    monkeypatch.chdir(tmp_path)
+    study = SweepStudy(replace(finished.config, folder="experiments/second"))
+    assert training_command(study, params) == f"python -m src.train {kept} +tuned=second"
 
 
-def test_the_command_for_a_winner_whose_name_has_a_blank_is_quoted_for_shell_and_hydra(sweep_config: Sweep) -> None:
-    config = sweep_config()
-    command = training_command(SweepStudy(replace(config, folder=f"{config.folder}/방 과 침대")))
+def test_the_command_for_a_winner_whose_name_has_a_blank_is_quoted_for_shell_and_hydra(
+    sweep_config: Sweep, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = training_command(SweepStudy(replace(sweep_config(), folder="experiments/방 과 침대")), {})
     assert shlex.split(command)[-1] == '+tuned="방 과 침대"'
 
 

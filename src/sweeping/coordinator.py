@@ -27,7 +27,7 @@ from src.sweeping.winner import log_winning_model, train_winner
 from src.sweeping.workers import check_tracking, run_processes, run_tasks
 from src.tracking import Run, known_run, run_tags, start_run, sync_command, sync_journals
 from src.tracking.tags import SHAPE
-from src.utils.errors import TrainingDiverged, require
+from src.utils.errors import TrainingDiverged, UserError, require
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,19 @@ def run_sweep(config: SweepSettings, pairs: ExampleSet) -> Result | None:
     study = SweepStudy(config)
     with closing(Leadership(study)) as leadership:
         join_study(study, leadership, keep_results=damaged)
-        if ended_elsewhere(study) or not (leadership.acquire() or run_follower(study, parts, leadership)):
+        if ended_elsewhere(study):
             return None
-        return run_leader(study, pairs, parts, leadership)
+        leads = leadership.acquire() or run_follower(study, parts, leadership)
+        result = run_leader(study, pairs, parts, leadership) if leads else None
+    send_journals(study)
+    return result
+
+
+def send_journals(study: SweepStudy) -> None:
+    """Send what the runs of this machine could not record in an outage; log how much is left."""
+    left = sum(report.left for report in sync_journals(study.folder, study.config.tracking))
+    command = sync_command(study.folder, study.config.tracking.uri)
+    log_behind(f"{left} entries wait in {study.folder}: run {command}" if left else None)
 
 
 def check_searched_losses(config: SweepSettings, examples: ExampleSet) -> None:
@@ -109,20 +119,13 @@ def run_leader(study: SweepStudy, pairs: ExampleSet, parts: list[ExampleSet], le
         study.state.save(plan.state(parent.run_id))
         trainings = Trainings(study, parts)
         search(study, TrialRunner(trainings), parent)
-        if not leadership.acquire():
-            log.warning(f"{study.get_attr(LEADER)} has become the leader, and trains the winner.")
-            return None
-        result = conclude(study, trainings, pairs, parent)
-    left = sum(report.left for report in sync_journals(study.folder, study.config.tracking))
-    command = sync_command(study.folder, study.config.tracking.uri)
-    log_behind(f"{left} entries wait in {study.folder}: run {command}" if left else None)
-    return result
+        return conclude(study, trainings, pairs, parent, leadership)
 
 
 def run_follower(study: SweepStudy, parts: list[ExampleSet], leadership: Leadership) -> bool:
     """Run trials of a sweep that another process leads; return whether this process has to lead now."""
     log.info(f"Running trials for the sweep led by {study.get_attr(LEADER)}.")
-    while study.state.load() is None or not study.trials():
+    while study.state.load() is None or study.active < study.config.sweep.trials:
         if leadership.acquire():
             return True
         time.sleep(1)
@@ -142,12 +145,21 @@ def run_follower(study: SweepStudy, parts: list[ExampleSet], leadership: Leaders
 
 
 def search(study: SweepStudy, runner: TrialRunner, parent: Run) -> None:
-    """Run trials until `sweep.trials` are completed or pruned."""
-    sweep = study.config.sweep
+    """Run trials until `sweep.trials` are completed or pruned.
+
+    Raises `UserError` if all trials fail that are run, `sweep.failures` times in a row: each time new workers run them.
+    """
+    sweep, fruitless = study.config.sweep, 0
     first = None if sweep.sampler == "grid" else study.recipe
-    while study.done < sweep.trials:
+    while (done := study.done) < sweep.trials:
         study.fill_queue(sweep.trials, first)
         run_trials(study, runner, parent.run_id)
+        fruitless = 0 if study.done > done else fruitless + 1
+        if fruitless == sweep.failures:
+            raise UserError(
+                f"expected trials that end, found that all have failed {fruitless} times in a row (the last:"
+                f" {study.last_reason()}): remove the cause and run the same command again, or raise sweep.failures."
+            )
     parent.close_children()
 
 
@@ -162,13 +174,21 @@ def run_trials(study: SweepStudy, runner: TrialRunner, parent_run: str) -> None:
         runner.run_all(parent_run)
 
 
-def conclude(study: SweepStudy, trainings: Trainings, pairs: ExampleSet, parent: Run) -> Result:
-    """Confirm the best trials, train with the winner's params on all of train, report, and return that result."""
-    while True:
+def conclude(
+    study: SweepStudy, trainings: Trainings, pairs: ExampleSet, parent: Run, leadership: Leadership
+) -> Result | None:
+    """Confirm the best trials, train with the winner's params on all of train, report, and return that result.
+
+    Returns None if another process has become the leader meanwhile.
+    """
+    result = None
+    while result is None:
         ranking = rank(confirm(trainings, parent.run_id), trainings.metric, study.config.sweep.seed)
+        if not leadership.acquire():
+            log.warning(f"{study.get_attr(LEADER)} has become the leader, and trains the winner.")
+            return None
         with suppress(TrainingDiverged):  # this trial is now excluded: choose among the others
             result = train_winner(ranking[0], trainings, pairs, parent)
-            break
     winner = ranking[0]
     won = f"Trial {winner.number:03d} has won with {describe(winner.params)}; {compare_with_recipe(study, ranking)}"
     parent.set_description(f"{won}: {describe_result(result, pairs)}")

@@ -17,7 +17,7 @@ from src.sweeping.space import Params
 from src.sweeping.study import SweepStudy
 from src.sweeping.trainings import Trainings, excluded_if_diverged
 from src.tracking import PARENT
-from src.utils.errors import TrainingDiverged, UserError, shorten
+from src.utils.errors import TrainingDiverged, UserError
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +100,9 @@ def _log_confirmation(eligible: list[int], top_k: int, recipe: int | None, seeds
 
 
 def _none_finished(study: SweepStudy) -> str:
-    reasons = [shorten(trial.user_attrs["reason"]) for trial in study.trials() if "reason" in trial.user_attrs]
     return (
-        f"expected at least one finished trial, found none (the last: {reasons[-1]}): set sweep.pruner=none if they"
-        " were pruned, or search lower learning rates (sweep.space) under another name=NAME if they diverged."
+        f"expected at least one finished trial, found none (the last: {study.last_reason()}): set sweep.pruner=none if"
+        " they were pruned, or search lower learning rates (sweep.space) under another name=NAME if they diverged."
     )
 
 

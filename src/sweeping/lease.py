@@ -18,14 +18,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.sweeping.storage import DatabaseUnreachable, file_lock
-from src.sweeping.study import SweepStudy, remove_checkpoints, trial_id
+from src.sweeping.study import REASON, SweepStudy, remove_checkpoints, trial_id
 from src.utils.files import shared_lock
 
 log = logging.getLogger(__name__)
 
-LOCATION, DIED_AT, REASON = "location", "died_at", "reason"
+LOCATION, DIED_AT = "location", "died_at"
 """User attributes of a trial: host and folder of the process that runs it; its progress in per cent whenever that
-process died; why it was ended early or failed."""
+process died."""
 ATTEMPTS = 2
 """Times that a trial is run whose process dies at the same progress, as for want of memory."""
 
@@ -37,11 +37,18 @@ class Lease:
     trial: Trial
     number: int
     reported: dict[int, float]
-    """Values reported before an interruption, by progress in per cent."""
+    """Values reported so far, by progress in per cent."""
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.earlier_seconds = float(self.trial.user_attrs.get("seconds", 0))
+
+    def report(self, value: float, progress: int) -> None:
+        """Report the value at a progress in per cent, once."""
+        if progress not in self.reported:
+            self.trial.report(value, progress)
+            self.reported[progress] = value
+            self.set_attrs()
 
     def set_attrs(self, **attrs: Any) -> None:
         """Set user attributes of the trial, and update `seconds`, its running time without interruptions."""
@@ -65,7 +72,7 @@ def acquire_trial(study: SweepStudy) -> Iterator[Lease | None]:
         with _heartbeat(study, frozen):
             optuna_study = study.optuna_study(frozen.number)
             optuna_study.get_trials(deepcopy=False)  # Optuna's cache writes only to trials that it has read
-            yield Lease(Trial(optuna_study, trial_id(frozen)), frozen.number, frozen.intermediate_values)
+            yield Lease(Trial(optuna_study, trial_id(frozen)), frozen.number, dict(frozen.intermediate_values))
     finally:
         try:
             _requeue(study, frozen)

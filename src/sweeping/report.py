@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from src.evaluation.metrics import Metric
 from src.report.figures import save_figure, use_korean_font
 from src.sweeping.finalists import Finalist, compare_with_recipe
-from src.sweeping.study import STATES, SweepStudy
+from src.sweeping.study import REASON, STATES, SweepStudy
 from src.sweeping.view import format_ties, last_evaluation, training_command
 from src.tracking import Run
 from src.utils.files import write_text
@@ -49,7 +49,7 @@ def trial_table(study: SweepStudy, metric: Metric) -> pd.DataFrame:
             "steps": round(trial.user_attrs.get("steps", 0) * _progress(trial) / 100),
             "seconds": trial.user_attrs.get("seconds", math.nan),
             **trial.params,
-            "reason": trial.user_attrs.get("reason", ""),
+            REASON: trial.user_attrs.get(REASON, ""),
         }
         for trial in study.trials()
         if trial.params
@@ -80,7 +80,7 @@ def save_best(study: SweepStudy, ranking: list[Finalist], metric: Metric) -> Pat
     for key, value in winner.params.items():
         OmegaConf.update(params, key, value)
     head = (
-        f"# @package _global_\n# {training_command(study)}\n"
+        f"# @package _global_\n# {training_command(study, winner.params)}\n"
         f"# Trial {winner.number}, the best of {study.done}: {metric.label} {winner.confirmed} on"
         f" {f'{folds} folds' if folds else 'the validation part'} of train; {compare_with_recipe(study, ranking)}.\n"
     )

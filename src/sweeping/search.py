@@ -1,6 +1,7 @@
 """Samplers and pruners of a sweep."""
 
 import math
+from decimal import Decimal
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -65,4 +66,9 @@ def _grid_values(key: str, distribution: BaseDistribution) -> list[Param]:
             f" sweep.space.{key} choices, or set another sampler."
         )
     count = round((distribution.high - distribution.low) / distribution.step) + 1
-    return [distribution.low + index * distribution.step for index in range(count)]
+    low, step = (
+        Decimal(str(distribution.low)),
+        Decimal(str(distribution.step)),
+    )  # 2e-5 + 3 * 1e-5 is not 5e-5
+    kind = int if isinstance(distribution, IntDistribution) else float
+    return [kind(low + index * step) for index in range(count)]

@@ -13,7 +13,7 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.samplers import RandomSampler
 from optuna.storages import get_storage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from src.config import SweepSettings
 from src.config.schema import LOCATIONS
@@ -25,6 +25,7 @@ from src.sweeping.space import Params, build_space, current_params, sweep_folder
 from src.sweeping.storage import open_storage
 from src.tracking.journal import FOLDER as JOURNALS
 from src.training.checkpoints import CHECKPOINTS
+from src.utils.errors import shorten
 from src.utils.files import remove, remove_except
 
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -33,6 +34,8 @@ FOLDS = "sweep.folds"
 """Setting that is in the state of every sweep since trials count with their last evaluation."""
 LEADER, STATE, END = "leader", "state", "end"
 """User attributes of a study."""
+REASON = "reason"
+"""User attribute of a trial: why it was ended early or failed."""
 OPERATIONAL_KEYS = ("trials", "workers", "engine", "storage", "heartbeat", "failures", "confirm")
 MUTABLE_SETTINGS = (*LOCATIONS, "published", "trainer.threads", *(f"sweep.{key}" for key in OPERATIONAL_KEYS))
 """Settings that may differ from one start of a sweep to the next."""
@@ -89,6 +92,16 @@ class SweepStudy:
         """The number of completed and pruned trials."""
         return len(self.trials(*DONE))
 
+    @property
+    def active(self) -> int:
+        """The number of trials that are done, running or waiting."""
+        return len(self.trials(*DONE, TrialState.RUNNING, TrialState.WAITING))
+
+    def last_reason(self) -> str:
+        """Return why the last of the trials with a reason was ended early or failed."""
+        reasons = [str(trial.user_attrs[REASON]) for trial in self.trials() if REASON in trial.user_attrs]
+        return shorten(reasons[-1]) if reasons else "of unknown cause"
+
     def set_attr(self, key: str, value: Any) -> None:
         """Set a user attribute of the study."""
         self.storage.set_study_user_attr(self.id, key, value)
@@ -127,13 +140,17 @@ class SweepStudy:
         Trials are numbered here, before any process runs them, so that concurrent processes cannot create too many.
         """
         waiting, known = self.trials(TrialState.WAITING), len(self.trials())
-        active = len(self.trials(*DONE, TrialState.RUNNING, TrialState.WAITING))
+        active = self.active
         for trial in waiting[max(len(waiting) - max(active - total, 0), 0) :]:
             self.storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
         for number in range(active, total):
             fixed = {"fixed_params": first} if number == known == 0 and first else {}
             new = optuna.create_trial(state=TrialState.WAITING, system_attrs=fixed)
             self.storage.create_new_trial(self.id, template_trial=new)
+
+    def is_running(self, trial: Trial) -> bool:
+        """Return whether the database has a trial as running, in whatever process."""
+        return bool(self.storage.get_trial(trial_id(trial)).state == TrialState.RUNNING)
 
     def tell(self, number: int, value: float | None = None, state: TrialState | None = None) -> None:
         """Store the outcome of a trial: its value, or the state PRUNED or FAIL."""
@@ -168,6 +185,6 @@ def plan_sweep(study: SweepStudy, parts: list[ExampleSet]) -> RunPlan:
     return plan_run(study.config, parts[0], study.state, "auto", advice, excluded=MUTABLE_SETTINGS)
 
 
-def trial_id(trial: FrozenTrial) -> int:
+def trial_id(trial: FrozenTrial | Trial) -> int:
     """Return the id of a trial in the database, which storages require although it is private in Optuna."""
     return trial._trial_id

@@ -13,7 +13,7 @@ from src.evaluation.metrics import Metric
 from src.sweeping.lease import Lease, acquire_trial
 from src.sweeping.space import Params, suggest
 from src.sweeping.storage import DatabaseUnreachable
-from src.sweeping.study import remove_checkpoints
+from src.sweeping.study import REASON, remove_checkpoints
 from src.sweeping.trainings import Trainings
 from src.sweeping.view import TrialView
 from src.tracking import PARENT
@@ -67,9 +67,7 @@ class TrialCallback:
         evaluation = self.evaluations * row.step // self.steps
         progress = 100 * (self.evaluations * self.part + evaluation) // (self.evaluations * self.parts)
         value = row.metrics[self.metric.name]
-        if progress not in self.lease.reported:
-            self.lease.trial.report(value, progress)
-            self.lease.set_attrs()
+        self.lease.report(value, progress)
         late = 2 * evaluation >= self.evaluations and progress < 100
         if late and self.prunes and self.lease.trial.should_prune():
             raise TrialPruned(f"pruned at {progress} % of the training with {self.metric.label} {value:.4f}")
@@ -105,12 +103,15 @@ class TrialRunner:
         try:
             self._train(lease, params, parent_run)
         except (TrialPruned, TrainingDiverged) as reason:
-            lease.set_attrs(reason=reason.problem if isinstance(reason, TrainingDiverged) else str(reason))
+            lease.set_attrs(**{REASON: reason.problem if isinstance(reason, TrainingDiverged) else str(reason)})
             self.study.tell(lease.number, state=TrialState.PRUNED)
         except DatabaseUnreachable:
             raise
         except Exception as error:
-            self._fail(lease, error)
+            if self.study.is_running(lease.trial):
+                self._fail(lease, error)
+            else:
+                log.warning(f"trial {lease.number} was taken by another process, as that of a dead one, meanwhile")
         remove_checkpoints(self.study.trial_folder(lease.number))
         self._remove_models()
         self.view.log_trial(lease.number, params, time.monotonic() - started)
@@ -130,7 +131,7 @@ class TrialRunner:
     def _fail(self, lease: Lease, error: Exception) -> None:
         log.warning(f"trial {lease.number} failed:\n{traceback.format_exc()}")
         reason = f"{type(error).__name__}: {error}"
-        lease.set_attrs(reason=reason[:1000])
+        lease.set_attrs(**{REASON: reason[:1000]})
         self.study.tell(lease.number, state=TrialState.FAIL)
         self.failures += 1
         if self.failures >= self.study.config.sweep.failures:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from src.config.words import describe
 from src.data import ExampleSet
 from src.sweeping.finalists import Finalist, compare_with_recipe
-from src.sweeping.space import Params, training_config, values
+from src.sweeping.space import Param, Params, training_config, values
 from src.sweeping.study import STATES, SweepStudy
 from src.utils.console import log_table, relative_to_cwd
 
@@ -102,14 +102,23 @@ def format_ties(ranking: list[Finalist]) -> str:
     )
 
 
-def training_command(study: SweepStudy) -> str:
-    """Return the shell command that trains with the winner's params and this sweep's overrides of other keys."""
+def training_command(study: SweepStudy, params: Params) -> str:
+    """Return the shell command that trains with the winner's params and this sweep's overrides of other keys.
+
+    They are named as +tuned=NAME, which finds the best.yaml in experiments/NAME, or one by one for another folder.
+    """
     overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     keys = {one: one.lstrip("+~").partition("=")[0] for one in overrides}
     kept = [one for one, key in keys.items() if not key.startswith("sweep.") and key not in (*study.space, RUN_NAME)]
-    name = study.folder.parent.name
-    tuned = name if PLAIN.fullmatch(name) else f'"{name}"'  # a text for Hydra, also 1.10
-    return shlex.join(["python", "-m", "src.train", *kept, f"+tuned={tuned}"])
+    folder = study.folder.parent
+    is_found = folder.resolve().parent == Path("experiments").resolve()
+    chosen = {"+tuned": folder.name} if is_found else params
+    return shlex.join(["python", "-m", "src.train", *kept, *(f"{key}={_quoted(chosen[key])}" for key in chosen)])
+
+
+def _quoted(value: Param) -> str:
+    """Return a value as Hydra reads it; a text that looks like a number, such as 1.10, needs quotation marks."""
+    return f'"{value}"' if isinstance(value, str) and not PLAIN.fullmatch(value) else str(value)
 
 
 def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:
@@ -129,4 +138,4 @@ def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:
         rows["ahead of"] = "; ".join(behind) or "none"
     rows["settings"] = str(relative_to_cwd(best))
     log_table(f"{study.name}: {study.done} trials", rows)
-    log.info(f"train with it: {training_command(study)}")  # not in the table, which would break the line
+    log.info(f"train with it: {training_command(study, winner.params)}")  # not in the table, which would break the line

@@ -57,7 +57,7 @@ def winner_config(study: SweepStudy, winner: Finalist, sizes: list[int]) -> Conf
 def log_winning_model(winner: Finalist, trainings: Trainings, parent: Run) -> None:
     """Record the winning trial's model in its MLflow run, unless it is recorded already; of several folds none."""
     study = trainings.study
-    tracking = replace(study.config.tracking, models=True, register=False, champion="off")
+    tracking = replace(study.config.tracking, models=True, register=False, champion="off", system_metrics=False)
     folder = str(study.trial_folder(winner.number))
     config = replace(training_config(study.config), folder=folder, tracking=tracking)
     run_id = known_run(config, study.trials()[winner.number].user_attrs.get("run_id"))

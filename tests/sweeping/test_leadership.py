@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +14,13 @@ from src.data import load_examples
 from src.sweeping import coordinator
 from src.sweeping.coordinator import ended_elsewhere, join_study, run_follower
 from src.sweeping.leadership import Leadership
+from src.sweeping.space import training_config
 from src.sweeping.study import SweepStudy, plan_sweep
 from src.sweeping.trainings import split_validation
 from src.sweeping.trials import TrialRunner
+from src.tracking import start_run
 from tests.sweeping.test_study import with_sweep
+from tests.tracking.conftest import locked, recorded_runs
 
 Sweep = Callable[..., SweepSettings]
 Make = Callable[[SweepStudy], TrialRunner]
@@ -103,6 +108,47 @@ def test_a_follower_leads_if_the_leader_has_ended_before_the_first_trial(
     first.close()
     assert follow(machines[1], second)
     second.close()
+
+
+def test_a_follower_waits_for_the_further_trials_of_a_sweep(
+    machines: list[SweepStudy], follow: Callable[..., bool], make_runner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = map(join, machines)
+    start_leading(machines[0])
+    make_runner(machines[0]).run_all("parent")
+    machines[1].config.sweep.trials = 3
+    monkeypatch.setattr(coordinator.time, "sleep", lambda _: machines[0].fill_queue(3, None))
+    assert not follow(machines[1], second)
+    assert machines[1].done == 3
+    first.close()
+
+
+def test_a_follower_sends_what_its_runs_could_not_record(
+    machines: list[SweepStudy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = machines[1].config
+    trial = replace(training_config(config), folder=str(machines[1].folder / "trials" / "0000"))
+    with start_run(trial, {}):
+        pass
+    with locked(trial), start_run(trial, {}) as late:
+        late.log_metrics({"loss": 1.0}, 1)
+    leadership = join(machines[0])
+    monkeypatch.setattr(coordinator, "run_follower", lambda *_: False)
+    assert coordinator.run_sweep(config, load_examples(config.data)) is None
+    assert [run.data.metrics.get("loss") for run in recorded_runs(trial)] == [1.0, None]
+    leadership.close()
+
+
+def test_the_winner_is_left_to_another_leader(
+    machines: list[SweepStudy], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = map(join, machines)
+    monkeypatch.setattr(coordinator, "confirm", lambda *_: [])
+    monkeypatch.setattr(coordinator, "train_winner", lambda *_: pytest.fail("trained a second winner"))
+    nothing: Any = SimpleNamespace(run_id="parent", metric=None)
+    assert coordinator.conclude(machines[1], nothing, nothing, nothing, second) is None
+    assert "has become the leader, and trains the winner" in capsys.readouterr().out
+    first.close()
 
 
 def test_a_sweep_that_has_ended_elsewhere_is_not_repeated_unless_more_trials_are_wanted(

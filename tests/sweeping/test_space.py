@@ -80,7 +80,11 @@ def test_an_invalid_space_is_refused_with_its_key(entries: dict[str, Any], words
 
 def test_a_grid_has_every_value_and_needs_steps(tiny_config: TinyConfig) -> None:
     stepped = build_space({"trainer.warmup_ratio": {"low": 0.0, "high": 0.3, "step": 0.1}}, tiny_config())
-    assert build_grid(stepped)["trainer.warmup_ratio"] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert build_grid(stepped)["trainer.warmup_ratio"] == [0, 0.1, 0.2, 0.3]
+    rates = build_space({"trainer.learning_rate": {"low": 2e-5, "high": 5e-5, "step": 1e-5}}, tiny_config())
+    assert build_grid(rates)["trainer.learning_rate"] == [2e-5, 3e-5, 4e-5, 5e-5]
+    sizes = build_space({"trainer.batch_size": {"low": 4, "high": 8, "step": 2, "integer": True}}, tiny_config())
+    assert [repr(size) for size in build_grid(sizes)["trainer.batch_size"]] == ["4", "6", "8"]
     continuous = build_space({"trainer.warmup_ratio": {"low": 0.0, "high": 0.3}}, tiny_config())
     with pytest.raises(UserError, match=r"trainer\.warmup_ratio"):
         build_grid(continuous)

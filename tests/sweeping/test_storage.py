@@ -10,6 +10,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from src.config import SweepSettings
+from src.config.commands import SweepConfig
 from src.sweeping import storage
 from src.sweeping.coordinator import parent_config
 from src.sweeping.storage import DatabaseUnreachable, open_storage, set_damaged_study_aside
@@ -104,6 +105,11 @@ def test_a_database_that_does_not_answer_is_waited_for(
     with pytest.raises(DatabaseUnreachable, match="expected a database that answers, found none") as refused:
         patience.call(outage(1))
     assert SECRET not in str(refused.value)
+
+
+def test_a_database_that_is_waited_for_costs_no_living_process_its_trial() -> None:
+    heartbeat = SweepConfig().heartbeat
+    assert 3 * heartbeat > heartbeat + storage.PATIENCE  # the last one may have been an interval before the silence
 
 
 def test_other_errors_of_a_database_pass_through(sweep_config: Sweep) -> None:

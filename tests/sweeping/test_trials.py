@@ -1,6 +1,7 @@
 """Trials: pruning, failures, divergence, and models that are kept."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,9 +11,11 @@ from optuna.trial import TrialState
 
 from src.config import SweepSettings
 from src.evaluation.metrics import SPEARMAN, leading_metric
-from src.sweeping.lease import acquire_trial
+from src.sweeping import coordinator
+from src.sweeping.lease import Lease, acquire_trial
 from src.sweeping.search import build_pruner
-from src.sweeping.study import SweepStudy
+from src.sweeping.space import Params
+from src.sweeping.study import SweepStudy, trial_id
 from src.sweeping.trials import TrialCallback, TrialPruned, TrialRunner
 from src.training import CurveRow
 from src.utils.errors import TrainingDiverged, UserError
@@ -68,6 +71,42 @@ def test_a_failed_trial_is_not_counted_and_several_end_the_sweep(
     assert study.done == 4
 
 
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.WAITING])
+def test_a_trial_that_another_process_has_taken_meanwhile_is_no_failure(
+    state: TrialState, sweep_config: Sweep, open_study: Open, make_runner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(sweep_config(trials=2, failures=1))
+    runner = make_runner(study)
+    run, taken = runner.trainings.run, []
+
+    def slow(params: Params, folder: Path, tags: dict[str, str], *others: Any, **options: Any) -> Any:
+        if tags["trial.number"] == "0" and not taken:
+            taken.append(study.trials()[0])
+            study.storage.set_trial_state_values(trial_id(taken[0]), state, [0.25] if state.is_finished() else None)
+        return run(params, folder, tags, *others, **options)
+
+    monkeypatch.setattr(runner.trainings, "run", slow)
+    runner.run_all("parent")
+    assert (study.done, runner.failures, len(study.trials())) == (2, 0, 2)
+    assert (study.trials()[0].value == 0.25) == state.is_finished()
+
+
+def test_workers_whose_trials_all_fail_do_not_run_for_ever(
+    sweep_config: Sweep, open_study: Open, make_runner: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = open_study(sweep_config(trials=2, failures=2))
+
+    def run_trials(*_: object) -> None:
+        for trial in study.trials(TrialState.WAITING):
+            study.storage.set_trial_user_attr(trial_id(trial), "reason", "OSError: no space left")
+            study.storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
+
+    monkeypatch.setattr(coordinator, "run_trials", run_trials)
+    parent: Any = SimpleNamespace(run_id="parent", close_children=lambda: None)
+    with pytest.raises(UserError, match=r"all have failed 2 times in a row \(the last: OSError: no space left\)"):
+        coordinator.search(study, make_runner(study), parent)
+
+
 def test_a_training_that_diverges_is_pruned_with_the_reason(
     sweep_config: Sweep, open_study: Open, make_runner: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,9 +131,9 @@ def test_only_the_best_trials_keep_their_models(sweep_config: Sweep, open_study:
 
 def outcomes(prunes: bool, part: int = 0, parts: int = 1) -> list[bool]:
     """Return for each of eight evaluations whether a pruner that stops everything can stop the trial there."""
-    trial = SimpleNamespace(report=lambda value, step: None, should_prune=lambda: True)
-    lease: Any = SimpleNamespace(trial=trial, reported={}, set_attrs=lambda **_: None)
-    callback = TrialCallback(lease, leading_metric("scored"), 8, part, parts, prunes)
+    ignored = dict.fromkeys(("report", "set_user_attr"), lambda *_: None)
+    trial: Any = SimpleNamespace(should_prune=lambda: True, user_attrs={}, **ignored)
+    callback = TrialCallback(Lease(trial, 0, {}), leading_metric("scored"), 8, part, parts, prunes)
     callback.on_train_begin(80, 0)
     stopped = []
     for step in range(10, 81, 10):
@@ -160,3 +199,17 @@ def test_trainings_of_any_length_are_compared_at_the_same_points(sweep_config: S
             points.append(list(study.trials()[lease.number].intermediate_values))
     assert points[1:] == [[12, 25, 37, 50, 62, 75, 87, 100]] * 5
     assert set(points[0]) <= set(points[1])
+
+
+def test_evaluations_at_the_same_per_cent_are_reported_once(
+    sweep_config: Sweep, open_study: Open, recwarn: pytest.WarningsRecorder
+) -> None:
+    study = open_study(sweep_config(trials=1, pruner="none"))
+    with acquire_trial(study) as lease:
+        assert lease is not None
+        callback = TrialCallback(lease, leading_metric("scored"), evaluations=160)
+        callback.on_train_begin(160, 0)
+        for step in range(1, 161):
+            callback.on_evaluate(CurveRow(step / 160, step, 0.1, 0.1, {SPEARMAN: step / 160}))
+    assert len(study.trials()[0].intermediate_values) == 101
+    assert not [each for each in recwarn if "already reported" in str(each.message)]
