@@ -5,6 +5,7 @@ prints the addresses there.
 """
 
 import logging
+import sqlite3
 import sys
 from argparse import RawTextHelpFormatter
 from contextlib import suppress
@@ -16,6 +17,7 @@ from src.config.tracking import (
     check_uri,
     default_uri,
     engine_uri,
+    is_foreign,
     is_missing,
     redact,
     sqlite_path,
@@ -52,6 +54,9 @@ def run(port: int, host: str, uri: str) -> None:
         return
     if is_missing(uri):
         raise UserError(f"{redact(uri)}: expected an MLflow store, found no such file: train first, or set --uri.")
+    with suppress(sqlite3.Error):  # the server will say what is wrong
+        if is_foreign(uri):
+            raise UserError(f"{redact(uri)}: expected an MLflow store, found a database of another program: set --uri.")
     check_port(host, port)
     address = f"http://{host}:{port}"
     log.info(f"Starting the MLflow UI on {address} …")

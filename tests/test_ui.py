@@ -4,9 +4,11 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -88,6 +90,14 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert left.value.code == 2
     error = capsys.readouterr().err
     assert said in error and len(error.strip().splitlines()) == 1 and "secret" not in error
+
+
+def test_a_database_of_another_program_is_not_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        connection.execute("CREATE TABLE trials (number)")
+    with pytest.raises(SystemExit):
+        main(["--uri", f"sqlite:///{tmp_path}/study.db"])
+    assert "expected an MLflow store, found a database of another program" in capsys.readouterr().err
 
 
 def test_a_server_that_cannot_start_is_reported_with_its_last_lines(

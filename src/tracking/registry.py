@@ -160,13 +160,18 @@ def log_files(uri: str, experiment: str, name: str, files: list[Path], tags: dic
 
     Raises `UserError` if the store cannot be used.
     """
+    limit_requests_outside_training()
     tracking = TrackingConfig(uri=uri)
     try:
         client, experiment_id = open_store(tracking, experiment)
         run_id = str(client.create_run(experiment_id, tags=tags, run_name=name[:NAME_LENGTH]).info.run_id)
-        for file in files:
-            client.log_artifact(run_id, str(file))
-        client.set_terminated(run_id)
+        status = "FAILED"
+        try:
+            for file in files:
+                client.log_artifact(run_id, str(file))
+            status = "FINISHED"
+        finally:
+            client.set_terminated(run_id, status)
     except STORE_ERRORS as error:
         raise store_error(error, uri) from error
     return run_id

@@ -52,14 +52,19 @@ def mend_paths(uri: str) -> None:
 
 def _moved_roots(runs: list[tuple[str, str]], here: Path) -> Iterator[tuple[str, str]]:
     """Yield the address of each moved folder of artifacts, with its present one; both end with a slash."""
+    settled: set[str] = set()
     for address, run_id in runs:
+        if address in settled:
+            continue
         location = _path(address)
         old = location.parent
         places = [base.joinpath(*old.parts[-depth:]) for base in (here, here.parent) for depth in (1, 2)]
         if any(old.exists() and place.exists() and old.samefile(place) for place in places):
+            settled.add(address)
             continue
         for place in places:
             if (place / location.name / run_id).is_dir():
+                settled.add(address)
                 yield address[: address.rstrip("/").rfind("/") + 1], f"{place.as_uri()}/"
                 break
 

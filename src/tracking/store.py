@@ -12,11 +12,20 @@ import mlflow
 from mlflow.entities import Experiment, LifecycleStage
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import InvalidUrlException, MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.config.tracking import SQLITE, TrackingConfig, engine_uri, redact, redact_message, sqlite_path
+from src.config.tracking import (
+    SQLITE,
+    TrackingConfig,
+    engine_uri,
+    is_foreign,
+    redact,
+    redact_message,
+    sqlite_path,
+)
 from src.tracking.database import create_database, database_lock, has_tables, probe_sqlite, set_damaged_store_aside
 from src.tracking.relocation import mend_paths
 from src.tracking.tags import JOURNAL_TAG, SHAPE
@@ -27,6 +36,7 @@ SQLITE_OUTAGES = ("database is locked", "is full", "disk I/O error")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 """Exceptions raised for a store that cannot be used."""
+EXISTS = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
 
 logging.getLogger("alembic").setLevel(logging.ERROR)
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -79,7 +89,12 @@ def store_error(error: Exception, uri: str) -> UserError:
 
 
 def connect(uri: str) -> MlflowClient:
-    """Return a client of the store and its registry; correct the paths of artifacts of a moved SQLite file."""
+    """Return a client of the store and its registry; correct the paths of artifacts of a moved SQLite file.
+
+    Raises `MlflowException` for an SQLite file of another program, to which MLflow would add its tables.
+    """
+    if is_foreign(uri):
+        raise MlflowException("a database of another program")
     mend_paths(uri)
     return MlflowClient(engine_uri(uri), registry_uri=engine_uri(uri))
 
@@ -122,7 +137,12 @@ def _experiment_id(client: MlflowClient, name: str, tracking: TrackingConfig) ->
     if known is None:
         folder = tracking.artifacts_folder
         location = folder and (folder / name).resolve().as_uri()
-        return str(client.create_experiment(name, artifact_location=location, tags=changed_tags({})))
+        try:
+            return str(client.create_experiment(name, artifact_location=location, tags=changed_tags({})))
+        except MlflowException as error:
+            if error.error_code != EXISTS:
+                raise
+        known = client.get_experiment_by_name(name)  # another machine has made it in this moment
     if known.lifecycle_stage == LifecycleStage.DELETED:
         restore = f"MLFLOW_TRACKING_URI={tracking.uri} mlflow experiments restore --experiment-id {known.experiment_id}"
         raise UserError(

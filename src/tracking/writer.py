@@ -189,7 +189,7 @@ class StoreWriter:
                 self._terminate(run, "KILLED", int(time.time() * 1000))
 
     def _end(self, at: int, status: str) -> None:
-        if status != "FINISHED" or not self._is_finished(self.run_id):
+        if not self._is_finished(self.run_id):  # a finished run is only amended, also where that is interrupted
             self._terminate(self.client.get_run(self.run_id), status, at)
 
     def _is_finished(self, run_id: str) -> bool:

@@ -14,8 +14,8 @@ signal.siginterrupt(signal.SIGINT, False)  # as Polars does
 import src.tracking
 
 child = subprocess.Popen(["sleep", "60"])
-subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -INT {os.getpid()}"])
 try:
+    subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -INT {os.getpid()}"])
     child.wait()
 except KeyboardInterrupt:
     print("interrupted", child.poll())

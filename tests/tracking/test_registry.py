@@ -1,18 +1,24 @@
 """Models in the store: their names, metrics and data sets, and timeouts of uploads."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
+from mlflow.exceptions import MlflowException
 
 from src.config import Config
 from src.data import ExampleSet, digest, load_examples
 from src.encoder import base_of
 from src.evaluation.metrics import NDCG, SPEARMAN
-from src.tracking import RECIPE, registry, start_run
+from src.tracking import RECIPE, list_experiments, registry, start_run
+from src.tracking.store import open_store
+from src.utils.errors import UserError
 from tests.tracking.conftest import history, locked, recorded_runs, sync
 
 
@@ -117,3 +123,55 @@ def test_the_upload_of_a_model_has_a_longer_timeout_than_other_requests(
         run.log_model(tiny_encoder_folder, 1, {})
     assert set(timeouts) == {120}
     assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 1
+
+
+def test_an_experiment_that_another_machine_has_just_made_is_used(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_run(config, {}) as run:
+        pass
+    find, asked = MlflowClient.get_experiment_by_name, []
+
+    def late(client: MlflowClient, name: str) -> Any:
+        asked.append(name)
+        return find(client, name) if len(asked) > 1 else None
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", late)
+    _, found = open_store(config.tracking, "tiny")
+    assert found == MlflowClient(config.tracking.uri).get_run(run.run_id).info.experiment_id
+
+
+def test_a_run_whose_files_cannot_be_recorded_has_failed(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", full)
+    (tmp_path / "table.csv").touch()
+    with pytest.raises(UserError, match="No space left"):
+        registry.log_files(config.tracking.uri, "comparisons", "one and two", [tmp_path / "table.csv"], {})
+    client = MlflowClient(config.tracking.uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("comparisons").experiment_id])
+    assert run.info.status == "FAILED"
+
+
+def test_a_database_of_another_program_gets_no_tables(config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    optuna.create_study(storage=f"sqlite:///{path}")
+    before = tables(path)
+    config.tracking.uri = f"sqlite:///{path}"
+    for use in (
+        lambda: list_experiments(config.tracking.uri),
+        lambda: open_store(config.tracking, "tiny"),
+        lambda: registry.download_model("models:/tiny/1", config.tracking.uri, tmp_path),
+        lambda: start_run(config, {}).__enter__(),
+    ):
+        with pytest.raises((UserError, MlflowException), match="a database of another program"):
+            use()
+    assert tables(path) == before
+
+
+def tables(path: Path) -> list[tuple[str]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT name FROM sqlite_master ORDER BY name").fetchall()

@@ -53,6 +53,17 @@ def test_a_killed_run_keeps_its_journal_and_resumes_as_the_same_run(config: Conf
         assert again.run_id == resumed.run_id
 
 
+def test_a_finished_run_stays_finished_where_amending_it_is_interrupted(config: Config) -> None:
+    with start_run(config, {}) as run:
+        pass
+    ended = recorded_runs(config)[0].info.end_time
+    with pytest.raises(KeyboardInterrupt), start_run(config, {}, former=run.run_id) as amended:
+        amended.set_tags({"more": "yes"})
+        raise KeyboardInterrupt
+    (found,) = recorded_runs(config)
+    assert (found.info.status, found.info.end_time, found.data.tags["more"]) == ("FINISHED", ended, "yes")
+
+
 @pytest.mark.parametrize("first", ["child", "."])
 def test_children_belong_to_their_parent_in_either_order_of_sending(first: str, config: Config) -> None:
     folder = Path(config.folder)
