@@ -49,6 +49,31 @@ def test_a_benchmark_with_triplets_has_their_leading_metric(tmp_path: Path, tiny
     assert "| MB | nDCG@10 | ours is |" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("growth", ["bench.growth=true", "bench.sizes=[100,200]", "bench.growth_steps=2"]),
+        ("ablation", ["bench.ablation=true", "bench.rounds=1", "bench.max_steps=2", "trainer.precision=fp32"]),
+    ],
+)
+def test_growth_and_ablation_are_measured_and_stored(
+    kind: str, options: list[str], tmp_path: Path, tiny_encoder_folder: Path, pairs_file: Path
+) -> None:
+    overrides = ["model=hub", f"model.path={tiny_encoder_folder}", "trainer.batch_size=8", "name=tiny", "data=pairs"]
+    line = [sys.executable, "-m", "src.bench", *overrides, f"data.train={pairs_file}", f"data.dev={pairs_file}"]
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*line, *options], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "experiments" / "bench" / f"{kind}.json").read_text())
+    if kind == "growth":
+        assert [(row["pairs"], row["steps"]) for row in table["rows"]] == [(100, 2), (200, 2)]
+    else:
+        assert list(table["without"])[-1] == "nothing" and len(table["without"]) == 5
+        assert all(row["seconds"] > 0 for row in table["without"].values())
+    assert (tmp_path / "experiments" / "bench" / f"{kind}.md").read_text() in done.stdout
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [

@@ -21,10 +21,9 @@ from omegaconf import OmegaConf
 
 import src.prepare
 import src.train
-from src.cli import CONF, parser_command
+from src.cli import CONF
 from src.config import Config
 from src.data import digest, load_examples
-from src.report.__main__ import parser as report_parser
 from src.report.__main__ import run as report
 
 ROOT = CONF.parent
@@ -154,13 +153,6 @@ def test_preparing_twice_gives_the_same_bytes(tiny_config: TinyConfig) -> None:
         return {path.name: path.read_bytes() for path in (Path(tiny_config().folder) / "data").iterdir()}
 
     assert prepared() == prepared()
-
-
-def test_a_report_of_no_run_is_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        parser_command(report, report_parser())([str(tmp_path)])
-    assert left.value.code == 2
-    assert "found no metrics.json: train it first" in capsys.readouterr().err
 
 
 def test_a_second_time_does_nothing(clone: Path, dvc: Dvc) -> None:

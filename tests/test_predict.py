@@ -125,18 +125,27 @@ def test_an_input_that_changes_meanwhile_gives_no_output(
     assert not Path("scored.csv").exists()
 
 
-def test_small_chunks_give_equal_scores_and_encode_no_sentence_twice(
-    predict: Predict, pairs_file: Path, monkeypatch: pytest.MonkeyPatch
+def test_chunks_have_the_scores_of_the_library_and_encode_no_sentence_twice(
+    predict: Predict, pairs_file: Path, encoder: SentenceTransformer
 ) -> None:
-    expected = predict(pairs=str(pairs_file), output="expected.csv")
-    monkeypatch.setattr(tables.TextTable.chunks, "__defaults__", (3,))
-    monkeypatch.setattr("src.prediction.run.tracked.__defaults__", (3,))
-    chunks = predict(pairs=str(pairs_file), output="chunks.csv")
     given = pd.read_csv(pairs_file)
-    assert expected.encoded == chunks.encoded == len(set(given["sentence1"]) | set(given["sentence2"]))
-    np.testing.assert_allclose(
-        pd.read_csv("chunks.csv")["predicted"], pd.read_csv("expected.csv")["predicted"], atol=1e-6
-    )
+    many = pd.concat([given] * 60, ignore_index=True)
+    assert len(many) > 2 * tables.CHUNK_ROWS
+    many.to_csv("many.csv", index=False)
+    distinct = len(set(given["sentence1"]) | set(given["sentence2"]))
+    assert predict(pairs="many.csv", output="scored.csv").encoded == distinct
+    first, second = (encoder.encode(given[name].tolist()) for name in ("sentence1", "sentence2"))
+    expected = np.tile(encoder.similarity_pairwise(first, second), 60)
+    np.testing.assert_allclose(pd.read_csv("scored.csv")["predicted"], expected, atol=1e-6)
+    assert predict(pairs="many.csv", output="again.csv", cache_mb=0, batch_size=1).encoded > 2 * distinct
+    np.testing.assert_allclose(pd.read_csv("again.csv")["predicted"], expected, atol=1e-6)
+
+
+def test_the_meaning_of_quotation_marks_can_be_set(predict: Predict, tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text('sentence1\tsentence2\n"방"\t"집"\n', "utf-8")
+    for quoting, text in (("csv", "방"), ("none", '"방"')):
+        predict(pairs="p.tsv", quoting=quoting, output="scored.jsonl")
+        assert json.loads((tmp_path / "scored.jsonl").read_text("utf-8"))["sentence1"] == text
 
 
 def test_without_output_the_first_pairs_are_printed(

@@ -1,15 +1,13 @@
 """The command `python -m src.sync`: output, exit code and imports."""
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from src.cli import CONF, parser_command
+from src.cli import parser_command
 from src.config import Config
 from src.sync import parser, run
 from src.tracking import start_run
@@ -74,20 +72,3 @@ def test_a_mistake_is_one_sentence(argument: str, capsys: pytest.CaptureFixture[
         main([argument])
     assert left.value.code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
-
-
-def test_help_and_mistakes_are_answered_without_torch_and_mlflow() -> None:
-    code = """
-import sys
-from src.cli import parser_command
-from src.sync import parser, run
-for argument in ("--help", "--all", "nowhere"):
-    try:
-        parser_command(run, parser())([argument])
-    except SystemExit as left:
-        print(argument, left.code, {"torch", "mlflow", "transformers"} & set(sys.modules))
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=CONF.parent, capture_output=True, text=True, check=True)
-    assert "usage: python -m src.sync [FOLDER …] [uri=URI]" in done.stdout
-    for answer in ("--help 0 set()", "--all 2 set()", "nowhere 2 set()"):
-        assert answer in done.stdout

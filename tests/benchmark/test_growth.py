@@ -39,9 +39,11 @@ def test_each_number_of_pairs_is_trained_for_the_same_steps_with_one_evaluation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     commands: list[list[str]] = []
+    folders: list[Path] = []
 
     def trained(trainings: dict[str, list[str]], folder: Path) -> dict[str, Result]:
         commands.extend(trainings.values())
+        folders.append(folder)
         result = make_result(startup_seconds=len(pd.read_parquet(tmp_path / "train.parquet")) / 100)
         return dict.fromkeys(trainings, result)
 
@@ -50,7 +52,7 @@ def test_each_number_of_pairs_is_trained_for_the_same_steps_with_one_evaluation(
     data = ExampleSet(PAIRS, PAIRS, None, "files", Provenance("pairs", None, None, "ko", None), ())
     table, markdown = growth.measure_growth(settings, ["+experiment=review_sts"], data, tmp_path)
     assert [(row["pairs"], row["startup_seconds"]) for row in table["rows"]] == [(100, 1.0), (300, 3.0)]
-    assert table["data_source"] == "files"
+    assert table["data_source"] == "files" and len(set(folders)) == 2
     assert "| 300 | 3 | 20.0 | 300 |" in markdown
     for overrides in commands:
         assert overrides[0] == "+experiment=review_sts"

@@ -24,7 +24,8 @@ def overrides(tiny_encoder_folder: Path, tmp_path: Path) -> list[str]:
     pairs = write_pairs(tmp_path / "pairs.csv")
     data = ["name=tiny", "data=pairs", f"data.train={pairs}", f"data.dev={pairs}"]
     model = ["model=hub", "model.name=tests/tiny", f"model.path={tiny_encoder_folder}"]
-    return [*data, *model, "trainer.batch_size=4", "trainer.max_steps=20", "trainer.eval_steps=10", "trainer.threads=1"]
+    plain = ["trainer.threads=1", "trainer.precision=fp32"]  # a probe beside other tests may find another precision
+    return [*data, *model, *plain, "trainer.batch_size=4", "trainer.max_steps=20", "trainer.eval_steps=10"]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from socket import create_server
 
@@ -132,14 +131,12 @@ def test_a_model_in_the_cache_is_loaded_without_a_request_to_the_hub(
 
 
 @pytest.mark.usefixtures("hf_cache")
-def test_an_unreachable_hub_is_reported_within_15_seconds_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_reported_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        start = time.monotonic()
         with pytest.raises(UserError) as error:
             load_encoder(HubEncoder(name=NAME))
-        assert time.monotonic() - start < 15
     for advice in (NAME, "model.path=FOLDER", "HF_HOME", "model=e5_small_ko"):
         assert advice in str(error.value)
 

@@ -72,9 +72,12 @@ def test_the_curve_starts_with_the_encoder_before_training(tiny_config: TinyConf
     assert math.isnan(first.training_loss)
 
 
-def test_the_same_seed_gives_the_same_weights_and_curve(tiny_config: TinyConfig) -> None:
-    first, weights = train(tiny_config(FP32))
-    second, again = train(tiny_config(FP32))
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_seed_gives_the_same_weights_and_curve(precision: str, threads: int, tiny_config: TinyConfig) -> None:
+    config = tiny_config(f"trainer.precision={precision}", f"trainer.threads={threads}")
+    first, weights = train(config)
+    second, again = train(config)
     assert torch.equal(weights, again)
     assert first.curve == second.curve
 

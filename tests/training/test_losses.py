@@ -1,11 +1,13 @@
 """Every loss is the same on packed batches as on those of sentence-transformers, value and gradients."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
+from torch.nn.functional import cosine_similarity, cross_entropy, relu
 
 from src.config.training import LOSS_NAMES, LossConfig
 from src.data.shapes import SHAPES
@@ -67,6 +69,49 @@ def test_packed_and_stock_losses_agree(
 def test_options_of_losses_agree_too(encoder: SentenceTransformer, tmp_path: Path) -> None:
     assert_same_loss(encoder, "triplets", LossConfig("mnrl", symmetric=True, scale=10), tmp_path, negatives=3)
     assert_same_loss(encoder, "triplets", LossConfig("triplet", margin=0.1), tmp_path)
+
+
+def cosines(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    return cosine_similarity(first[:, None], second[None], dim=-1)
+
+
+def hard_pairs(margin: float, distances: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the online contrastive loss: of right pairs farther than a wrong one, and wrong ones nearer than right."""
+    right, wrong = distances[labels == 1], distances[labels == 0]
+    far, near = right[right > wrong.min()], wrong[wrong < right.max()]
+    return far.pow(2).sum() + relu(margin - near).pow(2).sum()
+
+
+def test_options_of_losses_are_those_of_their_formulas(encoder: SentenceTransformer) -> None:
+    torch.manual_seed(1)
+    anchor, positive, negative = torch.randn(3, 6, 32)
+    labels, gold, rows = torch.tensor([1.0, 0, 1, 0, 1, 0]), torch.arange(6) / 5, torch.arange(6)
+    pairs = cosine_similarity(anchor, positive)
+    higher, lower = zip(*[(i, j) for i in range(6) for j in range(6) if gold[i] > gold[j]], strict=True)
+
+    def found(columns: list[torch.Tensor], given: torch.Tensor | None = None, **options: Any) -> torch.Tensor:
+        return build_loss(encoder, LossConfig(**options)).compute_loss_from_embeddings(columns, given)
+
+    def expect(value: torch.Tensor, expected: torch.Tensor) -> None:
+        torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-5)
+
+    for scale in (20.0, 5.0):
+        forward = cross_entropy(scale * cosines(anchor, torch.cat([positive, negative])), rows)
+        expect(found([anchor, positive, negative], name="mnrl", scale=scale), forward)
+        both = (
+            cross_entropy(scale * cosines(anchor, positive), rows),
+            cross_entropy(scale * cosines(positive, anchor), rows),
+        )
+        expect(found([anchor, positive], name="mnrl", scale=scale, symmetric=True), torch.stack(both).mean())
+        terms = (scale * (pairs[list(lower)] - pairs[list(higher)])).exp().sum()
+        expect(found([anchor, positive], gold, name="cosent", scale=scale), torch.log1p(terms))
+    for margin in (0.5, 0.1):
+        distances = cosine_similarity(anchor, negative) - cosine_similarity(anchor, positive)
+        expect(found([anchor, positive, negative], name="triplet", margin=margin), relu(distances + margin).mean())
+        contrastive = found([anchor, positive], labels, name="online_contrastive", margin=margin)
+        expect(contrastive, hard_pairs(margin, 1 - pairs, labels))
+    angles = [found([anchor, positive], gold, name="angle", scale=scale) for scale in (20.0, 5.0)]
+    assert angles[0] > angles[1] > 0
 
 
 @pytest.mark.parametrize("include_prompt", [True, False])

@@ -214,6 +214,26 @@ def test_the_highest_learning_rate_is_logged(used_rows: bool, encoder: SentenceT
     assert moved["encoder.layer.0.output.dense.weight"] < 1e-8 > moved["embeddings.word_embeddings.weight"]
 
 
+def test_gradients_are_clipped(tiny_encoder_folder: Path, tmp_path: Path) -> None:
+    moved = []
+    for norm in (1.0, 1e-10):  # the second is below the constant by which Adam avoids a division by 0
+        encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu")
+        before = weights_of(encoder)
+        train_on(encoder, SCORED, tmp_path, checkpoints=False, max_steps=3, max_grad_norm=norm)
+        moved.append((weights_of(encoder) - before).norm())
+    assert moved[1] < 0.1 * moved[0]
+
+
+def test_weight_decay_shrinks_what_has_no_gradient(tiny_encoder_folder: Path, tmp_path: Path) -> None:
+    for decay, expected in ((0.0, 1.0), (0.5, 1 - 0.5 * 1e-3)):
+        encoder = SentenceTransformer(str(tiny_encoder_folder), device="cpu")
+        unused = encoder[0].model.embeddings.word_embeddings.weight[-1]
+        before = unused.detach().clone()
+        settings: dict[str, Any] = {"weight_decay": decay, "used_rows": False, "warmup_ratio": 0.0}
+        train_on(encoder, SCORED, tmp_path, checkpoints=False, max_steps=1, **settings)
+        torch.testing.assert_close(encoder[0].model.embeddings.word_embeddings.weight[-1], before * expected)
+
+
 @pytest.mark.parametrize("used_rows", [True, False])
 def test_frozen_embeddings_stay_as_they_are(used_rows: bool, encoder: SentenceTransformer, tmp_path: Path) -> None:
     transformer = encoder[0].model
