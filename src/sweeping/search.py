@@ -66,9 +66,7 @@ def _grid_values(key: str, distribution: BaseDistribution) -> list[Param]:
             f" sweep.space.{key} choices, or set another sampler."
         )
     count = round((distribution.high - distribution.low) / distribution.step) + 1
-    low, step = (
-        Decimal(str(distribution.low)),
-        Decimal(str(distribution.step)),
-    )  # 2e-5 + 3 * 1e-5 is not 5e-5
+    # exact: as floats, 2e-5 + 3 * 1e-5 is not 5e-5
+    low, step = (Decimal(str(value)) for value in (distribution.low, distribution.step))
     kind = int if isinstance(distribution, IntDistribution) else float
     return [kind(low + index * step) for index in range(count)]
