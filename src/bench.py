@@ -14,7 +14,7 @@ from src.cli import hydra_command
 from src.config import BenchSettings
 from src.data import load_examples
 from src.utils.environment import device_name
-from src.utils.files import write_text
+from src.utils.files import path_of, write_text
 from src.utils.text import to_json
 
 log = logging.getLogger("src.bench")
@@ -35,7 +35,7 @@ def run(config: BenchSettings, overrides: list[str] | None = None) -> dict[str, 
     from src.training.precision import use_threads  # imports torch, which takes seconds: after the input checks
 
     table = {"machine": {"device": device_name(), "threads": use_threads(config.trainer.threads)}, **table}
-    path = Path(config.bench.folder) / name
+    path = path_of(config.bench.folder) / name
     write_text(path.with_suffix(".json"), to_json(table, indent=2) + "\n")
     write_text(path.with_suffix(".md"), markdown)
     log.info(markdown)

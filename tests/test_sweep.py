@@ -297,8 +297,8 @@ def test_the_command_for_the_winner_repeats_the_options_of_the_sweep(
         composed = compose_config("sweep", overrides=[*options, *searched], return_hydra_config=True)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", composed)
     kept = "+experiment=review_sts name=second 'data.sources=[sample]'"
-    params = {"trainer.learning_rate": 2e-4, "loss.name": "cosent", "model.revision": "1.10"}
-    named = """trainer.learning_rate=0.0002 loss.name=cosent 'model.revision="1.10"'"""
+    params = {"trainer.learning_rate": 2e-4, "loss.name": "cosent", "model.revision": "1.10", "model.dropout": None}
+    named = """trainer.learning_rate=0.0002 loss.name=cosent 'model.revision="1.10"' model.dropout=null"""
     assert training_command(SweepStudy(finished.config), params) == f"python -m src.train {kept} {named}"
     monkeypatch.chdir(tmp_path)
     study = SweepStudy(replace(finished.config, folder="experiments/second"))

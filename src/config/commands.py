@@ -76,8 +76,8 @@ class SweepConfig:
     storage: str | None = None
     """Database of the trials, such as postgresql://USER@HOST/NAME; empty: sweep/study.db in the result folder."""
     heartbeat: int = 40
-    """Seconds between heartbeats; a trial on another machine runs again after three intervals without one. Two of them
-    must be more than the minute for which a database that does not answer is waited for."""
+    """Seconds between heartbeats; a trial on another machine runs again after three intervals without one. If two are
+    less than the minute for which a database that does not answer is waited for, a trial may run twice."""
     failures: int = 3
     """Failed trials at which a process stops, and times that a dead worker is replaced; each start counts anew."""
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)

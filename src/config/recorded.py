@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from src.config.files import read_settings
+from src.config.model import HubEncoder
 from src.config.schema import Config, DataConfig, ModelConfig
 from src.config.tracking import TrackingConfig
 from src.config.training import LossConfig, TrainerConfig
 from src.utils.errors import UserError, shorten
+from src.utils.files import path_of
 
 
 def recorded_config(path: Path, folder: Path, tracking: TrackingConfig) -> Config:
@@ -34,6 +36,13 @@ def recorded_config(path: Path, folder: Path, tracking: TrackingConfig) -> Confi
             f"{path}: expected the settings of a run of this version, found {shorten(repr(error))}: check out the"
             " commit in its tag git.commit."
         ) from error
+
+
+def check_base(config: Config, of: str) -> None:
+    """Raise `UserError` if the base encoder of a finished run, `of`, was in a folder that is gone."""
+    path = config.model.path if isinstance(config.model, HubEncoder) else None
+    if path and not path_of(path).is_dir():
+        raise UserError(f"{of}: expected its base encoder in {path}, found no folder: restore it.")
 
 
 def _upgrade(trainer: dict[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def is_foreign(uri: str) -> bool:
         return False
     with closing(sqlite3.connect(database, timeout=2)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    return bool(tables) and "runs" not in tables
+    return bool(tables) and tables.isdisjoint({"experiments", "runs"})
 
 
 def check_uri(uri: str, key: str) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from src.config import Config
 from src.config.evaluation import AUTO, BASE, MergeConfig
+from src.config.recorded import check_base
 from src.data import ExampleSet, load_examples
 from src.data.examples import unordered_digest
 from src.data.sentences import Digests, trained_on
@@ -42,6 +43,7 @@ def run_merge(config: MergeConfig) -> Result:
     if config.base and not _is_own_base(config):
         check_address(config.base, "base")
     settings = settings_of(config.model[0], config.tracking)
+    check_base(settings, config.model[0])  # the gain of the merged model is that over it
     name = config.name or f"{settings.name}_merged"
     folder = path_of(config.folder) if config.folder else folders[0].absolute().parent / name
     if folder.resolve() in [each.resolve() for each in folders]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from src.config import Config
-from src.config.recorded import recorded_config
+from src.config.recorded import check_base, recorded_config
 from src.config.tracking import SQLITE, TrackingConfig
 from src.data import ExampleSet, digest, load_examples
 from src.evaluation.metrics import TRAINING_LOSS
@@ -42,6 +42,7 @@ def reproduce(reference: str, uri: str) -> float:
                 " merge again."
             )
         config = restore_config(stored / "config.yaml", Path(scratch) / "again")
+        check_base(config, reference)
         examples = load_examples(config.data)
         check_provenance(reference, provenance, examples)
         result = run_experiment(config, examples)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from src.config.commands import PushConfig
 from src.config.tracking import redact
-from src.prediction.encoder import model_folder
+from src.prediction.encoder import check_address, model_folder
 from src.utils.environment import hub_reachable
 from src.utils.errors import UserError, shorten
 
@@ -48,9 +48,10 @@ def push_model(config: PushConfig) -> str:
     or the repository is public although `private` is set.
     """
     _check_repo(config.repo)
+    check_address(config.model)
+    api = _connect()
+    is_new = _is_new(api, config)
     with model_folder(config.model, config.tracking.uri) as folder:
-        api = _connect()
-        is_new = _is_new(api, config)
         from src.encoder.folder import check_folder  # imports torch, which takes seconds
 
         check_folder(folder)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from src.config import Config
 from src.config.evaluation import BASE
-from src.config.model import HubEncoder
-from src.config.recorded import recorded_config
+from src.config.recorded import check_base, recorded_config
 from src.config.tracking import TrackingConfig
 from src.data.sentences import FILE as SENTENCES
 from src.data.sentences import Digests, load_digests
@@ -81,20 +80,15 @@ def base_loader(model: str, tracking: TrackingConfig) -> Callable[[], "SentenceT
 
     Raises `UserError` if its settings are not known, or its base encoder was in a folder that is gone.
     """
-    base = settings_of(model, tracking).model
-    path = base.path if isinstance(base, HubEncoder) else None
-    if path and not path_of(path).is_dir():
-        raise UserError(
-            f"{model}: expected its base encoder in {path}, found no folder: restore it, or name the other model"
-            " instead of base."
-        )
+    settings = settings_of(model, tracking)
+    check_base(settings, model)
 
     def load() -> "SentenceTransformer":
         from sentence_transformers.util import get_device_name
 
         from src.encoder import load_encoder
 
-        return load_encoder(base).to(get_device_name())
+        return load_encoder(settings.model).to(get_device_name())
 
     return load
 

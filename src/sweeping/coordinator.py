@@ -5,6 +5,8 @@ import time
 from contextlib import closing, suppress
 from dataclasses import replace
 
+from optuna.trial import TrialState
+
 from src.config import SweepSettings
 from src.config.tracking import redact
 from src.config.words import describe
@@ -125,7 +127,7 @@ def run_leader(study: SweepStudy, pairs: ExampleSet, parts: list[ExampleSet], le
 def run_follower(study: SweepStudy, parts: list[ExampleSet], leadership: Leadership) -> bool:
     """Run trials of a sweep that another process leads; return whether this process has to lead now."""
     log.info(f"Running trials for the sweep led by {study.get_attr(LEADER)}.")
-    while study.state.load() is None or study.active < study.config.sweep.trials:
+    while study.state.load() is None or not has_trials(study):
         if leadership.acquire():
             return True
         time.sleep(1)
@@ -142,6 +144,11 @@ def run_follower(study: SweepStudy, parts: list[ExampleSet], leadership: Leaders
         return False
     log.warning(f"{leader}, the leader, has ended without a winner: this process leads now.")
     return True
+
+
+def has_trials(study: SweepStudy) -> bool:
+    """Return whether the leader has filled the queue: trials wait or run, or all are done."""
+    return bool(study.trials(TrialState.WAITING, TrialState.RUNNING)) or study.done >= study.config.sweep.trials
 
 
 def search(study: SweepStudy, runner: TrialRunner, parent: Run) -> None:
@@ -183,9 +190,10 @@ def conclude(
     """
     result = None
     while result is None:
+        if not leads(study, leadership):
+            return None
         ranking = rank(confirm(trainings, parent.run_id), trainings.metric, study.config.sweep.seed)
-        if not leadership.acquire():
-            log.warning(f"{study.get_attr(LEADER)} has become the leader, and trains the winner.")
+        if not leads(study, leadership):
             return None
         with suppress(TrainingDiverged):  # this trial is now excluded: choose among the others
             result = train_winner(ranking[0], trainings, pairs, parent)
@@ -199,6 +207,17 @@ def conclude(
     log_winner(study, ranking, best)
     log_pages(parent, view=parent.run_id)
     return result
+
+
+def leads(study: SweepStudy, leadership: Leadership) -> bool:
+    """Return whether this process still leads, and log which one does instead.
+
+    A database that was restarted meanwhile has released the lock, and another process may have led to the end.
+    """
+    if not leadership.acquire():
+        log.warning(f"{study.get_attr(LEADER)} has become the leader, and trains the winner.")
+        return False
+    return not ended_elsewhere(study)
 
 
 def parent_config(config: SweepSettings) -> SweepSettings:

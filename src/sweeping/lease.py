@@ -75,9 +75,16 @@ def acquire_trial(study: SweepStudy) -> Iterator[Lease | None]:
             yield Lease(Trial(optuna_study, trial_id(frozen)), frozen.number, dict(frozen.intermediate_values))
     finally:
         try:
-            _requeue(study, frozen)
+            if is_held(study, frozen):
+                _requeue(study, frozen)
         finally:
             lock.release()
+
+
+def is_held(study: SweepStudy, trial: FrozenTrial | Trial) -> bool:
+    """Return whether a trial of this process still runs here: it may have been taken as that of a dead process."""
+    found = study.storage.get_trial(trial_id(trial))
+    return bool(found.state == TrialState.RUNNING) and found.user_attrs.get(LOCATION) == study.location
 
 
 def requeue_stale_trials(study: SweepStudy) -> None:

@@ -14,6 +14,7 @@ from optuna.trial import Trial
 
 from src.config import Config, SweepSettings
 from src.config.commands import SEARCHABLE, is_searchable
+from src.config.model import HubEncoder
 from src.utils.errors import UserError
 
 Param = float | int | str | bool | None
@@ -101,7 +102,9 @@ def build_space(entries: dict[str, Any], config: Config) -> Space:
                 f" such as sweep.space.trainer.epochs, or run one sweep for each {key}."
             )
         for value in values(distribution):
-            with_params(config, {key: value})
+            model = with_params(config, {key: value}).model
+            if isinstance(model, HubEncoder):
+                model.check_path()
     return space
 
 

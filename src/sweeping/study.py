@@ -92,11 +92,6 @@ class SweepStudy:
         """The number of completed and pruned trials."""
         return len(self.trials(*DONE))
 
-    @property
-    def active(self) -> int:
-        """The number of trials that are done, running or waiting."""
-        return len(self.trials(*DONE, TrialState.RUNNING, TrialState.WAITING))
-
     def last_reason(self) -> str:
         """Return why the last of the trials with a reason was ended early or failed."""
         reasons = [str(trial.user_attrs[REASON]) for trial in self.trials() if REASON in trial.user_attrs]
@@ -140,17 +135,13 @@ class SweepStudy:
         Trials are numbered here, before any process runs them, so that concurrent processes cannot create too many.
         """
         waiting, known = self.trials(TrialState.WAITING), len(self.trials())
-        active = self.active
+        active = len(self.trials(*DONE, TrialState.RUNNING, TrialState.WAITING))
         for trial in waiting[max(len(waiting) - max(active - total, 0), 0) :]:
             self.storage.set_trial_state_values(trial_id(trial), TrialState.FAIL)
         for number in range(active, total):
             fixed = {"fixed_params": first} if number == known == 0 and first else {}
             new = optuna.create_trial(state=TrialState.WAITING, system_attrs=fixed)
             self.storage.create_new_trial(self.id, template_trial=new)
-
-    def is_running(self, trial: Trial) -> bool:
-        """Return whether the database has a trial as running, in whatever process."""
-        return bool(self.storage.get_trial(trial_id(trial)).state == TrialState.RUNNING)
 
     def tell(self, number: int, value: float | None = None, state: TrialState | None = None) -> None:
         """Store the outcome of a trial: its value, or the state PRUNED or FAIL."""

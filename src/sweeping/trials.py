@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from optuna.trial import TrialState
 
 from src.evaluation.metrics import Metric
-from src.sweeping.lease import Lease, acquire_trial
+from src.sweeping.lease import Lease, acquire_trial, is_held
 from src.sweeping.space import Params, suggest
 from src.sweeping.storage import DatabaseUnreachable
 from src.sweeping.study import REASON, remove_checkpoints
@@ -101,20 +101,24 @@ class TrialRunner:
         started = time.monotonic()
         params = suggest(lease.trial, self.study.space)
         try:
-            self._train(lease, params, parent_run)
-        except (TrialPruned, TrainingDiverged) as reason:
-            lease.set_attrs(**{REASON: reason.problem if isinstance(reason, TrainingDiverged) else str(reason)})
-            self.study.tell(lease.number, state=TrialState.PRUNED)
+            self._train_or_prune(lease, params, parent_run)
         except DatabaseUnreachable:
             raise
         except Exception as error:
-            if self.study.is_running(lease.trial):
+            if is_held(self.study, lease.trial):
                 self._fail(lease, error)
             else:
                 log.warning(f"trial {lease.number} was taken by another process, as that of a dead one, meanwhile")
         remove_checkpoints(self.study.trial_folder(lease.number))
         self._remove_models()
         self.view.log_trial(lease.number, params, time.monotonic() - started)
+
+    def _train_or_prune(self, lease: Lease, params: Params, parent_run: str) -> None:
+        try:
+            self._train(lease, params, parent_run)
+        except (TrialPruned, TrainingDiverged) as reason:
+            lease.set_attrs(**{REASON: reason.problem if isinstance(reason, TrainingDiverged) else str(reason)})
+            self.study.tell(lease.number, state=TrialState.PRUNED)
 
     def _train(self, lease: Lease, params: Params, parent_run: str) -> None:
         tags = {"role": "trial", "trial.number": str(lease.number), PARENT: parent_run}

@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 
 RUN_NAME = "tracking.run_name"
 PLAIN = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
-"""Names that Hydra reads as a text without quotation marks."""
+"""Names that Hydra reads as a text without quotation marks, but for `WORDS`."""
+WORDS = ("null", "true", "false", "nan", "inf")
 
 
 class TrialView:
@@ -117,8 +118,10 @@ def training_command(study: SweepStudy, params: Params) -> str:
 
 
 def _quoted(value: Param) -> str:
-    """Return a value as Hydra reads it; a text that looks like a number, such as 1.10, needs quotation marks."""
-    return f'"{value}"' if isinstance(value, str) and not PLAIN.fullmatch(value) else str(value)
+    """Return a value as Hydra reads it; a text that looks like another value, such as 1.10, needs quotation marks."""
+    if isinstance(value, str) and (value.lower() in WORDS or not PLAIN.fullmatch(value)):
+        return f'"{value}"'
+    return "null" if value is None else str(value)
 
 
 def log_winner(study: SweepStudy, ranking: list[Finalist], best: Path) -> None:

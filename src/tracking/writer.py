@@ -81,9 +81,10 @@ class StoreWriter:
         if new:
             self._adopt_children(run_id)
         self._show_shape(tags)
-        if tags.get("role") == "sweep":
+        if is_sweep := tags.get("role") == "sweep":
             self._save_view(run_id, at)
-        if not self._is_finished(run_id):  # else it is only amended, and keeps the time of its end
+        # a finished run is only amended, and keeps the time of its end, unless a sweep is given more trials
+        if is_sweep or not self._is_finished(run_id):
             self.client.update_run(run_id, status="RUNNING")
         return {"run_id": run_id, "experiment_id": self.experiment_id}
 

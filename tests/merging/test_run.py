@@ -218,6 +218,12 @@ def test_mistakes_are_told_before_anything_is_written(
         (copy / "curve.csv").write_bytes(content)
         with pytest.raises(UserError, match=r"curve\.csv: expected the curve of a training, found"):
             run_merge(settings(model=str(copy)))
+    shutil.copytree(trained[0].folder, tmp_path / "orphan")
+    recorded = (tmp_path / "orphan" / "config.yaml").read_text()
+    path = f"path: {trained[0].model.path}"
+    (tmp_path / "orphan" / "config.yaml").write_text(recorded.replace(path, "path: /gone"))
+    with pytest.raises(UserError, match=r"orphan: expected its base encoder in /gone, found no folder: restore it"):
+        run_merge(settings(model=str(tmp_path / "orphan"), base=trained[1].folder))
     with pytest.raises(UserError, match="expected different experiments, found one twice"):
         run_merge(settings(model=[trained[0].folder, f"{trained[0].folder}/model"], base=None))
     with pytest.raises(UserError, match="weight must be between 0 and 1, or auto, found True"):

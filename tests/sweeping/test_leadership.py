@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState
 
 from src.config import SweepSettings
 from src.data import load_examples
@@ -15,7 +16,7 @@ from src.sweeping import coordinator
 from src.sweeping.coordinator import ended_elsewhere, join_study, run_follower
 from src.sweeping.leadership import Leadership
 from src.sweeping.space import training_config
-from src.sweeping.study import SweepStudy, plan_sweep
+from src.sweeping.study import SweepStudy, plan_sweep, trial_id
 from src.sweeping.trainings import split_validation
 from src.sweeping.trials import TrialRunner
 from src.tracking import start_run
@@ -123,6 +124,18 @@ def test_a_follower_waits_for_the_further_trials_of_a_sweep(
     first.close()
 
 
+def test_a_follower_runs_trials_at_once_also_after_one_has_failed(
+    machines: list[SweepStudy], follow: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = map(join, machines)
+    start_leading(machines[0])
+    machines[0].storage.set_trial_state_values(trial_id(machines[0].trials()[0]), TrialState.FAIL)
+    monkeypatch.setattr(coordinator.time, "sleep", lambda _: pytest.fail("waited beside a waiting trial"))
+    assert not follow(machines[1], second)
+    assert machines[1].done == 1
+    first.close()
+
+
 def test_a_follower_sends_what_its_runs_could_not_record(
     machines: list[SweepStudy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,15 +153,23 @@ def test_a_follower_sends_what_its_runs_could_not_record(
 
 
 def test_the_winner_is_left_to_another_leader(
-    machines: list[SweepStudy], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    machines: list[SweepStudy],
+    make_runner: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     first, second = map(join, machines)
-    monkeypatch.setattr(coordinator, "confirm", lambda *_: [])
-    monkeypatch.setattr(coordinator, "train_winner", lambda *_: pytest.fail("trained a second winner"))
+    monkeypatch.setattr(coordinator, "confirm", lambda *_: pytest.fail("confirmed the trials a second time"))
     nothing: Any = SimpleNamespace(run_id="parent", metric=None)
     assert coordinator.conclude(machines[1], nothing, nothing, nothing, second) is None
     assert "has become the leader, and trains the winner" in capsys.readouterr().out
+    start_leading(machines[0])
+    make_runner(machines[0]).run_all("parent")
+    machines[0].set_end(1)
     first.close()
+    assert coordinator.conclude(machines[1], nothing, nothing, nothing, second) is None
+    assert f"trial 1 has won, and is trained in {machines[0].location}" in capsys.readouterr().out
+    second.close()
 
 
 def test_a_sweep_that_has_ended_elsewhere_is_not_repeated_unless_more_trials_are_wanted(

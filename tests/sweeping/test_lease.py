@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from src.config import SweepSettings
 from src.sweeping import lease as leases
-from src.sweeping.lease import acquire_trial, requeue_stale_trials
+from src.sweeping.lease import acquire_trial, is_held, requeue_stale_trials
 from src.sweeping.storage import PatientStorage
 from src.sweeping.study import SweepStudy, trial_id
 from src.sweeping.trials import TrialRunner
@@ -107,6 +107,16 @@ def test_a_trial_is_not_acquired_twice(sweep_config: Sweep, open_study: Open) ->
         assert {one.number, other.number} == {0, 1}
         with acquire_trial(second) as none_left:
             assert none_left is None
+
+
+def test_a_trial_that_runs_elsewhere_meanwhile_is_left_there(sweep_config: Sweep, open_study: Open) -> None:
+    study = open_study(sweep_config(trials=1))
+    with acquire_trial(study) as lease:
+        assert lease is not None and is_held(study, lease.trial)
+        study.storage.set_trial_user_attr(trial_id(lease.trial), "location", "another machine:/sweep")
+        assert not is_held(study, lease.trial)
+    (trial,) = study.trials()
+    assert (trial.state, trial.user_attrs["location"]) == (TrialState.RUNNING, "another machine:/sweep")
 
 
 def test_a_trial_that_ends_during_the_search_for_stale_ones_keeps_its_outcome(

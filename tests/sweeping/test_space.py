@@ -78,6 +78,12 @@ def test_an_invalid_space_is_refused_with_its_key(entries: dict[str, Any], words
     assert all(key in str(refused.value) for key in entries)
 
 
+def test_a_base_encoder_that_is_missing_is_refused_before_the_search(tiny_config: TinyConfig) -> None:
+    config = tiny_config()
+    with pytest.raises(UserError, match=r"model\.path=/missing, found none"):
+        build_space({"model.path": {"choices": [config.model.path, "/missing"]}}, config)
+
+
 def test_a_grid_has_every_value_and_needs_steps(tiny_config: TinyConfig) -> None:
     stepped = build_space({"trainer.warmup_ratio": {"low": 0.0, "high": 0.3, "step": 0.1}}, tiny_config())
     assert build_grid(stepped)["trainer.warmup_ratio"] == [0, 0.1, 0.2, 0.3]

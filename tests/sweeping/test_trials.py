@@ -71,9 +71,15 @@ def test_a_failed_trial_is_not_counted_and_several_end_the_sweep(
     assert study.done == 4
 
 
+@pytest.mark.parametrize("diverges", [False, True])
 @pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.WAITING])
 def test_a_trial_that_another_process_has_taken_meanwhile_is_no_failure(
-    state: TrialState, sweep_config: Sweep, open_study: Open, make_runner: Make, monkeypatch: pytest.MonkeyPatch
+    state: TrialState,
+    diverges: bool,
+    sweep_config: Sweep,
+    open_study: Open,
+    make_runner: Make,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = open_study(sweep_config(trials=2, failures=1))
     runner = make_runner(study)
@@ -83,6 +89,8 @@ def test_a_trial_that_another_process_has_taken_meanwhile_is_no_failure(
         if tags["trial.number"] == "0" and not taken:
             taken.append(study.trials()[0])
             study.storage.set_trial_state_values(trial_id(taken[0]), state, [0.25] if state.is_finished() else None)
+            if diverges:
+                raise TrainingDiverged("not finite", "lower it")
         return run(params, folder, tags, *others, **options)
 
     monkeypatch.setattr(runner.trainings, "run", slow)

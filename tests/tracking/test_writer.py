@@ -64,6 +64,15 @@ def test_a_finished_run_stays_finished_where_amending_it_is_interrupted(config: 
     assert (found.info.status, found.info.end_time, found.data.tags["more"]) == ("FINISHED", ended, "yes")
 
 
+def test_a_sweep_that_is_extended_and_interrupted_is_not_finished(config: Config) -> None:
+    tags = {"role": "sweep"}
+    with start_run(config, tags) as run:
+        pass
+    with pytest.raises(KeyboardInterrupt), start_run(config, tags, former=run.run_id):
+        raise KeyboardInterrupt
+    assert recorded_runs(config)[0].info.status == "KILLED"
+
+
 @pytest.mark.parametrize("first", ["child", "."])
 def test_children_belong_to_their_parent_in_either_order_of_sending(first: str, config: Config) -> None:
     folder = Path(config.folder)

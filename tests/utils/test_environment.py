@@ -2,12 +2,14 @@ import os
 import resource
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socket import create_server
 from threading import Thread
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -58,7 +60,15 @@ def test_offline_mode_is_honoured(endpoint: str, variable: str, monkeypatch: pyt
 def test_a_server_that_never_answers_is_given_up_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     with create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        seen, urlopen = [], urllib.request.urlopen
+
+        def opened(request: Any, timeout: float) -> Any:
+            seen.append(timeout)
+            return urlopen(request, timeout=timeout)
+
+        monkeypatch.setattr(urllib.request, "urlopen", opened)
         assert not hub_reachable(timeout=0.3)
+        assert seen == [0.3]
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "not an address"])
