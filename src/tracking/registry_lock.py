@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.tracking import MlflowClient
 
-from src.tracking.store import STORE_ERRORS
+from src.tracking.store import EXISTS, STORE_ERRORS
 from src.utils.errors import UserError
 
 RELEASED = "lock.released"
@@ -30,7 +30,7 @@ DEAD_SECONDS = 60.0
 PATIENCE_SECONDS = 180.0
 """Longest time to wait for a lock."""
 PAUSE_SECONDS = 0.1
-OTHERS = [ErrorCode.Name(code) for code in (RESOURCE_ALREADY_EXISTS, RESOURCE_DOES_NOT_EXIST)]
+OTHERS = [EXISTS, ErrorCode.Name(RESOURCE_DOES_NOT_EXIST)]
 """Error codes of a lock that another process has created or deleted."""
 
 

@@ -37,6 +37,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 """Exceptions raised for a store that cannot be used."""
 EXISTS = ErrorCode.Name(RESOURCE_ALREADY_EXISTS)
+"""Error code of what another process has made already."""
 
 logging.getLogger("alembic").setLevel(logging.ERROR)
 logging.getLogger("mlflow").setLevel(logging.ERROR)
